@@ -1,0 +1,184 @@
+//! Random streams by name, and the distributions over them.
+//!
+//! Each actor and each purpose draws from a ChaCha stream of its own, derived from (seed, name): a node or a draw that
+//! is added in one place moves no number elsewhere, so two variants of a scenario meet common random numbers.
+//! Mappings are ours, over `next_u64`, because a library may change its sampling in a minor release.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::Duration;
+
+/// Hands out the streams of one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Streams {
+    seed: u64,
+}
+
+impl Streams {
+    /// The streams of a run with this seed.
+    pub fn new(seed: u64) -> Streams {
+        Streams { seed }
+    }
+
+    /// The seed of the run.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The stream called `owner` for `purpose`, such as (`kubelet/worker-3`, `backoff-jitter`). The same names give the
+    /// same numbers, however many other streams there are.
+    pub fn stream(&self, owner: &str, purpose: &str) -> Stream {
+        let mut key = [0u8; 32];
+        let mut hash = self.seed;
+        for chunk in key.chunks_exact_mut(8) {
+            hash = xxh3_64_with_seed(owner.as_bytes(), hash);
+            hash = xxh3_64_with_seed(purpose.as_bytes(), hash ^ 0x9e37_79b9_7f4a_7c15);
+            chunk.copy_from_slice(&hash.to_le_bytes());
+        }
+        Stream(ChaCha8Rng::from_seed(key))
+    }
+}
+
+/// A stream of random numbers.
+#[derive(Clone, Debug)]
+pub struct Stream(ChaCha8Rng);
+
+impl Stream {
+    /// 64 random bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// A number in `0..bound`; 0 if `bound` is 0. The bias of the multiplication is below 2⁻³² for every bound used here.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
+    }
+
+    /// A number in `[0, 1)`, with 53 random bits.
+    pub fn unit(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// True with this probability.
+    pub fn chance(&mut self, probability: f64) -> bool {
+        self.unit() < probability
+    }
+
+    /// `d + U[0,1)·factor·d`, Kubernetes' jitter (`wait.Jitter` in apimachinery), rounded down to nanoseconds.
+    pub fn jitter(&mut self, d: Duration, factor: f64) -> Duration {
+        let extra = self.unit() * factor * d.as_nanos() as f64;
+        d + Duration::from_nanos(extra as u64)
+    }
+
+    /// A draw from `distribution`.
+    pub fn draw(&mut self, distribution: &Distribution) -> Duration {
+        distribution.draw(self)
+    }
+}
+
+/// How long something takes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Distribution {
+    /// Always the same.
+    Constant(Duration),
+    /// A log-normal through its median and its 99th percentile.
+    LogNormal { p50: Duration, p99: Duration },
+    /// Each length between the two with the same probability.
+    Uniform { min: Duration, max: Duration },
+    /// Exponential with this mean.
+    Exponential { mean: Duration },
+    /// One of these, each with the same probability.
+    Samples(Vec<Duration>),
+}
+
+/// The 99th percentile of the standard normal distribution.
+const Z99: f64 = 2.326_347_874_040_841;
+
+impl Distribution {
+    /// Draws a length. Every kind takes exactly one number from the stream, except a constant, which takes none.
+    pub fn draw(&self, stream: &mut Stream) -> Duration {
+        match self {
+            Distribution::Constant(length) => *length,
+            Distribution::LogNormal { p50, p99 } => {
+                let z = inverse_normal(stream.unit());
+                let (low, high) = (p50.as_nanos().max(1) as f64, p99.as_nanos().max(1) as f64);
+                let sigma = libm::log(high / low) / Z99;
+                round(low * libm::exp(sigma * z))
+            }
+            Distribution::Uniform { min, max } => {
+                *min + Duration::from_nanos(stream.below(max.saturating_sub(*min).as_nanos() + 1))
+            }
+            Distribution::Exponential { mean } => round(-libm::log(1.0 - stream.unit()) * mean.as_nanos() as f64),
+            Distribution::Samples(samples) if samples.is_empty() => Duration::ZERO,
+            Distribution::Samples(samples) => samples[stream.below(samples.len() as u64) as usize],
+        }
+    }
+
+    /// The distribution's middle: half of the draws are shorter.
+    pub fn median(&self) -> Duration {
+        match self {
+            Distribution::Constant(length) => *length,
+            Distribution::LogNormal { p50, .. } => *p50,
+            Distribution::Uniform { min, max } => *min + max.saturating_sub(*min) / 2,
+            Distribution::Exponential { mean } => round(mean.as_nanos() as f64 * std::f64::consts::LN_2),
+            Distribution::Samples(samples) => {
+                let mut sorted = samples.clone();
+                sorted.sort();
+                sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// To whole nanoseconds at once, so that no float decides a time later.
+fn round(nanos: f64) -> Duration {
+    Duration::from_nanos(libm::rint(nanos.clamp(0.0, 9.0e18)) as u64)
+}
+
+/// The standard normal quantile of `p`, by Acklam's rational approximation (relative error below 1.2e-9), on `libm`
+/// alone, so that its last bit is the same everywhere.
+fn inverse_normal(p: f64) -> f64 {
+    const A: [f64; 6] = [
+        -39.696_830_286_653_76,
+        220.946_098_424_520_5,
+        -275.928_510_446_968_7,
+        138.357_751_867_269,
+        -30.664_798_066_147_16,
+        2.506_628_277_459_239,
+    ];
+    const B: [f64; 5] = [
+        -54.476_098_798_224_06,
+        161.585_836_858_040_9,
+        -155.698_979_859_886_6,
+        66.801_311_887_719_72,
+        -13.280_681_552_885_72,
+    ];
+    const C: [f64; 6] = [
+        -0.007_784_894_002_430_293,
+        -0.322_396_458_041_136_5,
+        -2.400_758_277_161_838,
+        -2.549_732_539_343_734,
+        4.374_664_141_464_968,
+        2.938_163_982_698_783,
+    ];
+    const D: [f64; 4] =
+        [0.007_784_695_709_041_462, 0.322_467_129_070_039_8, 2.445_134_137_142_996, 3.754_408_661_907_416];
+    const LOW: f64 = 0.024_25;
+    let p = p.clamp(1e-12, 1.0 - 1e-12);
+    let tail = |q: f64| {
+        (((((C[0] * q + C[1]) * q + C[2]) * q + C[3]) * q + C[4]) * q + C[5])
+            / ((((D[0] * q + D[1]) * q + D[2]) * q + D[3]) * q + 1.0)
+    };
+    if p < LOW {
+        tail(libm::sqrt(-2.0 * libm::log(p)))
+    } else if p > 1.0 - LOW {
+        -tail(libm::sqrt(-2.0 * libm::log(1.0 - p)))
+    } else {
+        let q = p - 0.5;
+        let r = q * q;
+        (((((A[0] * r + A[1]) * r + A[2]) * r + A[3]) * r + A[4]) * r + A[5]) * q
+            / (((((B[0] * r + B[1]) * r + B[2]) * r + B[3]) * r + B[4]) * r + 1.0)
+    }
+}
