@@ -1,0 +1,466 @@
+//! Pods: the spec that replicas share, and the status of each.
+//!
+//! Kubernetes: staging/src/k8s.io/api/core/v1/types.go.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use crate::kernel::{Duration, Time};
+
+use super::condition::{self, Conditions};
+use super::resources::ResourceList;
+use super::{Affinity, Labels, Meta, Name, Resources, Source, Text, Toleration, TopologySpreadConstraint};
+
+/// A pod. Its spec is shared with the other pods of its template; what differs between them stands here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pod {
+    pub meta: Meta,
+    pub spec: Arc<PodSpec>,
+    /// `spec.nodeName`: set by the binding, or by the user.
+    pub node: Option<Name>,
+    pub status: PodStatus,
+}
+
+/// `spec` of a pod or of a pod template, after defaulting.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodSpec {
+    pub containers: Arc<[Container]>,
+    /// In order; those with [`ContainerRestartPolicy::Always`] are sidecars.
+    pub init_containers: Arc<[Container]>,
+    pub restart_policy: RestartPolicy,
+    /// `terminationGracePeriodSeconds`.
+    pub termination_grace: Duration,
+    /// `activeDeadlineSeconds`.
+    pub active_deadline: Option<Duration>,
+    pub node_selector: Labels,
+    pub affinity: Option<Arc<Affinity>>,
+    pub tolerations: Arc<[Toleration]>,
+    pub topology_spread: Arc<[TopologySpreadConstraint]>,
+    pub scheduler_name: Name,
+    /// Resolved from the class by admission.
+    pub priority: i32,
+    pub priority_class: Name,
+    /// `preemptionPolicy: Never`.
+    pub preempts_never: bool,
+    pub host_network: bool,
+    pub volumes: Arc<[Volume]>,
+    pub service_account: Name,
+    /// `automountServiceAccountToken`, true by default: the pod has a projected token volume.
+    pub automount_token: bool,
+    pub overhead: Option<Box<Resources>>,
+    /// Pod-level resources (1.34).
+    pub resources: Option<Box<ResourceRequirements>>,
+    /// `readinessGates`: condition types.
+    pub readiness_gates: Arc<[Name]>,
+    pub scheduling_gates: Arc<[Name]>,
+    pub hostname: Name,
+    pub subdomain: Name,
+    pub runtime_class: Name,
+    pub image_pull_secrets: Arc<[Name]>,
+    /// `spec.os.name`, empty if unset.
+    pub os: Name,
+    /// `securityContext` of the pod.
+    pub security: SecurityContext,
+    /// The line of the pod or of its template.
+    pub source: Option<Source>,
+}
+
+impl Default for PodSpec {
+    fn default() -> PodSpec {
+        PodSpec {
+            containers: Arc::new([]),
+            init_containers: Arc::new([]),
+            restart_policy: RestartPolicy::Always,
+            termination_grace: Duration::from_secs(30),
+            active_deadline: None,
+            node_selector: Labels::default(),
+            affinity: None,
+            tolerations: Arc::new([]),
+            topology_spread: Arc::new([]),
+            scheduler_name: Name::new("default-scheduler"),
+            priority: 0,
+            priority_class: Name::default(),
+            preempts_never: false,
+            host_network: false,
+            volumes: Arc::new([]),
+            service_account: Name::default(),
+            automount_token: true,
+            overhead: None,
+            resources: None,
+            readiness_gates: Arc::new([]),
+            scheduling_gates: Arc::new([]),
+            hostname: Name::default(),
+            subdomain: Name::default(),
+            runtime_class: Name::default(),
+            image_pull_secrets: Arc::new([]),
+            os: Name::default(),
+            security: SecurityContext::default(),
+            source: None,
+        }
+    }
+}
+
+/// When a pod's containers are started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RestartPolicy {
+    #[default]
+    Always,
+    OnFailure,
+    Never,
+}
+
+/// A container of a pod.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Container {
+    pub name: Name,
+    /// As written, without a default tag.
+    pub image: Name,
+    pub image_pull_policy: ImagePullPolicy,
+    /// Empty: the image's entry point.
+    pub command: Arc<[Text]>,
+    pub args: Arc<[Text]>,
+    pub working_dir: Name,
+    pub ports: Vec<ContainerPort>,
+    pub env: Vec<EnvVar>,
+    pub env_from: Vec<EnvFrom>,
+    pub resources: ResourceRequirements,
+    pub liveness: Option<Arc<Probe>>,
+    pub readiness: Option<Arc<Probe>>,
+    pub startup: Option<Arc<Probe>>,
+    pub post_start: Option<Arc<Handler>>,
+    pub pre_stop: Option<Arc<Handler>>,
+    /// `restartPolicy` of the container; for an init container `Always` makes it a sidecar.
+    pub restart_policy: Option<RestartPolicy>,
+    pub restart_rules: Vec<RestartRule>,
+    pub volume_mounts: Vec<VolumeMount>,
+    pub security: SecurityContext,
+    pub termination_message_path: Name,
+    /// `terminationMessagePolicy: FallbackToLogsOnError`.
+    pub message_from_logs: bool,
+    pub source: Option<Source>,
+}
+
+impl Container {
+    /// True for an init container that keeps running beside the others.
+    pub fn is_sidecar(&self) -> bool {
+        self.restart_policy == Some(RestartPolicy::Always)
+    }
+}
+
+/// `resources` of a container or pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResourceRequirements {
+    pub requests: ResourceList,
+    pub limits: ResourceList,
+}
+
+/// When an image is pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ImagePullPolicy {
+    #[default]
+    IfNotPresent,
+    Always,
+    Never,
+}
+
+/// A port that a container declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContainerPort {
+    pub name: Name,
+    pub port: u16,
+    /// 0: none.
+    pub host_port: u16,
+    /// Empty: all addresses.
+    pub host_ip: Name,
+    pub protocol: Protocol,
+}
+
+/// A transport protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    #[default]
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+/// An environment variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvVar {
+    pub name: Name,
+    pub value: EnvValue,
+}
+
+/// Where an environment variable's value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnvValue {
+    Literal(Text),
+    ConfigMapKey {
+        config_map: Name,
+        key: Name,
+        optional: bool,
+    },
+    SecretKey {
+        secret: Name,
+        key: Name,
+        optional: bool,
+    },
+    /// `fieldRef`, such as `status.podIP`.
+    Field(Name),
+    /// `resourceFieldRef`: container (empty: this one) and resource, such as `limits.memory`.
+    ResourceField {
+        container: Name,
+        resource: Name,
+    },
+}
+
+/// All keys of a ConfigMap or Secret as environment variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvFrom {
+    pub from: ConfigSource,
+    pub prefix: Name,
+    pub optional: bool,
+}
+
+/// A ConfigMap or a Secret of the pod's namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigSource {
+    ConfigMap(Name),
+    Secret(Name),
+}
+
+/// Where a volume appears in a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VolumeMount {
+    pub volume: Name,
+    pub path: Name,
+    pub sub_path: Name,
+    pub read_only: bool,
+}
+
+/// A volume of a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Volume {
+    pub name: Name,
+    pub source: VolumeSource,
+}
+
+/// What a volume is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VolumeSource {
+    EmptyDir {
+        memory: bool,
+        size_limit: Option<super::Bytes>,
+    },
+    HostPath {
+        path: Name,
+        kind: Name,
+    },
+    ConfigMap {
+        name: Name,
+        optional: bool,
+        items: Vec<Name>,
+    },
+    Secret {
+        name: Name,
+        optional: bool,
+        items: Vec<Name>,
+    },
+    /// `persistentVolumeClaim`.
+    Claim {
+        name: Name,
+        read_only: bool,
+    },
+    /// A generic ephemeral volume: a claim of its own, called `<pod>-<volume>`.
+    Ephemeral {
+        template: Arc<super::storage::ClaimSpec>,
+    },
+    /// The configMaps and secrets of a projected volume; its token and downward parts need nothing.
+    Projected {
+        sources: Vec<(ConfigSource, bool)>,
+        token: bool,
+    },
+    DownwardApi,
+    Image {
+        reference: Name,
+        pull_policy: ImagePullPolicy,
+    },
+    /// A CSI inline volume or one of the in-tree kinds, by the driver's name: it mounts, nothing more.
+    Other {
+        driver: Name,
+        id: Name,
+    },
+}
+
+/// A probe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    pub handler: Handler,
+    pub initial_delay: Duration,
+    pub period: Duration,
+    pub timeout: Duration,
+    pub success_threshold: u32,
+    pub failure_threshold: u32,
+    /// The probe's own `terminationGracePeriodSeconds`.
+    pub termination_grace: Option<Duration>,
+}
+
+/// What a probe or a hook does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Handler {
+    Exec { command: Vec<Text> },
+    HttpGet { path: Name, port: PortRef, host: Name, https: bool },
+    TcpSocket { port: PortRef, host: Name },
+    Grpc { port: u16, service: Name },
+    Sleep(Duration),
+}
+
+/// A port by number or by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PortRef {
+    Number(u16),
+    Name(Name),
+}
+
+/// The parts of `securityContext` that change what a node does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecurityContext {
+    pub run_as_user: Option<i64>,
+    pub run_as_group: Option<i64>,
+    pub run_as_non_root: Option<bool>,
+    pub fs_group: Option<i64>,
+    pub privileged: bool,
+    pub read_only_root_filesystem: bool,
+    /// Pod only: `sysctls` names.
+    pub sysctls: Vec<Name>,
+}
+
+/// `restartPolicyRules` of a container (1.35).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartRule {
+    /// `Restart`, or (true) `RestartAllContainers`.
+    pub restart_all: bool,
+    /// `NotIn` instead of `In`.
+    pub negated: bool,
+    pub exit_codes: Vec<i32>,
+}
+
+/// `status` of a pod.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PodStatus {
+    pub phase: Phase,
+    pub reason: Name,
+    pub message: Text,
+    pub conditions: Conditions,
+    /// In the order of the spec.
+    pub init_containers: Vec<ContainerStatus>,
+    /// Sorted by name, as the kubelet writes them.
+    pub containers: Vec<ContainerStatus>,
+    /// When the kubelet first stored a status.
+    pub start_time: Option<Time>,
+    pub pod_ip: Option<Ipv4Addr>,
+    pub host_ip: Option<Ipv4Addr>,
+    pub nominated_node: Option<Name>,
+}
+
+/// A pod's phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    #[default]
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+    Unknown,
+}
+
+impl Phase {
+    /// As Kubernetes writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Pending => "Pending",
+            Phase::Running => "Running",
+            Phase::Succeeded => "Succeeded",
+            Phase::Failed => "Failed",
+            Phase::Unknown => "Unknown",
+        }
+    }
+
+    /// Succeeded or Failed: the pod never runs again.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Phase::Succeeded | Phase::Failed)
+    }
+}
+
+/// The status of one container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerStatus {
+    pub name: Name,
+    pub state: ContainerState,
+    /// The run before this one.
+    pub last_terminated: Option<Box<Terminated>>,
+    pub ready: bool,
+    pub started: Option<bool>,
+    pub restart_count: u32,
+    pub image: Name,
+    /// 0: none yet.
+    pub container_id: u64,
+}
+
+/// What a container is doing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ContainerState {
+    Waiting { reason: Name, message: Text },
+    Running { started_at: Time },
+    Terminated(Box<Terminated>),
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Terminated {
+    pub exit_code: i32,
+    pub signal: i32,
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`, …
+    pub reason: Name,
+    pub message: Text,
+    pub started_at: Time,
+    pub finished_at: Time,
+    pub container_id: u64,
+}
+
+impl Pod {
+    /// True if the Ready condition is True.
+    pub fn is_ready(&self) -> bool {
+        condition::is_true(&self.status.conditions, "Ready")
+    }
+
+    /// True once the pod's deletion was asked for.
+    pub fn is_terminating(&self) -> bool {
+        self.meta.deletion.is_some()
+    }
+
+    /// True if the pod is neither terminal nor being deleted (`IsPodActive` of the controllers).
+    pub fn is_active(&self) -> bool {
+        !self.status.phase.is_terminal() && self.meta.deletion.is_none()
+    }
+
+    /// True if the pod has been Ready for `min_ready` (`IsPodAvailable`).
+    pub fn is_available(&self, now: Time, min_ready: Duration) -> bool {
+        match condition::find(&self.status.conditions, "Ready") {
+            Some(ready) if ready.status == super::ConditionStatus::True => {
+                min_ready.is_zero() || ready.last_transition.truncated_to_second() + min_ready <= now
+            }
+            _ => false,
+        }
+    }
+
+    /// All restarts of all containers.
+    pub fn restarts(&self) -> u32 {
+        self.status.containers.iter().map(|status| status.restart_count).sum()
+    }
+
+    /// `namespace/name`.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.meta.namespace, self.meta.name)
+    }
+}

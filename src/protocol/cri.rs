@@ -1,0 +1,351 @@
+//! The Container Runtime Interface v1: the same calls, states and error codes. The kubelet speaks to its runtime, simulated
+//! or real, only by these.
+//!
+//! Kubernetes: staging/src/k8s.io/cri-api/pkg/apis/runtime/v1/api.proto. Ids are numbers here and 64 hexadecimal digits
+//! on the wire; the `io.kubernetes.*` labels follow from the metadata and are added where messages leave for a real runtime.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use crate::kernel::{Duration, Time};
+use crate::model::{Labels, Name, Text, Uid};
+
+/// A call of the kubelet; the answer comes with the same `id`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    pub id: CallId,
+    pub call: Call,
+}
+
+/// The kubelet's number for a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// A PodSandbox's id, given by the runtime. Never 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SandboxId(pub u64);
+
+/// A container's id, given by the runtime. Never 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId(pub u64);
+
+/// The calls that the kubelet uses.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    Version,
+    Status,
+    RunPodSandbox(Arc<PodSandboxConfig>),
+    StopPodSandbox(SandboxId),
+    RemovePodSandbox(SandboxId),
+    PodSandboxStatus(SandboxId),
+    ListPodSandbox {
+        pod: Option<Uid>,
+    },
+    CreateContainer {
+        sandbox: SandboxId,
+        config: Arc<ContainerConfig>,
+    },
+    StartContainer(ContainerId),
+    /// SIGTERM, then after `timeout` SIGKILL; zero kills at once.
+    StopContainer {
+        container: ContainerId,
+        timeout: Duration,
+    },
+    RemoveContainer(ContainerId),
+    ListContainers {
+        pod: Option<Uid>,
+    },
+    ContainerStatus(ContainerId),
+    UpdateContainerResources {
+        container: ContainerId,
+        resources: LinuxResources,
+    },
+    /// `timeout` zero: none.
+    ExecSync {
+        container: ContainerId,
+        command: Arc<[Text]>,
+        timeout: Duration,
+    },
+    ListContainerStats,
+    PullImage {
+        image: Name,
+        auth: Option<Name>,
+        sandbox: Option<Arc<PodSandboxConfig>>,
+    },
+    ImageStatus {
+        image: Name,
+    },
+    ListImages,
+    RemoveImage {
+        image: Name,
+    },
+    ImageFsInfo,
+    UpdateRuntimeConfig {
+        pod_cidr: Name,
+    },
+}
+
+impl Call {
+    /// The call's name in CRI, as in `cri.jsonl` recordings: `RunPodSandbox`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Call::Version => "Version",
+            Call::Status => "Status",
+            Call::RunPodSandbox(_) => "RunPodSandbox",
+            Call::StopPodSandbox(_) => "StopPodSandbox",
+            Call::RemovePodSandbox(_) => "RemovePodSandbox",
+            Call::PodSandboxStatus(_) => "PodSandboxStatus",
+            Call::ListPodSandbox { .. } => "ListPodSandbox",
+            Call::CreateContainer { .. } => "CreateContainer",
+            Call::StartContainer(_) => "StartContainer",
+            Call::StopContainer { .. } => "StopContainer",
+            Call::RemoveContainer(_) => "RemoveContainer",
+            Call::ListContainers { .. } => "ListContainers",
+            Call::ContainerStatus(_) => "ContainerStatus",
+            Call::UpdateContainerResources { .. } => "UpdateContainerResources",
+            Call::ExecSync { .. } => "ExecSync",
+            Call::ListContainerStats => "ListContainerStats",
+            Call::PullImage { .. } => "PullImage",
+            Call::ImageStatus { .. } => "ImageStatus",
+            Call::ListImages => "ListImages",
+            Call::RemoveImage { .. } => "RemoveImage",
+            Call::ImageFsInfo => "ImageFsInfo",
+            Call::UpdateRuntimeConfig { .. } => "UpdateRuntimeConfig",
+        }
+    }
+}
+
+/// `PodSandboxConfig`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodSandboxConfig {
+    pub name: Name,
+    pub namespace: Name,
+    pub uid: Uid,
+    pub attempt: u32,
+    pub hostname: Name,
+    /// The pod's labels; `io.kubernetes.pod.*` follow from the fields above.
+    pub labels: Labels,
+    pub annotations: Labels,
+    pub log_directory: Name,
+    pub cgroup_parent: Name,
+    pub host_network: bool,
+    pub runtime_handler: Name,
+}
+
+/// `ContainerConfig`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerConfig {
+    pub name: Name,
+    pub attempt: u32,
+    pub image: Name,
+    /// Empty: the image's entry point.
+    pub command: Arc<[Text]>,
+    pub args: Arc<[Text]>,
+    pub working_dir: Name,
+    pub envs: Vec<(Name, Text)>,
+    pub mounts: Vec<Mount>,
+    /// `<name>/<attempt>.log` in the sandbox's log directory.
+    pub log_path: Name,
+    pub resources: LinuxResources,
+    pub run_as_user: Option<i64>,
+    pub privileged: bool,
+    pub read_only_root: bool,
+    /// `io.kubernetes.container.restartCount`, hash, grace period and the like.
+    pub annotations: Labels,
+}
+
+/// A mount of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    pub container_path: Name,
+    pub host_path: Name,
+    pub read_only: bool,
+}
+
+/// `LinuxContainerResources`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinuxResources {
+    /// In microseconds.
+    pub cpu_period: i64,
+    /// In microseconds; 0: none.
+    pub cpu_quota: i64,
+    pub cpu_shares: i64,
+    /// 0: none.
+    pub memory_limit_in_bytes: i64,
+    pub oom_score_adj: i64,
+}
+
+/// An answer of the runtime.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Response {
+    pub id: CallId,
+    pub result: Result<Answer, Error>,
+}
+
+/// A successful answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    Version {
+        runtime_name: Name,
+        runtime_version: Name,
+    },
+    Status {
+        runtime_ready: Result<(), Text>,
+        network_ready: Result<(), Text>,
+    },
+    Sandbox(SandboxId),
+    SandboxStatus(Box<SandboxStatus>),
+    Sandboxes(Vec<SandboxSummary>),
+    Container(ContainerId),
+    ContainerStatus(Box<ContainerStatus>),
+    Containers(Vec<ContainerSummary>),
+    Exec {
+        exit_code: i32,
+        output: Text,
+    },
+    Stats(Vec<ContainerStats>),
+    /// The image's id after a pull.
+    Image(ImageId),
+    /// None: the image is not there.
+    ImageStatus(Option<Image>),
+    Images(Vec<Image>),
+    ImageFs {
+        used_bytes: i64,
+        inodes_used: i64,
+    },
+    Done,
+}
+
+/// An image's id (digest of its configuration), as a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageId(pub u64);
+
+/// An image that the runtime has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    pub id: ImageId,
+    pub names: Vec<Name>,
+    pub size_bytes: i64,
+    pub user: Option<i64>,
+    pub pinned: bool,
+}
+
+/// The state of a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SandboxState {
+    Ready,
+    NotReady,
+}
+
+/// The state of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ContainerState {
+    Created,
+    Running,
+    Exited,
+    Unknown,
+}
+
+/// An entry of ListPodSandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SandboxSummary {
+    pub id: SandboxId,
+    pub pod: Uid,
+    pub namespace: Name,
+    pub name: Name,
+    pub attempt: u32,
+    pub state: SandboxState,
+    pub created_at: Time,
+}
+
+/// `PodSandboxStatus`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SandboxStatus {
+    pub summary: SandboxSummary,
+    /// None with the host's network.
+    pub ip: Option<Ipv4Addr>,
+    pub host_network: bool,
+}
+
+/// An entry of ListContainers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContainerSummary {
+    pub id: ContainerId,
+    pub sandbox: SandboxId,
+    pub pod: Uid,
+    pub name: Name,
+    pub attempt: u32,
+    pub image: Name,
+    pub state: ContainerState,
+    pub created_at: Time,
+}
+
+/// `ContainerStatus`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerStatus {
+    pub summary: ContainerSummary,
+    pub started_at: Time,
+    pub finished_at: Time,
+    pub exit_code: i32,
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`, …; empty while it runs.
+    pub reason: Name,
+    pub message: Text,
+    /// What the kubelet put there at creation.
+    pub annotations: Labels,
+}
+
+/// Usage of one container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContainerStats {
+    pub container: ContainerId,
+    pub pod: Uid,
+    /// CPU time since the container's start, in nanoseconds.
+    pub cpu_usage_core_nanos: u64,
+    pub memory_working_set_bytes: i64,
+    pub filesystem_used_bytes: i64,
+}
+
+/// An error with its gRPC code.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rpc error: code = {code:?} desc = {message}")]
+pub struct Error {
+    pub code: Code,
+    pub message: Text,
+}
+
+impl Error {
+    /// An error with this code and message.
+    pub fn new(code: Code, message: impl Into<Text>) -> Error {
+        Error { code, message: message.into() }
+    }
+}
+
+/// The gRPC codes that the kubelet tells apart, and `Unknown` for the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    Unknown,
+    NotFound,
+    DeadlineExceeded,
+    Unimplemented,
+    Unavailable,
+    ResourceExhausted,
+}
+
+/// An event of GetContainerEvents. A kubelet whose runtime sends them need not relist while nothing changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContainerEvent {
+    pub pod: Uid,
+    /// None: the sandbox itself.
+    pub container: Option<ContainerId>,
+    pub kind: ContainerEventType,
+    pub created_at: Time,
+}
+
+/// What happened to a container or sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContainerEventType {
+    Created,
+    Started,
+    Stopped,
+    Deleted,
+}

@@ -1,0 +1,92 @@
+//! Image pulls: what a runtime asks of a registry (the OCI distribution protocol, as far as it takes time or fails).
+
+use std::sync::Arc;
+
+use crate::model::{Name, Text};
+
+use super::cri::ImageId;
+
+/// A request of a runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub id: FetchId,
+    pub what: Fetch,
+}
+
+/// The runtime's number for a fetch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FetchId(pub u64);
+
+/// What is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// Resolve the reference, authenticate, get manifest and configuration.
+    Manifest { image: Name },
+    /// One layer, over a connection of its own.
+    Layer { image: Name, layer: Layer },
+    /// Give up an unfinished fetch with this request's id.
+    Cancel,
+}
+
+/// A layer by its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Layer {
+    pub digest: u64,
+    /// Compressed, as it goes over the wire.
+    pub bytes: u64,
+}
+
+/// What a manifest says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    pub id: ImageId,
+    pub digest: u64,
+    pub layers: Arc<[Layer]>,
+    /// Unpacked, as ImageStatus and `kubectl` report it.
+    pub size_bytes: i64,
+    /// The user of the image's configuration.
+    pub user: Option<i64>,
+}
+
+/// The registry's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Response {
+    pub id: FetchId,
+    pub result: Result<Fetched, Error>,
+}
+
+/// What was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    Manifest(Arc<Manifest>),
+    Layer,
+}
+
+/// Why a fetch failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// 404: no such repository or tag.
+    #[error("not found")]
+    NotFound,
+    /// 401 or 403.
+    #[error("unauthorized: authentication required")]
+    Unauthorized,
+    /// 429, with the registry's words.
+    #[error("{0}")]
+    TooManyRequests(Text),
+    /// 5xx.
+    #[error("unexpected status code {0}")]
+    ServerError(u16),
+    /// Nobody listens.
+    #[error("dial tcp: connect: connection refused")]
+    ConnectionRefused,
+    /// The host's name does not resolve.
+    #[error("dial tcp: lookup: no such host")]
+    NoSuchHost,
+    /// No answer in time.
+    #[error("i/o timeout")]
+    Timeout,
+    /// The content does not have the digest that it should have.
+    #[error("failed commit on ref: unexpected digest")]
+    Corrupt,
+}

@@ -1,0 +1,3 @@
+//! Container runtimes: `simulated/` answers the CRI from a model; `live/` (feature `cri`) hands it to a real one.
+
+pub mod simulated;
