@@ -1,0 +1,39 @@
+//! What a cluster is made of.
+
+use std::sync::Arc;
+
+use crate::kernel::{Distribution, Duration};
+use crate::model::Object;
+use crate::runtime::simulated::{Behaviors, Profile};
+use crate::{apiserver, controllers, kubelet, registry, scheduler};
+
+/// Everything that a run depends on, but for what is done to it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The seed of all random streams.
+    pub seed: u64,
+    pub nodes: Vec<NodeConfig>,
+    /// The registries; images of a host that none of them serves come from the last.
+    pub registries: Vec<registry::Config>,
+    /// What the programs in containers do.
+    pub behaviors: Arc<Behaviors>,
+    pub apiserver: apiserver::Config,
+    pub scheduler: scheduler::Config,
+    pub controllers: controllers::Config,
+    /// One way between the API server and a client on another machine.
+    pub api_latency: Distribution,
+    /// From a machine's power-on until its kubelet starts.
+    pub boot_time: Duration,
+    /// What the API server holds at the start: a dump, the nodes of a running cluster. Pods that a node runs are running
+    /// there.
+    pub initial: Vec<Object>,
+}
+
+/// A node.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The kubelet, with the Node object that it registers.
+    pub kubelet: kubelet::Config,
+    /// The runtime's profile.
+    pub runtime: Profile,
+}

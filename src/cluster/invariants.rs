@@ -1,0 +1,177 @@
+//! What must hold in every run, checked while it runs: the cheap ones at every record, the dear ones by
+//! [`Cluster::check_all`](super::Cluster::check_all).
+
+use rustc_hash::FxHashMap;
+
+use crate::kernel::Time;
+use crate::model::{Key, Name, Object, Phase, Pod, Resources, Uid};
+use crate::protocol::api::{Call, Patch, Request};
+use crate::trace::{Change, Entry, Outcome, Record};
+
+use super::Cluster;
+
+/// Watches the records of a run.
+#[derive(Default)]
+pub(super) struct Invariants {
+    last_version: u64,
+    pods: FxHashMap<Uid, Seen>,
+    nodes: FxHashMap<Name, NodeAccount>,
+    /// Pods that the scheduler has placed and that count against their node.
+    counted: FxHashMap<Uid, (Name, Resources)>,
+    placed_by_scheduler: FxHashMap<Uid, Name>,
+    broken: Vec<String>,
+}
+
+#[derive(Clone, Copy)]
+struct Seen {
+    node: Option<Name>,
+    phase: Phase,
+}
+
+#[derive(Default)]
+struct NodeAccount {
+    allocatable: Resources,
+    requested: Resources,
+    pods: i64,
+    known: bool,
+}
+
+/// Beyond this many the first ones say enough.
+const REPORTED_AT_MOST: usize = 20;
+
+impl Invariants {
+    pub(super) fn broken(&self) -> &[String] {
+        &self.broken
+    }
+
+    pub(super) fn report(&mut self, at: Time, digest: u64, text: String) {
+        if self.broken.len() < REPORTED_AT_MOST {
+            let seconds = at.as_nanos() as f64 / 1e9;
+            self.broken.push(format!("at {seconds:.9}s, digest {digest:016x}: {text}"));
+        }
+    }
+
+    pub(super) fn observe(&mut self, entry: &Entry, digest: u64) {
+        let found = match &entry.what {
+            Record::Written(change, object) => self.written(*change, object),
+            Record::Attempt { pod, outcome: Outcome::Scheduled { node }, .. } => {
+                self.placed_by_scheduler.insert(pod.uid, *node);
+                None
+            }
+            _ => None,
+        };
+        if let Some(text) = found {
+            self.report(entry.time, digest, text);
+        }
+    }
+
+    fn written(&mut self, change: Change, object: &Object) -> Option<String> {
+        let version = object.meta().resource_version;
+        if change != Change::Deleted {
+            if version <= self.last_version {
+                return Some(format!("{} got version {version} after {}", object.key(), self.last_version));
+            }
+            self.last_version = version;
+        }
+        match object {
+            Object::Pod(pod) => self.pod(change, pod),
+            Object::Node(node) => {
+                if change == Change::Deleted {
+                    self.nodes.remove(&node.meta.name);
+                } else {
+                    let account = self.nodes.entry(node.meta.name).or_default();
+                    account.allocatable.clone_from(&node.status.allocatable);
+                    account.known = true;
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn pod(&mut self, change: Change, pod: &Pod) -> Option<String> {
+        let uid = pod.meta.uid;
+        if change == Change::Deleted {
+            self.pods.remove(&uid);
+            self.placed_by_scheduler.remove(&uid);
+            self.release(uid);
+            return None;
+        }
+        let now = Seen { node: pod.node, phase: pod.status.phase };
+        let before = self.pods.insert(uid, now);
+        if pod.status.phase.is_terminal() {
+            self.release(uid);
+        }
+        if let Some(before) = before {
+            if before.node.is_some() && before.node != now.node {
+                return Some(format!("pod {} was bound twice: {:?}, then {:?}", pod.full_name(), before.node, now.node));
+            }
+            if before.phase.is_terminal() && before.phase != now.phase {
+                let (was, is) = (before.phase.as_str(), now.phase.as_str());
+                return Some(format!("pod {} was {was} and became {is}", pod.full_name()));
+            }
+        }
+        let newly_bound = before.is_none_or(|before| before.node.is_none()) && pod.node.is_some();
+        if newly_bound && !pod.status.phase.is_terminal() { self.bound(pod) } else { None }
+    }
+
+    /// Counts a pod on its node. Only the scheduler promises that it fits: pods with a `nodeName` of their own do not.
+    fn bound(&mut self, pod: &Pod) -> Option<String> {
+        let (node, requests) = (pod.node?, pod.spec.requests());
+        let account = self.nodes.entry(node).or_default();
+        account.requested.add(&requests);
+        account.pods += 1;
+        let by_scheduler = self.placed_by_scheduler.get(&pod.meta.uid) == Some(&node);
+        let wrong = (by_scheduler && account.known).then(|| account.excess(&requests)).flatten();
+        self.counted.insert(pod.meta.uid, (node, requests));
+        wrong.map(|what| format!("node {node} was over-committed with {what} by pod {}", pod.full_name()))
+    }
+
+    fn release(&mut self, uid: Uid) {
+        if let Some((node, requests)) = self.counted.remove(&uid) {
+            if let Some(account) = self.nodes.get_mut(&node) {
+                account.requested.subtract(&requests);
+                account.pods -= 1;
+            }
+        }
+    }
+}
+
+impl NodeAccount {
+    /// What of `requests` the node has too little of.
+    fn excess(&self, requests: &Resources) -> Option<String> {
+        let over = |what: &str, asked: i64, requested: i64, allocatable: i64| {
+            (asked > 0 && requested > allocatable).then(|| format!("{what} {requested} of {allocatable}"))
+        };
+        let (requested, allocatable) = (&self.requested, &self.allocatable);
+        over("cpu", requests.cpu.0, requested.cpu.0, allocatable.cpu.0)
+            .or_else(|| over("memory", requests.memory.0, requested.memory.0, allocatable.memory.0))
+            .or_else(|| over("pods", 1, self.pods, allocatable.pods))
+            .or_else(|| {
+                requests.extended.iter().find_map(|&(name, asked)| {
+                    over(name.as_str(), asked, requested.extended(name), allocatable.extended(name))
+                })
+            })
+    }
+}
+
+impl Cluster {
+    /// A kubelet never acts on another node's pod.
+    pub(super) fn check_kubelet_request(&mut self, index: usize, request: &Request) {
+        let (key, uid): (&Key, Option<Uid>) = match &request.call {
+            Call::Patch(key, Patch::PodStatus { uid, .. }) => (key, Some(*uid)),
+            Call::Delete(key, options) => (key, options.uid),
+            _ => return,
+        };
+        let Some(Object::Pod(pod)) = self.api.store().get(key) else { return };
+        if uid.is_some_and(|uid| uid != pod.meta.uid) {
+            return; // Meant for an earlier pod of this name; the API server refuses it.
+        }
+        let name = self.nodes[index].name;
+        if pod.node != Some(name) {
+            let text = format!("the kubelet of {name} wrote to pod {} of node {:?}", pod.full_name(), pod.node);
+            let (now, digest) = (self.now(), self.digest());
+            self.invariants.report(now, digest, text);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Wires the parts into a cluster and runs it: the closed set of messages, who hears what, faults, invariants.
+//!
+//! Nothing here knows how a part works; the parts know nothing of one another. Read `config`, `message`, then `wiring`,
+//! where each thing that a part says is given to the part that hears it, then `run`, `fault` and `invariants`.
+
+mod config;
+mod fault;
+mod invariants;
+mod message;
+mod run;
+mod wiring;
+
+pub use config::{Config, NodeConfig};
+pub use fault::{ContainerFault, Fault, NodeFault};
+pub use message::{Incarnation, Message};
+pub use run::Cluster;
