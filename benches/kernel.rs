@@ -165,14 +165,17 @@ fn cpu_time() -> Option<std::time::Duration> {
     (nanos > 0).then(|| std::time::Duration::from_nanos(nanos))
 }
 
-/// How long `work` takes: CPU time, or wall time where there is no other.
+/// How long `work` takes: CPU time where the system tells it and the work is long enough for its coarse ticks, else wall
+/// time.
 fn measure(work: impl FnOnce()) -> std::time::Duration {
+    const LONG: std::time::Duration = std::time::Duration::from_millis(40);
     #[expect(clippy::disallowed_types, reason = "a benchmark measures time")]
     let (cpu, wall) = (cpu_time(), Instant::now());
     work();
+    let wall = wall.elapsed();
     match (cpu, cpu_time()) {
-        (Some(before), Some(after)) => after - before,
-        _ => wall.elapsed(),
+        (Some(before), Some(after)) if wall >= LONG => after - before,
+        _ => wall,
     }
 }
 

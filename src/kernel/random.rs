@@ -108,7 +108,7 @@ impl Distribution {
                 round(low * libm::exp(sigma * z))
             }
             Distribution::Uniform { min, max } => {
-                *min + Duration::from_nanos(stream.below(max.saturating_sub(*min).as_nanos() + 1))
+                *min + Duration::from_nanos(stream.below(max.saturating_sub(*min).as_nanos().saturating_add(1)))
             }
             Distribution::Exponential { mean } => round(-libm::log(1.0 - stream.unit()) * mean.as_nanos() as f64),
             Distribution::Samples(samples) if samples.is_empty() => Duration::ZERO,
@@ -180,5 +180,162 @@ fn inverse_normal(p: f64) -> f64 {
         let r = q * q;
         (((((A[0] * r + A[1]) * r + A[2]) * r + A[3]) * r + A[4]) * r + A[5]) * q
             / (((((B[0] * r + B[1]) * r + B[2]) * r + B[3]) * r + B[4]) * r + 1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn log_normal() -> Distribution {
+        Distribution::LogNormal { p50: MS * 100, p99: MS * 900 }
+    }
+
+    fn draws(distribution: &Distribution, count: usize) -> Vec<Duration> {
+        let mut stream = Streams::new(42).stream("test", "draws");
+        std::iter::repeat_with(|| stream.draw(distribution)).take(count).collect()
+    }
+
+    /// The length below which this share of 100,000 draws lies.
+    fn quantile(distribution: &Distribution, share: f64) -> Duration {
+        let mut lengths = draws(distribution, 100_000);
+        lengths.sort();
+        lengths[(share * lengths.len() as f64) as usize]
+    }
+
+    fn assert_near(what: &str, found: Duration, expected: Duration) {
+        let (found_nanos, expected_nanos) = (found.as_nanos() as f64, expected.as_nanos() as f64);
+        assert!((found_nanos / expected_nanos - 1.0).abs() < 0.03, "{what}: {found} is not near {expected}");
+    }
+
+    #[test]
+    fn the_streams_are_the_ones_that_recorded_runs_were_made_with() {
+        let first_two = |seed, owner, purpose| {
+            let mut stream = Streams::new(seed).stream(owner, purpose);
+            [stream.next_u64(), stream.next_u64()]
+        };
+        assert_eq!(first_two(0, "", ""), [0x4030_422d_ea39_9535, 0x5d78_9a0a_910c_5f19]);
+        assert_eq!(first_two(42, "kubelet/worker-3", "backoff-jitter"), [0x6f45_506b_27b4_5726, 0xcac2_74e5_2eed_49f6]);
+    }
+
+    #[test]
+    fn the_distributions_are_the_ones_that_recorded_runs_were_made_with() {
+        let nanos = |distribution: Distribution| {
+            draws(&distribution, 3).into_iter().map(Duration::as_nanos).collect::<Vec<_>>()
+        };
+        // 0.831, 0.0098 and 0.042 on [0, 1).
+        assert_eq!(nanos(Distribution::Constant(MS)), [1_000_000; 3]);
+        assert_eq!(nanos(log_normal()), [247_193_699, 11_036_794, 19_540_753]);
+        assert_eq!(nanos(Distribution::Uniform { min: MS, max: MS * 2 }), [1_831_016, 1_009_812, 1_041_939]);
+        assert_eq!(nanos(Distribution::Exponential { mean: MS * 10 }), [17_779_482, 98_606, 428_439]);
+        assert_eq!(nanos(Distribution::Samples(vec![MS, MS * 2, MS * 3, MS * 4])), [4_000_000, 1_000_000, 1_000_000]);
+        let mut stream = Streams::new(42).stream("test", "draws");
+        assert_eq!(stream.jitter(MS * 1_000, 0.04).as_nanos(), 1_033_240_619);
+        assert_eq!(stream.below(1_000), 9);
+    }
+
+    #[test]
+    fn a_stream_depends_on_seed_owner_and_purpose_and_on_no_other_stream() {
+        let firsts = [(1, "a", "b"), (2, "a", "b"), (1, "b", "a"), (1, "ab", ""), (1, "", "ab"), (1, "a", "c")]
+            .map(|(seed, owner, purpose)| Streams::new(seed).stream(owner, purpose).next_u64());
+        for (i, first) in firsts.iter().enumerate() {
+            assert!(!firsts[..i].contains(first), "stream {i} is an earlier one");
+        }
+        let streams = Streams::new(1);
+        let (mut other, mut again) = (streams.stream("x", "y"), streams.stream("a", "b"));
+        other.next_u64();
+        assert_eq!(again.next_u64(), firsts[0]);
+    }
+
+    #[test]
+    fn a_log_normal_goes_through_its_median_and_its_99th_percentile() {
+        assert_near("p50", quantile(&log_normal(), 0.50), MS * 100);
+        assert_near("p99", quantile(&log_normal(), 0.99), MS * 900);
+        // One standard deviation above the median: 100 ms · 9^(1/2.326).
+        assert_near("p84", quantile(&log_normal(), 0.841_34), Duration::from_micros(257_200));
+    }
+
+    #[test]
+    fn the_normal_quantile_is_that_of_the_tables() {
+        for (p, z) in [
+            (0.5, 0.0),
+            (0.841_344_746_068_543, 1.0),
+            (0.975, 1.959_963_984_540_054),
+            (0.99, Z99),
+            (0.999_999, 4.753_424_308_822_899),
+            (0.025, -1.959_963_984_540_054),
+            (0.01, -Z99),
+            (0.001, -3.090_232_306_167_813),
+        ] {
+            let found = inverse_normal(p);
+            assert!((found - z).abs() < 1e-8, "{p}: {found} is not {z}");
+        }
+        assert!(inverse_normal(0.0).is_finite() && inverse_normal(1.0).is_finite());
+    }
+
+    #[test]
+    fn quantiles_are_those_of_each_distribution() {
+        let uniform = Distribution::Uniform { min: MS * 10, max: MS * 30 };
+        assert_near("uniform p25", quantile(&uniform, 0.25), MS * 15);
+        assert_near("uniform p75", quantile(&uniform, 0.75), MS * 25);
+        let exponential = Distribution::Exponential { mean: MS * 10 };
+        assert_near("exponential p50", quantile(&exponential, 0.5), exponential.median());
+        assert_near("exponential p99", quantile(&exponential, 0.99), Duration::from_micros(46_052));
+        let samples = Distribution::Samples(vec![MS * 3, MS, MS * 2, MS * 4]);
+        for (share, expected) in [(0.2, MS), (0.3, MS * 2), (0.7, MS * 3), (0.8, MS * 4)] {
+            assert_eq!(quantile(&samples, share), expected, "samples at {share}");
+        }
+    }
+
+    #[test]
+    fn each_kind_but_a_constant_takes_one_number() {
+        let kinds = [
+            (log_normal(), 1),
+            (Distribution::Uniform { min: MS, max: MS * 2 }, 1),
+            (Distribution::Exponential { mean: MS }, 1),
+            (Distribution::Samples(vec![MS, MS * 2]), 1),
+            (Distribution::Constant(MS), 0),
+        ];
+        for (distribution, numbers) in kinds {
+            let mut stream = Streams::new(1).stream("a", "b");
+            let mut expected = stream.clone();
+            stream.draw(&distribution);
+            for _ in 0..numbers {
+                expected.next_u64();
+            }
+            assert_eq!(stream.next_u64(), expected.next_u64(), "{distribution:?}");
+        }
+    }
+
+    #[test]
+    fn odd_parameters_give_a_length_and_no_panic() {
+        for distribution in [
+            Distribution::LogNormal { p50: Duration::ZERO, p99: Duration::ZERO },
+            Distribution::LogNormal { p50: MS * 2, p99: MS },
+            Distribution::LogNormal { p50: Duration::MAX, p99: Duration::MAX },
+            Distribution::Uniform { min: MS * 2, max: MS },
+            Distribution::Uniform { min: Duration::ZERO, max: Duration::MAX },
+            Distribution::Exponential { mean: Duration::ZERO },
+            Distribution::Exponential { mean: Duration::MAX },
+            Distribution::Samples(vec![]),
+        ] {
+            assert_eq!(draws(&distribution, 1_000).len(), 1_000);
+            distribution.median();
+        }
+        assert!(draws(&Distribution::Uniform { min: MS, max: MS }, 10).iter().all(|&length| length == MS));
+    }
+
+    #[test]
+    fn jitter_adds_up_to_its_factor_and_chance_has_its_probability() {
+        let mut stream = Streams::new(1).stream("a", "b");
+        let jittered: Vec<Duration> = (0..1_000).map(|_| stream.jitter(MS * 100, 0.5)).collect();
+        assert!(jittered.iter().all(|&length| MS * 100 <= length && length < MS * 150));
+        assert!(jittered.iter().any(|&length| length < MS * 102) && jittered.iter().any(|&length| length > MS * 148));
+        let hits = (0..10_000).filter(|_| stream.chance(0.25)).count();
+        assert!((2_350..2_650).contains(&hits), "{hits}");
+        assert!((0..100).all(|_| !stream.chance(0.0) && stream.chance(1.0)));
+        assert_eq!(stream.below(0), 0);
     }
 }
