@@ -4,8 +4,10 @@
 //! manifest. Parts write records through their effects; a [`Sink`] takes them as they happen, so that nothing needs to be
 //! held whole.
 
+mod header;
 mod record;
 
+pub use header::{Expectation, Footer, Header, SourceFile};
 pub use record::{CausedBy, Change, Diagnosis, NodeVerdict, Outcome, PodRef, Record, Stage, StageEdge, Verdict};
 
 /// A record with its id, its cause and its time.
