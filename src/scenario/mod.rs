@@ -1,0 +1,20 @@
+//! The scenario language: a file that says what a cluster is, what happens to it, and what is expected of it.
+//!
+//! It leaves out files and terminals: `cli/` reads the files that a scenario names, through [`Files`]. Read `file` (the
+//! document), `cluster` (what the cluster is made of), `timeline` and `fault` (what happens), `world` and `condition`
+//! (expressions over the cluster's state), `expect`, then `run`, which walks through all of it.
+
+mod behavior;
+mod cluster;
+mod condition;
+mod expect;
+mod fault;
+mod file;
+mod read;
+mod run;
+mod timeline;
+mod values;
+mod world;
+
+pub use file::{Files, Loaded, Scenario, load};
+pub use run::{End, Options, run};

@@ -1,0 +1,104 @@
+//! The values of the scenario language: durations, rates, distributions.
+
+use std::ops::Range;
+
+use crate::kernel::{Distribution, Duration};
+use crate::manifest::{Node, Value};
+use crate::model::Bytes;
+use crate::model::quantity::Quantity;
+
+use super::read::{Fields, Problems};
+
+/// Reads a duration as Go and Kubernetes write it: `1m30s`.
+pub(super) fn duration(node: &Node<'_>, path: &str, problems: &mut Problems) -> Option<Duration> {
+    if let Value::Int(0) = node.value {
+        return Some(Duration::ZERO);
+    }
+    let parsed = node.as_str().and_then(Duration::parse_go);
+    if parsed.is_none() {
+        let shown = node.as_str().map_or_else(|| node.describe().to_owned(), |text| format!("`{text}`"));
+        let hint = Some("such as 30s, 1m30s or 2h".to_owned());
+        problems.add(node.span.clone(), path, format!("{shown} is not a duration"), hint);
+    }
+    parsed
+}
+
+/// Reads an amount of bytes: `180Mi`.
+pub(super) fn bytes(node: &Node<'_>, path: &str, problems: &mut Problems) -> Option<Bytes> {
+    let parsed = match &node.value {
+        Value::Int(number) => Some(Bytes(*number)),
+        _ => node.as_str().and_then(|text| text.parse::<Quantity>().ok()).map(|q| Bytes(q.value_rounding_up())),
+    };
+    match parsed.filter(|bytes| bytes.0 >= 0) {
+        Some(bytes) => Some(bytes),
+        None => {
+            let hint = Some("such as 180Mi, 2Gi or 1500000".to_owned());
+            problems.add(node.span.clone(), path, "not an amount of bytes", hint);
+            None
+        }
+    }
+}
+
+/// Reads bytes per second: `200Mi/s`.
+pub(super) fn bytes_per_second(node: &Node<'_>, path: &str, problems: &mut Problems) -> Option<u64> {
+    let parsed = node.as_str().and_then(|text| {
+        let amount = text.strip_suffix("/s")?;
+        let bytes = amount.trim().parse::<Quantity>().ok()?.value_rounding_up();
+        u64::try_from(bytes).ok()
+    });
+    if parsed.is_none() {
+        let hint = Some("such as 200Mi/s".to_owned());
+        problems.add(node.span.clone(), path, "not a bandwidth", hint);
+    }
+    parsed
+}
+
+/// Reads a distribution: a plain duration is constant; `{p50, p99}`, `{uniform: [a, b]}`, `{exponential: mean}`.
+pub(super) fn distribution(node: &Node<'_>, path: &str, problems: &mut Problems) -> Option<Distribution> {
+    if !matches!(node.value, Value::Map(_)) {
+        return duration(node, path, problems).map(Distribution::Constant);
+    }
+    let mut fields = Fields::new(node, path, problems)?;
+    let (p50, p99) = (fields.get("p50"), fields.get("p99"));
+    let uniform = fields.get("uniform");
+    let exponential = fields.get("exponential");
+    let span = fields.span();
+    fields.end(problems);
+    let read = |node: &Node<'_>, name: &str, problems: &mut Problems| duration(node, &format!("{path}.{name}"), problems);
+    match (p50, p99, uniform, exponential) {
+        (Some(p50), Some(p99), None, None) => {
+            let at = p99.span.clone();
+            let (p50, p99) = (read(p50, "p50", problems)?, read(p99, "p99", problems)?);
+            if p99 < p50 {
+                problems.add(at, &format!("{path}.p99"), format!("p99 ({p99}) is less than p50 ({p50})"), None);
+                return None;
+            }
+            Some(Distribution::LogNormal { p50, p99 })
+        }
+        (None, None, Some(bounds), None) => match &bounds.value {
+            Value::Seq(items) if items.len() == 2 => {
+                let (min, max) = (read(&items[0], "uniform[0]", problems)?, read(&items[1], "uniform[1]", problems)?);
+                ordered(min, max, bounds.span.clone(), path, problems)?;
+                Some(Distribution::Uniform { min, max })
+            }
+            _ => {
+                problems.add(bounds.span.clone(), path, "`uniform` takes a list of two durations", None);
+                None
+            }
+        },
+        (None, None, None, Some(mean)) => Some(Distribution::Exponential { mean: read(mean, "exponential", problems)? }),
+        _ => {
+            let hint = "a duration, {p50: …, p99: …}, {uniform: [a, b]} or {exponential: mean}".to_owned();
+            problems.add(span, path, "not a distribution", Some(hint));
+            None
+        }
+    }
+}
+
+fn ordered(min: Duration, max: Duration, at: Range<usize>, path: &str, problems: &mut Problems) -> Option<()> {
+    if min > max {
+        problems.add(at, path, format!("{min} is more than {max}"), None);
+        return None;
+    }
+    Some(())
+}
