@@ -22,6 +22,8 @@ pub(super) struct Context<'t> {
     text: &'t str,
     /// `Deployment web`, for messages.
     object: String,
+    /// The object comes from a cluster, perhaps of another version: its unknown fields are no errors.
+    stored: bool,
     path: RefCell<Vec<Step<'t>>>,
     problems: RefCell<Vec<Problem>>,
 }
@@ -35,8 +37,8 @@ enum Step<'t> {
 
 impl<'t> Context<'t> {
     /// `text` is the source's, which spans count in.
-    pub(super) fn new(text: &'t str, object: String) -> Context<'t> {
-        Context { text, object, path: RefCell::default(), problems: RefCell::default() }
+    pub(super) fn new(text: &'t str, object: String, stored: bool) -> Context<'t> {
+        Context { text, object, stored, path: RefCell::default(), problems: RefCell::default() }
     }
 
     /// Decodes an object. `None` only where an outer type's own decoder failed, which is then a problem too.
@@ -120,8 +122,14 @@ impl<'t> De<'_, 't> {
         let what = self.node.describe();
         let found = if short && scalar { format!("{what} ({written})") } else { what.to_owned() };
         let bare = matches!(self.node.value, Value::Bool(_) | Value::Int(_) | Value::Float(_));
-        let quote = (wanted == "a string" && bare && short).then(|| format!("\"{written}\""));
-        self.report(Kind::WrongType { wanted, found, quote });
+        let write = match &self.node.value {
+            Value::String(text) => super::scalar::resolve(text).and_then(|value| match (wanted, value) {
+                ("an integer" | "a number", Value::Int(_)) | ("a boolean", Value::Bool(_)) => Some(text.to_string()),
+                _ => None,
+            }),
+            _ => (wanted == "a string" && bare && short).then(|| format!("\"{written}\"")),
+        };
+        self.report(Kind::WrongType { wanted, found, write });
     }
 
     /// An integer, or 0 with a problem. Floats without a fraction are integers.
@@ -529,14 +537,38 @@ impl<'t> MapAccess<'t> for Fields<'_, 't> {
     }
 }
 
+/// Fields that people write one level too high, and what they belong under.
+const MISPLACED: &[(&str, &str)] = &[
+    ("annotations", "metadata"),
+    ("containers", "spec"),
+    ("containers", "template"),
+    ("labels", "metadata"),
+    ("limits", "resources"),
+    ("matchExpressions", "selector"),
+    ("matchLabels", "selector"),
+    ("name", "metadata"),
+    ("namespace", "metadata"),
+    ("ports", "spec"),
+    ("replicas", "spec"),
+    ("requests", "resources"),
+    ("selector", "spec"),
+    ("template", "spec"),
+    ("volumes", "spec"),
+    ("volumes", "template"),
+];
+
 /// Points at the name without the blanks that a plain key may begin with: no-break spaces.
 fn report_unknown(cx: &Context<'_>, key: &Key<'_>, fields: &[&'static str]) {
     let name = key.name.trim_start();
     let blanks = key.name.len() - name.len();
     let at = if blanks < key.span.len() { key.span.start + blanks..key.span.end } else { key.span.clone() };
     let nearest = nearest(name, fields.iter().copied());
+    let belongs_under = match nearest {
+        None => MISPLACED.iter().find(|(field, parent)| *field == name && fields.contains(parent)).map(|(_, p)| *p),
+        Some(_) => None,
+    };
     let no_break_space = key.name.starts_with('\u{a0}');
-    let kind = Kind::UnknownField { name: name.to_owned(), nearest, no_break_space };
+    let kind = Kind::UnknownField { name: name.to_owned(), nearest, belongs_under, no_break_space, stored: cx.stored };
     // Where the type's own decoder passes over the field, the path has it already.
     let inside = matches!(cx.path.borrow().last(), Some(Step::Entry(last) | Step::Field(last)) if *last == key.name);
     cx.report_below(at, if inside && fields.is_empty() { None } else { Some(name) }, kind);

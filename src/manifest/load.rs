@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 
 use super::decode::Context;
 use super::documents;
-use super::kinds::{Decoded, Known, group_of, look_up};
+use super::kinds::{Decoded, Known, Served, group_of, look_up};
 use super::problem::{Kind, Problem};
 use super::source::Source;
 use super::tree::{Node, Value};
@@ -174,28 +174,21 @@ impl<'a> File<'a, '_> {
             self.items(node, &item_kind.unwrap_or(nothing));
             return;
         }
+        // What has a uid was in a cluster once, and all its fields were fields there.
+        let stored = self.source.is_dump || node.at_path("metadata.uid").is_some();
         match look_up(&api_version, &kind) {
-            Known::Served(served) => {
-                let cx = Context::new(self.source.text(), object_name_of(&kind, &node));
-                let decoded = (served.decode)(&cx, &node);
-                let problems = cx.into_problems();
-                let reported = problems.iter().map(|p| p.field.clone()).collect();
-                self.problems.extend(problems);
-                match decoded {
-                    Some(decoded) => {
-                        self.loaded.objects.push(LoadedObject { source: self.idx, node, decoded, reported });
-                    }
-                    None => self.pass_over(&node, api_version, kind),
-                }
-            }
+            Known::Served(served) => self.decode(served, node, api_version, kind, stored),
             Known::Foreign => self.pass_over(&node, api_version, kind),
             Known::NotServed => {
-                self.report(
-                    &node,
-                    "apiVersion",
-                    Kind::NotServed { kind: kind.clone(), api_version: api_version.clone() },
-                );
+                let not_served = Kind::NotServed { kind: kind.clone(), api_version: api_version.clone() };
+                self.report(&node, "apiVersion", not_served);
                 self.pass_over(&node, api_version, kind);
+            }
+            Known::Elsewhere { served, .. } if stored => {
+                let read_as = served.api_version;
+                let old = Kind::OldVersion { kind: kind.clone(), api_version: api_version.clone(), served: read_as };
+                self.report(&node, "apiVersion", old);
+                self.decode(served, node, api_version, kind, stored);
             }
             Known::Elsewhere { served, group } => {
                 // A group that exists has another kind's place: its name is wrong. Else the whole line is.
@@ -203,12 +196,24 @@ impl<'a> File<'a, '_> {
                 let at = node.place("apiVersion");
                 let key = node.place_of_key("apiVersion");
                 let at = if exists || key.start > at.start { at } else { key.start..at.end };
-                let kind = Kind::WrongVersion { kind, api_version, served };
+                let kind = Kind::WrongVersion { kind, api_version, served: served.api_version };
                 self.report_at(&node, at, "apiVersion", kind);
             }
             Known::Unknown { nearest } => {
                 self.report(&node, "kind", Kind::UnknownKind { kind, api_version, nearest });
             }
+        }
+    }
+
+    fn decode(&mut self, served: &Served, node: Node<'a>, api_version: String, kind: String, stored: bool) {
+        let cx = Context::new(self.source.text(), object_name_of(&kind, &node), stored);
+        let decoded = (served.decode)(&cx, &node);
+        let problems = cx.into_problems();
+        let reported = problems.iter().map(|p| p.field.clone()).collect();
+        self.problems.extend(problems);
+        match decoded {
+            Some(decoded) => self.loaded.objects.push(LoadedObject { source: self.idx, node, decoded, reported }),
+            None => self.pass_over(&node, api_version, kind),
         }
     }
 
@@ -244,7 +249,7 @@ impl<'a> File<'a, '_> {
                 Some(text) => Ok(Some(text.to_owned())),
                 None => {
                     let found = value.describe().to_owned();
-                    self.report(node, field, Kind::WrongType { wanted: "a string", found, quote: None });
+                    self.report(node, field, Kind::WrongType { wanted: "a string", found, write: None });
                     Err(())
                 }
             },

@@ -109,10 +109,6 @@ impl<'a> Builder<'a, '_> {
         for event in Parser::new_from_str_with_options(self.text, options) {
             let (event, span) = match event {
                 Ok(event) => event,
-                // What follows a complete document is not kubectl's business.
-                Err(error) if documents == 1 && self.root.is_some() => {
-                    return Err(self.scan_problem(&error));
-                }
                 Err(error) => return Err(self.scan_problem(&error)),
             };
             match event {
@@ -230,8 +226,13 @@ impl<'a> Builder<'a, '_> {
         tag: Option<&Tag>,
         span: &Span,
     ) -> Result<(), Problem> {
-        let at = self.range(span);
+        let mut at = self.range(span);
         let plain = style == ScalarStyle::Plain;
+        if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
+            // The parser's span ends where the next token begins.
+            let written = self.text.get(at.start - self.base..at.end - self.base).unwrap_or_default();
+            at.end = at.start + written.trim_end().len();
+        }
         let expects_key =
             matches!(self.stack.last(), Some(Frame { collection: Collection::Map { key: None, .. }, .. }));
         if expects_key && plain && tag.is_none() && text == "<<" {
@@ -243,6 +244,7 @@ impl<'a> Builder<'a, '_> {
             Some(tag) => tagged(tag, text),
         };
         if expects_key {
+            self.count(1);
             let Some(name) = key_name(value) else {
                 return Err(Problem::of_text(at, Kind::InvalidKey { template: false }));
             };
@@ -281,9 +283,10 @@ impl<'a> Builder<'a, '_> {
             return self.key(PendingKey::Key(Key { name, span: at }));
         }
         let (size, depth) = (anchored.size, anchored.depth);
-        self.expanded = self.expanded.saturating_add(size);
+        // The alias itself counts too.
+        self.expanded = self.expanded.saturating_add(size + 1);
         let aliased = self.aliased.saturating_add(size);
-        let nodes = self.nodes.saturating_add(size);
+        let nodes = self.nodes.saturating_add(size + 1);
         if too_many(aliased, nodes) {
             if self.worst.as_ref().is_none_or(|(worst, _)| size > *worst) {
                 self.worst = Some((size, at.clone()));
@@ -335,6 +338,14 @@ impl<'a> Builder<'a, '_> {
                 let start = self.base + offset;
                 return Problem::of_text(start..start + name.len() + 1, Kind::UnknownAnchor { name });
             }
+            ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation => {
+                // The tab, not what it indents.
+                let before = self.text.get(..offset).unwrap_or_default();
+                let start = before.trim_end_matches(['\t', ' ']).len();
+                let kind =
+                    Kind::Syntax { message: "a tab in the indentation".to_owned(), hint: Some("indent with spaces") };
+                return Problem::of_text(self.base + start..self.base + offset.max(start + 1), kind);
+            }
             ErrorKind::RecursionLimitExceeded => return self.too_deep(self.base + offset),
             _ => Kind::Syntax { message: error.info(), hint: hint(error.kind(), self.text, offset) },
         };
@@ -358,7 +369,7 @@ fn merge<'a>(entries: &mut Entries<'a>, node: Node<'a>, at: &Range<usize>) -> Re
         _ => return Err(no_mapping(at)),
     };
     for (key, node) in maps.into_iter().flatten() {
-        entries.insert(key, node);
+        entries.merge(key, node);
     }
     Ok(())
 }
@@ -412,14 +423,14 @@ fn hint(kind: &ErrorKind, text: &str, offset: usize) -> Option<&'static str> {
         return Some("this looks like a template; render it first, as with `helm template`");
     }
     match kind {
-        ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation => {
-            Some("indent with spaces")
-        }
         ErrorKind::MissingAnchorOrAliasName => Some("`*` begins an alias; put the value in quotes"),
-        ErrorKind::UnclosedQuotedScalar | ErrorKind::UnexpectedEof => Some("the quote is never closed"),
-        ErrorKind::InvalidSimpleKey | ErrorKind::SimpleKeyExpected if line.matches(": ").count() > 1 => {
-            Some("a value with `: ` in it must stand in quotes")
-        }
+        ErrorKind::UnclosedQuotedScalar => Some("the quote is never closed"),
+        ErrorKind::UnexpectedCharacter { .. } => Some("put the value in quotes"),
+        ErrorKind::ExpectedBlockMappingKey
+        | ErrorKind::ExpectedBlockSequenceEntry
+        | ErrorKind::InvalidIndentation
+        | ErrorKind::BlockSequenceEntryNotAllowed => Some("is this line indented as it should be?"),
+        _ if line.matches(": ").count() > 1 => Some("a value with `: ` in it must stand in quotes"),
         _ => None,
     }
 }
@@ -449,7 +460,7 @@ mod tests {
         let text = "a:\n- b: 'x y'\n  c: 1.10\n  d: |\n    one\n    two\n  e:\n";
         check(text, "a[0].b", Value::String("x y".into()), "'x y'");
         check(text, "a[0].c", Value::Float(1.1), "1.10");
-        check(text, "a[0].d", Value::String("one\ntwo\n".into()), "|\n    one\n    two\n");
+        check(text, "a[0].d", Value::String("one\ntwo\n".into()), "one\n    two");
         check(text, "a[0].e", Value::Null, "e");
     }
 
