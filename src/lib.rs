@@ -10,6 +10,7 @@ pub mod apiserver;
 pub mod client;
 pub mod controllers;
 pub mod kubelet;
+pub mod manifest;
 pub mod registry;
 pub mod runtime;
 pub mod scheduler;
