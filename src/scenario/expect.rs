@@ -101,6 +101,15 @@ impl Expected {
         }
     }
 
+    /// The last moment that it names.
+    pub(super) fn last(&self) -> Time {
+        match (self.ends(), self.begins()) {
+            (Some(end), _) => end,
+            (None, Time::MAX) => Time::ZERO,
+            (None, begin) => begin,
+        }
+    }
+
     /// `always`, `within 2m0s`, `at 20m0s`, with its limits.
     fn when(&self) -> String {
         let (word, from, until) = match self.check {

@@ -53,6 +53,25 @@ pub(super) fn bytes_per_second(node: &Node<'_>, path: &str, problems: &mut Probl
     parsed
 }
 
+/// Reads bytes per minute: `5Mi/min`; also per second and per hour.
+pub(super) fn bytes_per_minute(node: &Node<'_>, path: &str, problems: &mut Problems) -> Option<u64> {
+    let parsed = node.as_str().and_then(|text| {
+        let (amount, unit) = text.split_once('/')?;
+        let bytes = i64::try_from(amount.trim().parse::<Quantity>().ok()?.value_rounding_up()).ok()?;
+        let bytes = u64::try_from(bytes).ok()?;
+        match unit.trim() {
+            "s" => bytes.checked_mul(60),
+            "min" | "m" => Some(bytes),
+            "h" => Some(bytes / 60),
+            _ => None,
+        }
+    });
+    if parsed.is_none() {
+        problems.add(node.span.clone(), path, "not a growth", Some("such as 5Mi/min".to_owned()));
+    }
+    parsed
+}
+
 /// Reads a distribution: a plain duration is constant; `{p50, p99}`, `{uniform: [a, b]}`, `{exponential: mean}`.
 pub(super) fn distribution(node: &Node<'_>, path: &str, problems: &mut Problems) -> Option<Distribution> {
     if !matches!(node.value, Value::Map(_)) {

@@ -1,0 +1,461 @@
+//! `cluster:` and `images:` of a scenario, and the cluster that there is when nobody says anything: three nodes.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use crate::cluster::{Config, NodeConfig};
+use crate::kernel::{Distribution, Duration};
+use crate::manifest::epoch::Epoch;
+use crate::manifest::{Node as TreeNode, Value, nearest};
+use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
+use crate::model::quantity::Quantity;
+use crate::model::storage::StorageClass;
+use crate::model::{Bytes, Labels, Meta, MilliCpu, Name, Node, Object, Resources, Taint, TaintEffect};
+use crate::registry::{self, ImageRule};
+use crate::runtime::simulated::Profile;
+use crate::runtime::simulated::behavior::Rule;
+use crate::{apiserver, controllers, kubelet, scheduler};
+
+use super::file::Reading;
+use super::read::{Fields, Problems};
+use super::values;
+
+/// Collects what a cluster is made of.
+pub(super) struct Builder {
+    /// How many nodes the default cluster has, unless somebody names nodes.
+    default_nodes: u32,
+    nodes: Vec<NodeConfig>,
+    registries: Vec<registry::Config>,
+    images: Vec<ImageRule>,
+    controllers: controllers::Config,
+}
+
+/// The size of a node of the default cluster, and of a template that does not say.
+const DEFAULT_CPU: MilliCpu = MilliCpu(8000);
+const DEFAULT_MEMORY: Bytes = Bytes(32 << 30);
+const DEFAULT_PODS: i64 = 110;
+const DEFAULT_EPHEMERAL: Bytes = Bytes(100 << 30);
+
+impl Builder {
+    pub(super) fn new(default_nodes: Option<u32>) -> Builder {
+        Builder {
+            default_nodes: default_nodes.unwrap_or(3),
+            nodes: Vec::new(),
+            registries: Vec::new(),
+            images: Vec::new(),
+            controllers: controllers::Config::default(),
+        }
+    }
+
+    /// Reads the section.
+    pub(super) fn cluster(&mut self, node: &TreeNode<'_>, reading: &mut Reading<'_>) {
+        let Some(mut fields) = Fields::new(node, "cluster", reading.problems) else { return };
+        for (index, template) in fields.list("nodes", reading.problems).iter().enumerate() {
+            self.template(template, &format!("cluster.nodes[{index}]"), reading);
+        }
+        for (index, registry) in fields.list("registries", reading.problems).iter().enumerate() {
+            self.registry(registry, &format!("cluster.registries[{index}]"), reading.problems);
+        }
+        if let Some(node) = fields.get("kubernetes") {
+            if node.as_str() != Some("1.36") {
+                let hint = Some("write \"1.36\"".to_owned());
+                let path = fields.path("kubernetes");
+                reading.problems.add(node.span.clone(), &path, "only the rules of Kubernetes 1.36 are known", hint);
+            }
+        }
+        if let Some(mut manager) = fields.fields("controllerManager", reading.problems) {
+            if let Some(node) = manager.get("flags") {
+                self.flags(node, &manager.path("flags"), reading.problems);
+            }
+            manager.end(reading.problems);
+        }
+        fields.end(reading.problems);
+    }
+
+    /// A node that a manifest or a dump names.
+    pub(super) fn node(&mut self, node: &Arc<Node>) {
+        let index = self.nodes.len() as u32;
+        let mut node = (**node).clone();
+        if node.status.internal_ip.is_none() {
+            node.status.internal_ip = Some(address(index));
+        }
+        let capacity = &mut node.status.capacity;
+        if *capacity == Resources::default() {
+            *capacity = node.status.allocatable.clone();
+        }
+        if *capacity == Resources::default() {
+            *capacity = default_capacity();
+        }
+        let version = node.status.runtime_version.as_str();
+        let profile = match version.split("://").next() {
+            Some("cri-o") => Profile::cri_o(),
+            Some("docker") => Profile::docker(),
+            _ => Profile::containerd(),
+        };
+        self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime: profile });
+    }
+
+    fn template(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
+        let Some(mut fields) = Fields::new(node, path, reading.problems) else { return };
+        if let Some(from) = fields.get("from") {
+            if let Some(file) = from.as_str() {
+                let path = fields.path("from");
+                for object in reading.manifests(file, from.span.clone(), &path).unwrap_or_default() {
+                    if let Object::Node(node) = object {
+                        self.node(&node);
+                    }
+                }
+            }
+            fields.end(reading.problems);
+            return;
+        }
+        let count = fields.integer("count", reading.problems).unwrap_or(1);
+        let pattern = fields.text("name", reading.problems).unwrap_or("worker-{index}").to_owned();
+        let zones: Vec<Name> = fields
+            .list("zones", reading.problems)
+            .iter()
+            .filter_map(|zone| match zone.as_str() {
+                Some(zone) => Some(Name::new(zone)),
+                None => {
+                    reading.problems.add(zone.span.clone(), &format!("{path}.zones"), "a string is expected", None);
+                    None
+                }
+            })
+            .collect();
+        let labels: Vec<(Name, Name)> = fields
+            .pairs("labels", reading.problems)
+            .into_iter()
+            .map(|(key, value)| (Name::new(key), Name::new(value)))
+            .collect();
+        let mut taints = Vec::new();
+        for (index, taint) in fields.list("taints", reading.problems).iter().enumerate() {
+            taints.extend(read_taint(taint, &format!("{path}.taints[{index}]"), reading.problems));
+        }
+        let mut capacity = default_capacity();
+        if let Some(node) = fields.get("capacity") {
+            read_capacity(node, &fields.path("capacity"), &mut capacity, reading.problems);
+        }
+        let runtime = fields.get("runtime");
+        let profile = match runtime.map(|node| (node.as_str().and_then(Profile::named), node)) {
+            None => Profile::containerd(),
+            Some((Some(profile), _)) => profile,
+            Some((None, node)) => {
+                let hint = Some("one of containerd, cri-o, docker".to_owned());
+                reading.problems.add(node.span.clone(), &fields.path("runtime"), "not a container runtime", hint);
+                Profile::containerd()
+            }
+        };
+        let mut configuration = kubelet::KubeletConfiguration::default();
+        if let Some(mut kubelet) = fields.fields("kubelet", reading.problems) {
+            if let Some(config) = kubelet.get("config") {
+                let path = kubelet.path("config");
+                if let Some(file) = config.as_str() {
+                    let sources = reading.named_file(file, config.span.clone(), &path);
+                    if let Some(source) = sources.and_then(|range| reading.text_of(range.start)) {
+                        read_kubelet_configuration(source, &mut configuration);
+                    }
+                }
+            }
+            kubelet.end(reading.problems);
+        }
+        let span = fields.span();
+        fields.end(reading.problems);
+        if !(0..=100_000).contains(&count) {
+            reading.problems.add(span, path, "a count is 0 to 100000", None);
+            return;
+        }
+        if count > 1 && !pattern.contains("{index}") {
+            let hint = Some("such as worker-{index}".to_owned());
+            reading.problems.add(span, path, "the name of several nodes needs `{index}`", hint);
+            return;
+        }
+        for index in 0..count as usize {
+            let zone = (!zones.is_empty()).then(|| zones[index % zones.len()]);
+            let name = pattern.replace("{index}", &index.to_string()).replace("{zone}", zone.as_deref().unwrap_or(""));
+            let node = worker(&name, zone, &labels, &taints, capacity.clone(), self.nodes.len() as u32);
+            let mut config = kubelet::Config::new(node);
+            config.kubelet = configuration.clone();
+            self.nodes.push(NodeConfig { kubelet: config, runtime: profile.clone() });
+        }
+    }
+
+    fn registry(&mut self, node: &TreeNode<'_>, path: &str, problems: &mut Problems) {
+        let Some(mut fields) = Fields::new(node, path, problems) else { return };
+        let mut config = registry::Config::default();
+        match fields.text("host", problems) {
+            Some(host) => config.host = Name::new(host),
+            None => problems.add(fields.span(), path, "`host` is missing", None),
+        }
+        let mut rate = |field: &'static str, problems: &mut Problems| {
+            let node = fields.get(field)?;
+            values::bytes_per_second(node, &fields.path(field), problems)
+        };
+        config.limits.total = rate("bandwidth", problems);
+        config.limits.per_node = rate("perNode", problems);
+        if let Some(rate) = rate("perStream", problems) {
+            config.limits.per_stream = Some(rate);
+        }
+        if let Some(node) = fields.get("latency") {
+            if let Some(latency) = values::distribution(node, &fields.path("latency"), problems) {
+                config.latency = latency;
+            }
+        }
+        fields.end(problems);
+        self.registries.push(config);
+    }
+
+    /// Reads a rule of `images`.
+    pub(super) fn image(&mut self, node: &TreeNode<'_>, path: &str, problems: &mut Problems) {
+        let Some(mut fields) = Fields::new(node, path, problems) else { return };
+        let mut rule = ImageRule::default();
+        match fields.text("match", problems) {
+            Some(pattern) => rule.pattern = Name::new(pattern),
+            None => problems.add(fields.span(), path, "`match` is missing", Some("such as match: \"*/web:*\"".to_owned())),
+        }
+        if let Some(node) = fields.get("size") {
+            rule.size = values::bytes(node, &fields.path("size"), problems).map(|bytes| bytes.0 as u64);
+        }
+        let mut layers = Vec::new();
+        for (index, layer) in fields.list("layers", problems).iter().enumerate() {
+            let bytes = values::bytes(layer, &format!("{path}.layers[{index}]"), problems);
+            layers.extend(bytes.map(|bytes| bytes.0 as u64));
+        }
+        if !layers.is_empty() {
+            rule.layers = Some(layers.into());
+        }
+        rule.missing = fields.boolean("missing", problems).unwrap_or(false);
+        rule.user = fields.integer("user", problems);
+        fields.end(problems);
+        self.images.push(rule);
+    }
+
+    /// Flags of kube-controller-manager by their real names.
+    fn flags(&mut self, node: &TreeNode<'_>, path: &str, problems: &mut Problems) {
+        let Value::Map(entries) = &node.value else {
+            problems.add(node.span.clone(), path, "flags with their values are expected", None);
+            return;
+        };
+        for (key, value) in entries {
+            let path = format!("{path}.{}", key.name);
+            let config = &mut self.controllers;
+            match key.name.as_ref() {
+                "node-monitor-period" => set(&mut config.node_monitor_period, values::duration(value, &path, problems)),
+                "node-monitor-grace-period" => {
+                    set(&mut config.node_monitor_grace_period, values::duration(value, &path, problems));
+                }
+                "node-startup-grace-period" => {
+                    set(&mut config.node_startup_grace_period, values::duration(value, &path, problems));
+                }
+                "node-eviction-rate" => set(&mut config.node_eviction_rate, number(value, &path, problems)),
+                "secondary-node-eviction-rate" => {
+                    set(&mut config.secondary_node_eviction_rate, number(value, &path, problems));
+                }
+                "unhealthy-zone-threshold" => set(&mut config.unhealthy_zone_threshold, number(value, &path, problems)),
+                "large-cluster-size-threshold" => {
+                    let nodes = number(value, &path, problems).map(|number| number.max(0.0) as usize);
+                    set(&mut config.large_cluster_size_threshold, nodes);
+                }
+                "terminated-pod-gc-threshold" => {
+                    let pods = number(value, &path, problems).map(|number| number as i64);
+                    set(&mut config.terminated_pod_gc_threshold, pods);
+                }
+                "kube-api-qps" => set(&mut config.kube_api_qps, number(value, &path, problems)),
+                "kube-api-burst" => {
+                    let burst = number(value, &path, problems).map(|number| number.max(1.0) as u64);
+                    set(&mut config.kube_api_burst, burst);
+                }
+                unknown => {
+                    let hint = match nearest(unknown, FLAGS.iter().copied()) {
+                        Some(name) => format!("did you mean `{name}`?"),
+                        None => format!("known here: {}", FLAGS.join(", ")),
+                    };
+                    problems.add(key.span.clone(), &path, format!("unknown flag `{unknown}`"), Some(hint));
+                }
+            }
+        }
+    }
+
+    /// The cluster. `existing` is what a dump holds; `has_class` says that somebody brings a StorageClass.
+    pub(super) fn build(mut self, existing: Vec<Object>, behaviors: Vec<Rule>, has_class: bool, epoch: Epoch) -> Config {
+        if self.nodes.is_empty() {
+            for index in 0..self.default_nodes {
+                let zone = Name::new(["zone-a", "zone-b", "zone-c"][index as usize % 3]);
+                let name = format!("worker-{}", index + 1);
+                let node = worker(&name, Some(zone), &[], &[], default_capacity(), index);
+                self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime: Profile::containerd() });
+            }
+        }
+        let images: Arc<[ImageRule]> = self.images.into();
+        // The last registry serves every host that has none of its own.
+        let mut rest = registry::Config { host: Name::new("*"), ..registry::Config::default() };
+        rest.images = Arc::clone(&images);
+        for registry in &mut self.registries {
+            registry.images = Arc::clone(&images);
+        }
+        self.registries.push(rest);
+        let mut initial: Vec<Object> = self
+            .nodes
+            .iter()
+            .map(|node| Object::Node(Arc::new(node.kubelet.running_node())))
+            .chain(existing)
+            .collect();
+        if !has_class {
+            initial.push(Object::StorageClass(Arc::new(default_class())));
+        }
+        self.controllers.start_unix_seconds = epoch.moment().as_second();
+        Config {
+            seed: 0,
+            nodes: self.nodes,
+            registries: self.registries,
+            behaviors: behaviors.into(),
+            apiserver: apiserver::Config::default(),
+            scheduler: scheduler::Config::default(),
+            controllers: self.controllers,
+            api_latency: Distribution::Constant(Duration::from_micros(500)),
+            boot_time: Duration::from_secs(20),
+            initial,
+        }
+    }
+}
+
+/// The flags that have an effect.
+const FLAGS: &[&str] = &[
+    "node-monitor-period",
+    "node-monitor-grace-period",
+    "node-startup-grace-period",
+    "node-eviction-rate",
+    "secondary-node-eviction-rate",
+    "unhealthy-zone-threshold",
+    "large-cluster-size-threshold",
+    "terminated-pod-gc-threshold",
+    "kube-api-qps",
+    "kube-api-burst",
+];
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+fn number(node: &TreeNode<'_>, path: &str, problems: &mut Problems) -> Option<f64> {
+    match node.value {
+        Value::Int(number) => Some(number as f64),
+        Value::Float(number) => Some(number),
+        _ => {
+            problems.add(node.span.clone(), path, "a number is expected", None);
+            None
+        }
+    }
+}
+
+fn default_capacity() -> Resources {
+    Resources {
+        cpu: DEFAULT_CPU,
+        memory: DEFAULT_MEMORY,
+        ephemeral_storage: DEFAULT_EPHEMERAL,
+        pods: DEFAULT_PODS,
+        ..Resources::default()
+    }
+}
+
+/// The address of the node with this number: 10.0.0.0/16 and on.
+fn address(index: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 10)) + index)
+}
+
+fn worker(name: &str, zone: Option<Name>, labels: &[(Name, Name)], taints: &[Taint], capacity: Resources, index: u32) -> Node {
+    let mut all = vec![
+        (Name::new(HOSTNAME_LABEL), Name::new(name)),
+        (Name::new("kubernetes.io/os"), Name::new("linux")),
+        (Name::new("kubernetes.io/arch"), Name::new("amd64")),
+    ];
+    all.extend(zone.map(|zone| (Name::new(ZONE_LABEL), zone)));
+    all.extend(labels.iter().copied());
+    let mut node = Node { meta: Meta::named("", name), ..Node::default() };
+    node.meta.labels = Labels::new(all);
+    node.spec.taints = taints.to_vec();
+    node.status.capacity = capacity;
+    node.status.internal_ip = Some(address(index));
+    node
+}
+
+/// `key=value:NoSchedule` or `key:NoExecute`.
+fn read_taint(node: &TreeNode<'_>, path: &str, problems: &mut Problems) -> Option<Taint> {
+    let parsed = node.as_str().and_then(|text| {
+        let (key, effect) = text.rsplit_once(':')?;
+        let effect = match effect {
+            "NoSchedule" => TaintEffect::NoSchedule,
+            "PreferNoSchedule" => TaintEffect::PreferNoSchedule,
+            "NoExecute" => TaintEffect::NoExecute,
+            _ => return None,
+        };
+        let (key, value) = key.split_once('=').unwrap_or((key, ""));
+        Some(Taint { key: Name::new(key), value: Name::new(value), effect, added: None })
+    });
+    if parsed.is_none() {
+        let hint = Some("such as pool=gpu:NoSchedule; effects are NoSchedule, PreferNoSchedule, NoExecute".to_owned());
+        problems.add(node.span.clone(), path, "not a taint", hint);
+    }
+    parsed
+}
+
+fn read_capacity(node: &TreeNode<'_>, path: &str, capacity: &mut Resources, problems: &mut Problems) {
+    let Value::Map(entries) = &node.value else {
+        problems.add(node.span.clone(), path, "resources with their amounts are expected", None);
+        return;
+    };
+    for (key, value) in entries {
+        let text = match &value.value {
+            Value::String(text) => text.to_string(),
+            Value::Int(number) => number.to_string(),
+            Value::Float(number) => number.to_string(),
+            _ => String::new(),
+        };
+        let Ok(quantity) = text.parse::<Quantity>() else {
+            let hint = Some("such as 500m, 2 or 32Gi".to_owned());
+            problems.add(value.span.clone(), &format!("{path}.{}", key.name), "not a quantity", hint);
+            continue;
+        };
+        match key.name.as_ref() {
+            "cpu" => capacity.cpu = MilliCpu(quantity.milli_rounding_up()),
+            "memory" => capacity.memory = Bytes(quantity.value_rounding_up()),
+            "ephemeral-storage" => capacity.ephemeral_storage = Bytes(quantity.value_rounding_up()),
+            "pods" => capacity.pods = quantity.value_rounding_up(),
+            other => capacity.set_extended(Name::new(other), quantity.value_rounding_up()),
+        }
+    }
+}
+
+/// Takes the fields that matter out of a KubeletConfiguration.
+fn read_kubelet_configuration(source: &crate::manifest::Source, into: &mut kubelet::KubeletConfiguration) {
+    for document in crate::manifest::documents(source) {
+        let integer = |field: &str| match document.get(field).map(|node| &node.value) {
+            Some(Value::Int(number)) => Some(*number),
+            _ => None,
+        };
+        set(&mut into.max_pods, integer("maxPods"));
+        set(&mut into.pods_per_core, integer("podsPerCore"));
+        set(&mut into.max_parallel_image_pulls, integer("maxParallelImagePulls").map(|n| n.max(0) as u32));
+        set(&mut into.registry_pull_qps, integer("registryPullQPS").map(|n| n.max(0) as u32));
+        set(&mut into.registry_burst, integer("registryBurst").map(|n| n.max(0) as u32));
+        if let Some(Value::Bool(serial)) = document.get("serializeImagePulls").map(|node| &node.value) {
+            into.serialize_image_pulls = *serial;
+        }
+        let duration = |node: Option<&TreeNode<'_>>| node.and_then(TreeNode::as_str).and_then(Duration::parse_go);
+        set(&mut into.node_status_update_frequency, duration(document.get("nodeStatusUpdateFrequency")));
+        let backoff = document.get("crashLoopBackOff").and_then(|node| node.get("maxContainerRestartPeriod"));
+        set(&mut into.max_container_restart_period, duration(backoff));
+    }
+}
+
+/// What a cluster that somebody else set up usually has: volumes on the node's disk, made when a pod needs them.
+fn default_class() -> StorageClass {
+    StorageClass {
+        meta: Meta::named("", "standard"),
+        provisioner: Name::new("rancher.io/local-path"),
+        wait_for_first_consumer: true,
+        is_default: true,
+        ..StorageClass::default()
+    }
+}
