@@ -219,7 +219,7 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(std::env::var("CASES").map_or(2000, |c| c.parse().unwrap())))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn no_bytes_make_loading_panic(

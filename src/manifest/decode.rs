@@ -123,6 +123,10 @@ impl<'t> De<'_, 't> {
         let found = if short && scalar { format!("{what} ({written})") } else { what.to_owned() };
         let bare = matches!(self.node.value, Value::Bool(_) | Value::Int(_) | Value::Float(_));
         let write = match &self.node.value {
+            // `name:web`, which is a string.
+            Value::String(text) if matches!(wanted, "an object" | "a mapping") => {
+                text.split_once(':').filter(|_| short).map(|(key, value)| format!("`{key}: {}`", value.trim_start()))
+            }
             Value::String(text) => super::scalar::resolve(text).and_then(|value| match (wanted, value) {
                 ("an integer" | "a number", Value::Int(_)) | ("a boolean", Value::Bool(_)) => Some(text.to_string()),
                 _ => None,

@@ -12,7 +12,7 @@ use rustc_hash::FxHashSet;
 use super::decode::Context;
 use super::documents;
 use super::kinds::{Decoded, Known, Served, group_of, look_up};
-use super::problem::{Kind, Problem};
+use super::problem::{Kind, Problem, nearest};
 use super::source::Source;
 use super::tree::{Node, Value};
 
@@ -115,7 +115,7 @@ pub fn load(sources: &[Source]) -> Loaded<'_> {
     for (idx, source) in sources.iter().enumerate() {
         let mut file = File { idx, source, loaded: &mut loaded, problems: Vec::new(), seen: FxHashSet::default() };
         let documents = documents::read(source, &mut file.problems);
-        if documents.is_empty() && !file.problems.iter().any(Problem::is_error) {
+        if documents.iter().all(|node| node.value == Value::Null) && !file.problems.iter().any(Problem::is_error) {
             file.problems.push(Problem::of_text(0..0, Kind::NoObjects));
         }
         for document in documents {
@@ -304,19 +304,25 @@ impl<'a> File<'a, '_> {
             (None, None) => self.without_type_meta(node),
             (api_version, None) => match from_list {
                 Some(list) => Some((api_version.unwrap_or_default(), list.kind.clone())),
-                None => {
-                    self.report_at(node, self.first_line(&node.span), "", Kind::MissingKind);
-                    None
-                }
+                None => self.missing(node, "kind", Kind::MissingKind),
             },
             (None, Some(kind)) => match from_list {
                 Some(list) => Some((list.api_version.clone(), kind)),
-                None => {
-                    self.report_at(node, self.first_line(&node.span), "", Kind::MissingApiVersion);
-                    None
-                }
+                None => self.missing(node, "apiVersion", Kind::MissingApiVersion),
             },
         }
+    }
+
+    /// Points at the object's beginning, or at the key that was meant.
+    fn missing<T>(&mut self, node: &Node<'a>, field: &str, kind: Kind) -> Option<T> {
+        let keys = match &node.value {
+            Value::Map(entries) => entries.as_slice(),
+            _ => &[],
+        };
+        let meant = keys.iter().find(|(key, _)| key.name != field && nearest(&key.name, [field]).is_some());
+        let at = meant.map_or(&node.span, |(key, _)| &key.span);
+        self.report_at(node, at.clone(), "", kind);
+        None
     }
 
     /// Some tools store objects without saying what they are: pods and nodes show it by their fields.
@@ -469,6 +475,8 @@ mod tests {
         check("{a: 1}", &[], &[], &["1 E0113 "]);
         check("{apiVersion: 1, kind: Pod}", &[], &[], &["1 E0108 apiVersion"]);
         check("# nothing\n---\n", &[], &[], &["1 E0119 "]);
+        check("null\n---\n~\n", &[], &[], &["1 E0119 "]);
+        check("apiVersion: v1\nKind: Pod\n", &[], &[], &["2 E0113 "]);
         check("{apiVersion: '', kind: Pod}", &[], &[], &["1 E0113 "]);
     }
 

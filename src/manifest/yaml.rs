@@ -376,8 +376,24 @@ impl<'a> Builder<'a, '_> {
                 return Problem::of_text(self.base + start..self.base + offset.max(start + 1), kind);
             }
             ErrorKind::RecursionLimitExceeded => return self.too_deep(self.base + offset),
+            ErrorKind::UnexpectedCharacter { character } => Kind::Syntax {
+                message: format!("`{character}` cannot begin a value"),
+                hint: hint(error.kind(), self.text, offset),
+            },
             _ => Kind::Syntax { message: error.info(), hint: hint(error.kind(), self.text, offset) },
         };
+        let line = line_around(self.text, offset);
+        let written = self.text.get(line.clone()).unwrap_or_default();
+        // A template is marked from its braces, a quoted text that is wrong inside to the end of its line.
+        if let Some(found) = written.get(..offset + 1 - line.start).and_then(|before| before.rfind("{{")) {
+            let length = written.get(found..).and_then(|rest| rest.find("}}")).map_or(2, |end| end + 2);
+            let start = self.base + line.start + found;
+            return Problem::of_text(start..start + length, kind);
+        }
+        let quoted = self.text.get(offset..).is_some_and(|rest| rest.starts_with(['"', '\'']));
+        if quoted {
+            return Problem::of_text(self.base + offset..self.base + line.end, kind);
+        }
         Problem::of_text(at(offset), kind)
     }
 }
@@ -444,10 +460,18 @@ fn tagged<'a>(tag: &Tag, text: Cow<'a, str>) -> Value<'a> {
     }
 }
 
+/// The line that an offset is in, without its end.
+fn line_around(text: &str, offset: usize) -> Range<usize> {
+    let start = text.get(..offset).and_then(|before| before.rfind(['\n', '\r'])).map_or(0, |end| end + 1);
+    let rest = text.get(offset..).unwrap_or_default();
+    start..offset + rest.find(['\n', '\r']).unwrap_or(rest.len())
+}
+
 /// What usually is behind a syntax error.
 fn hint(kind: &ErrorKind, text: &str, offset: usize) -> Option<&'static str> {
-    let line_start = text.get(..offset)?.rfind(['\n', '\r']).map_or(0, |end| end + 1);
-    let line = text.get(line_start..)?.lines().next().unwrap_or_default();
+    let range = line_around(text, offset);
+    let before = text.get(..range.start)?.lines().next_back().unwrap_or_default().trim_start();
+    let line = text.get(range)?.trim_start();
     if line.contains("{{") {
         return Some("this looks like a template; render it first, as with `helm template`");
     }
@@ -455,11 +479,29 @@ fn hint(kind: &ErrorKind, text: &str, offset: usize) -> Option<&'static str> {
         ErrorKind::MissingAnchorOrAliasName => Some("`*` begins an alias; put the value in quotes"),
         ErrorKind::UnclosedQuotedScalar => Some("the quote is never closed"),
         ErrorKind::UnexpectedCharacter { .. } => Some("put the value in quotes"),
+        ErrorKind::UnknownQuotedScalarEscape | ErrorKind::InvalidQuotedScalarHexEscape => {
+            Some("write `\\\\` for a backslash, or use single quotes")
+        }
+        ErrorKind::InvalidTrailingSingleQuotedScalar => Some("write `''` for a quote inside single quotes"),
         ErrorKind::ExpectedBlockMappingKey
         | ErrorKind::ExpectedBlockSequenceEntry
+        | ErrorKind::ExpectedDocumentStart
         | ErrorKind::InvalidIndentation
         | ErrorKind::BlockSequenceEntryNotAllowed => Some("is this line indented as it should be?"),
-        _ if line.matches(": ").count() > 1 => Some("a value with `: ` in it must stand in quotes"),
+        ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidSimpleKey | ErrorKind::ExpectedFlowMappingSeparator
+            if line.matches(": ").count() > 1 =>
+        {
+            Some("a value with `: ` in it must stand in quotes")
+        }
+        ErrorKind::ExpectedFlowMappingSeparator | ErrorKind::ExpectedFlowSequenceSeparator => {
+            Some("is a comma missing before this?")
+        }
+        _ if before.starts_with('-') && !before.starts_with("- ") && !before.starts_with("--") => {
+            Some("is there a blank behind the `-` of the line before?")
+        }
+        _ if before.contains(':') && !before.contains(": ") && !before.ends_with(':') => {
+            Some("is there a blank behind the `:` of the line before?")
+        }
         _ => None,
     }
 }
@@ -538,6 +580,30 @@ mod tests {
         ] {
             let (node, problems) = read_all(text);
             assert!(node.is_none() && problems.len() == 1, "{text}: {node:?} {problems:?}");
+        }
+    }
+
+    #[test]
+    fn syntax_errors_say_what_usually_is_behind_them() {
+        for (text, place, hint) in [
+            ("a: b: c", ":", "a value with `: ` in it must stand in quotes"),
+            ("{\"a\": \"1\"\n\"b\": 2}", "\"b\": 2}", "is a comma missing before this?"),
+            ("a: {{ .b }}\nc: d", "{{ .b }}", "this looks like a template; render it first, as with `helm template`"),
+            (
+                "{{- if .x }}\na: b",
+                "{{- if .x }}",
+                "this looks like a template; render it first, as with `helm template`",
+            ),
+            ("a:\n\tb: c", "\t", "indent with spaces"),
+            ("a: */5 * * * *", "*/5", "`*` begins an alias; put the value in quotes"),
+            ("a: \"\\d\"", "\"\\d\"", "write `\\\\` for a backslash, or use single quotes"),
+            ("a: @b", "@", "put the value in quotes"),
+            ("a:\n  b: c\n d: e", "d", "is this line indented as it should be?"),
+            ("a:b\nc: d", ":", "is there a blank behind the `:` of the line before?"),
+        ] {
+            let (_, problems) = read_all(text);
+            let got: Vec<_> = problems.iter().map(|p| (text.get(p.at.clone()), p.kind.hint())).collect();
+            assert_eq!(got, [(Some(place), Some(hint.to_owned()))], "{text}");
         }
     }
 
