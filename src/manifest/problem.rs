@@ -200,6 +200,9 @@ pub enum Kind {
         /// What it was taken for, as `v1 Pod`.
         taken_for: &'static str,
     },
+    /// The same object a second time in one file.
+    #[error("this object stands twice in this file; the second wins")]
+    DuplicateObject,
     /// A decoder of an outer type did not like it.
     #[error("{message}")]
     Undecodable {
@@ -237,6 +240,7 @@ impl Kind {
             Kind::DocumentPassedOver => "E0123",
             Kind::KindGuessed { .. } => "E0124",
             Kind::Undecodable { .. } => "E0125",
+            Kind::DuplicateObject => "E0126",
         }
     }
 
@@ -244,6 +248,7 @@ impl Kind {
     pub fn severity(&self) -> Severity {
         match self {
             Kind::DuplicateKey { .. }
+            | Kind::DuplicateObject
             | Kind::UnknownField { stored: true, .. }
             | Kind::OldVersion { .. }
             | Kind::NotServed { .. }
@@ -342,12 +347,26 @@ pub fn render(source: &Source, problem: &Problem, colour: bool) -> String {
     text
 }
 
-/// Shows all problems of a file, those at the top of the file first, and closes with how many there are.
-/// Empty if there are none.
+/// So many problems of a file are shown; more would only scroll away.
+const SHOWN: usize = 100;
+
+/// Shows the problems of a file, those at the top of the file first, and closes with how many errors there are.
+/// Empty if there are none. Errors are shown before warnings are left out.
 pub fn render_all(source: &Source, problems: &[Problem], colour: bool) -> String {
     let mut text = String::new();
+    let room_for_warnings = SHOWN.saturating_sub(problems.iter().filter(|p| p.is_error()).count());
+    let (mut shown_errors, mut shown_warnings) = (0, 0);
     for problem in problems {
-        text.push_str(&render(source, problem, colour));
+        let (shown, room) =
+            if problem.is_error() { (&mut shown_errors, SHOWN) } else { (&mut shown_warnings, room_for_warnings) };
+        if *shown < room {
+            *shown += 1;
+            text.push_str(&render(source, problem, colour));
+        }
+    }
+    let more = problems.len() - shown_errors - shown_warnings;
+    if more > 0 {
+        text.push_str(&format!("{more} more in {}\n", source.name));
     }
     let errors = problems.iter().filter(|p| p.is_error()).count();
     if errors > 0 {
