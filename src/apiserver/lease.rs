@@ -1,0 +1,166 @@
+//! Node leases, computed instead of written: a kubelet says once that it renews, and when it is cut off the last renewal before that
+//! is worked out. A renewal that nobody observes costs nothing, however long it goes on.
+//!
+//! Kubernetes: staging/src/k8s.io/component-helpers/apimachinery/lease/controller.go (JitterUntil with factor 0.04),
+//! pkg/kubelet/kubelet.go (40 s, renewed each quarter of it). Watchers of leases are told when renewing begins or ends.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+
+use super::watches::Change;
+use super::{ApiServer, Fx, In, Timer};
+use crate::kernel::{Duration, Stream, Streams, Time};
+use crate::model::config::Lease;
+use crate::model::{Key, Kind, Meta, Name, Object};
+use crate::protocol::api::Status;
+
+/// The renewal interval, a quarter of the lease's 40 s.
+const RENEW_INTERVAL: Duration = Duration::from_secs(10);
+/// Each interval is longer by up to this share.
+const RENEW_JITTER: f64 = 0.04;
+/// Where the leases of nodes are.
+pub(super) const NAMESPACE: &str = "kube-node-lease";
+
+/// The holders of leases that renew, by node.
+#[derive(Debug)]
+pub(super) struct Leases {
+    streams: Streams,
+    holders: IndexMap<Name, Holder, FxBuildHasher>,
+}
+
+#[derive(Debug)]
+struct Holder {
+    /// A renewal on its grid, not later than now.
+    last: Time,
+    /// The one after it.
+    next: Time,
+    intervals: Stream,
+    reaches: Reaches,
+}
+
+/// Whether a holder's renewals reach the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reaches {
+    Yes,
+    /// It renews, but the API server is or was away: the next renewal that reaches it counts.
+    NotYet,
+    /// It was cut off. Its stream stays where it is, so that the next time it draws other intervals.
+    No,
+}
+
+impl Leases {
+    pub(super) fn new(streams: Streams) -> Leases {
+        Leases { streams, holders: IndexMap::default() }
+    }
+}
+
+impl Holder {
+    /// Walks along the grid up to `now`.
+    fn advance(&mut self, now: Time) {
+        while self.next <= now {
+            self.last = self.next;
+            self.next = self.last + self.intervals.jitter(RENEW_INTERVAL, RENEW_JITTER);
+        }
+    }
+}
+
+impl ApiServer {
+    /// From now on the kubelet of `node` renews its lease; the first renewal is this request.
+    pub(super) fn renew_lease(&mut self, node: Name, fx: &mut Fx) -> Result<(), Status> {
+        let now = fx.now();
+        let Leases { streams, holders } = &mut self.leases;
+        let holder = holders.entry(node).or_insert_with(|| Holder {
+            last: now,
+            next: now,
+            intervals: streams.stream(&format!("lease/{node}"), "renewal"),
+            reaches: Reaches::Yes,
+        });
+        holder.last = now;
+        holder.next = now + holder.intervals.jitter(RENEW_INTERVAL, RENEW_JITTER);
+        holder.reaches = Reaches::Yes;
+        self.store_lease(node, None, fx);
+        Ok(())
+    }
+
+    /// The holder can't reach the API server any more: the lease stays as its last renewal left it.
+    pub(super) fn cut_lease(&mut self, node: Name, fx: &mut Fx) {
+        let Some(holder) = self.leases.holders.get_mut(&node) else { return };
+        let before = std::mem::replace(&mut holder.reaches, Reaches::No);
+        if before == Reaches::Yes {
+            holder.advance(fx.now());
+            let last = holder.last;
+            self.latency.commit = fx.now();
+            self.store_lease(node, Some(last), fx);
+        }
+    }
+
+    /// The API server goes away: nobody hears of it, but the leases are as their last renewals left them.
+    pub(super) fn leases_at_outage(&mut self, now: Time) {
+        for (&node, holder) in &mut self.leases.holders {
+            if holder.reaches != Reaches::Yes {
+                continue;
+            }
+            holder.advance(now);
+            holder.reaches = Reaches::NotYet;
+            let key = Key { kind: Kind::Lease, namespace: Name::new(NAMESPACE), name: node };
+            if let Some(Object::Lease(lease)) = self.store.get(&key) {
+                let renewed = Some(holder.last);
+                let lease = Lease { meta: lease.meta.clone(), renewed, renewing: false };
+                self.store.put(Object::Lease(Arc::new(lease)));
+            }
+        }
+    }
+
+    /// The API server is back: each holder's next renewal reaches it.
+    pub(super) fn leases_after_outage(&mut self, fx: &mut Fx) {
+        let now = fx.now();
+        for (&node, holder) in &mut self.leases.holders {
+            if holder.reaches == Reaches::NotYet {
+                holder.advance(now);
+                fx.wake_at(holder.next, In::Timer(Timer::RenewAgain { node }));
+            }
+        }
+    }
+
+    /// The first renewal of `node` after an outage.
+    pub(super) fn renew_again(&mut self, node: Name, fx: &mut Fx) {
+        let now = fx.now();
+        let Some(holder) = self.leases.holders.get_mut(&node) else { return };
+        if !self.up || holder.reaches != Reaches::NotYet {
+            return;
+        }
+        holder.advance(now);
+        if holder.last != now {
+            return;
+        }
+        holder.reaches = Reaches::Yes;
+        self.latency.commit = now;
+        self.store_lease(node, None, fx);
+    }
+
+    /// Stores a node's lease: held and renewed (`renewed` None) or as it was renewed last.
+    fn store_lease(&mut self, node: Name, renewed: Option<Time>, fx: &mut Fx) {
+        let namespace = Name::new(NAMESPACE);
+        let key = Key { kind: Kind::Lease, namespace, name: node };
+        let old = self.store.get(&key).cloned();
+        let meta = match &old {
+            Some(old) => old.meta().clone(),
+            None => Meta {
+                uid: self.store.next_uid(),
+                created: fx.now().truncated_to_second(),
+                ..Meta::named(namespace, node)
+            },
+        };
+        let lease = Object::Lease(Arc::new(Lease { meta, renewed, renewing: renewed.is_none() }));
+        if old.as_ref() == Some(&lease) {
+            return;
+        }
+        let stored = self.store.put(lease);
+        match &old {
+            Some(old) => self.tell(Change::Modified { old, new: &stored }, fx),
+            None => self.tell(Change::Created(&stored), fx),
+        }
+    }
+}
