@@ -20,6 +20,7 @@ pub mod object;
 pub mod pod;
 pub mod pod_resources;
 pub mod policy;
+pub mod quantity;
 pub mod resources;
 pub mod service;
 pub mod storage;

@@ -1,0 +1,23 @@
+//! Kubernetes files: text to spanned tree to `k8s-openapi` object, with every problem of a file at its place.
+//!
+//! Read in this order: `source` (a named text), `tree` (what it says, and where), `documents` with `yaml`, `scalar` and
+//! `json` (from one to the other, as kubectl does it), `decode` (from the tree to typed objects, as strict as the API
+//! server), `kinds` (which kinds there are), `load` (all of it for a set of files), `problem` (what can be wrong, and
+//! how it is shown). No file is opened here: `cli` reads them. What is validated beyond names and types comes later.
+#![deny(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod decode;
+mod documents;
+mod json;
+pub mod kinds;
+pub mod load;
+pub mod problem;
+mod scalar;
+pub mod source;
+pub mod tree;
+mod yaml;
+
+pub use kinds::Decoded;
+pub use load::{Loaded, LoadedObject, load};
+pub use problem::{Kind, Problem, Severity};
+pub use source::Source;
