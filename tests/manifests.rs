@@ -67,7 +67,8 @@ fn class_of(errors: &str) -> &'static str {
             || matches!(group, "storage.k8s.io" | "coordination.k8s.io" | "scheduling.k8s.io")
             || group == "admissionregistration.k8s.io"
     };
-    let unmatched: Vec<&str> = errors.split("in version \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let unmatched: Vec<&str> =
+        errors.split("in version \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     if errors.contains("strict decoding error") || errors.contains("cannot unmarshal") {
         "shape: unknown field or wrong type"
     } else if errors.contains("error parsing") {
@@ -176,7 +177,10 @@ fn broken_files_get_the_right_answer_at_the_right_place() {
             };
             if !accepted || !placed {
                 let problems: Vec<_> = loaded.problems[0].iter().map(|p| p.kind.to_string()).collect();
-                wrong.push(format!("{file}: {answer} at {place:?}, wanted {} at {}: {problems:?}", line["accept"], line["where"]));
+                wrong.push(format!(
+                    "{file}: {answer} at {place:?}, wanted {} at {}: {problems:?}",
+                    line["accept"], line["where"]
+                ));
             }
         });
     }
