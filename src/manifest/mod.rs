@@ -13,6 +13,7 @@ pub mod epoch;
 mod json;
 pub mod kinds;
 pub mod load;
+pub mod print;
 pub mod problem;
 mod scalar;
 pub mod source;
