@@ -3,6 +3,7 @@ pub mod kernel;
 
 pub mod model;
 
+pub mod manifest;
 pub mod protocol;
 pub mod trace;
 

@@ -6,17 +6,22 @@
 //! how it is shown). No file is opened here: `cli` reads them. What is validated beyond names and types comes later.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
+pub mod compile;
 mod decode;
 mod documents;
+pub mod epoch;
 mod json;
 pub mod kinds;
 pub mod load;
+pub mod print;
 pub mod problem;
 mod scalar;
 pub mod source;
 pub mod tree;
 mod yaml;
 
+pub use compile::{Compiler, Invalid};
+pub use epoch::Epoch;
 pub use kinds::Decoded;
 pub use load::{Loaded, LoadedObject, load};
 pub use problem::{Kind, Problem, Severity};

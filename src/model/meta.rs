@@ -58,13 +58,32 @@ pub struct Uid(pub u64);
 impl Uid {
     /// Not given yet.
     pub const NONE: Uid = Uid(0);
+
+    /// The identity whose printed form is `text`; None if no identity below 2⁴⁸ prints so.
+    pub fn parse(text: &str) -> Option<Uid> {
+        let (_, last) = text.rsplit_once('-')?;
+        if last.len() != 12 {
+            return None;
+        }
+        let low = u64::from_str_radix(last, 16).ok()?;
+        // The printed form ends with the low 48 bits of `(n ^ MASK) * FACTOR`, and an odd factor can be undone modulo 2⁴⁸.
+        let mut inverse: u64 = 1;
+        for _ in 0..6 {
+            inverse = inverse.wrapping_mul(2u64.wrapping_sub(UID_LOW_FACTOR.wrapping_mul(inverse)));
+        }
+        let number = (low.wrapping_mul(inverse) ^ UID_LOW_MASK) & 0xffff_ffff_ffff;
+        (Uid(number).to_string() == text).then_some(Uid(number))
+    }
 }
+
+const UID_LOW_MASK: u64 = 0x5851_f42d_4c95_7f2d;
+const UID_LOW_FACTOR: u64 = 0xd6e8_feb8_6659_fd93;
 
 /// As a version 4 UUID made from the number, so that it looks like Kubernetes' and is the same in every run.
 impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let high = self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (self.0 >> 7);
-        let low = (self.0 ^ 0x5851_f42d_4c95_7f2d).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let low = (self.0 ^ UID_LOW_MASK).wrapping_mul(UID_LOW_FACTOR);
         write!(
             f,
             "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
@@ -101,4 +120,19 @@ pub struct Deletion {
 pub struct Source {
     pub file: u32,
     pub line: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_printed_uid_reads_back_and_a_foreign_one_does_not() {
+        for number in [1, 2, 77, 1 << 20, (1 << 40) + 5, (1 << 48) - 1] {
+            assert_eq!(Uid::parse(&Uid(number).to_string()), Some(Uid(number)), "{number}");
+        }
+        for foreign in ["", "x", "8d1b7b1c-3c56-4a1e-9d8e-3f2b1c0d9e8f", "-", "a-b"] {
+            assert_eq!(Uid::parse(foreign), None, "{foreign}");
+        }
+    }
 }

@@ -30,7 +30,7 @@ pub mod workload;
 pub use affinity::{
     Affinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, TopologySpreadConstraint,
 };
-pub use condition::{Condition, ConditionStatus};
+pub use condition::{Condition, ConditionStatus, Conditions};
 pub use event::{Event, EventType, ObjectReference};
 pub use event_recorder::EventRecorder;
 pub use labels::{Labels, Requirement, Selector};

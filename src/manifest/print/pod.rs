@@ -1,0 +1,294 @@
+//! Pods, pod templates and what is in them.
+
+use serde_json::{Value, json};
+
+use crate::manifest::epoch::Epoch;
+use crate::model::pod::{
+    ConfigSource, Container, ContainerPort, EnvFrom, EnvValue, EnvVar, Handler, ImagePullPolicy, PortRef, Probe,
+    Protocol, ResourceRequirements, RestartPolicy, SecurityContext,
+};
+use crate::model::workload::PodTemplate;
+use crate::model::{Name, Pod, PodSpec};
+
+use super::fields::{Fields, resource_list, resources};
+use super::placement::{affinity, tolerations, topology_spread};
+use super::status::pod_status;
+use super::volume::volume;
+
+/// A pod's `spec` and `status`.
+pub(super) fn pod(pod: &Pod, epoch: Epoch, fields: &mut Fields) {
+    fields.put("spec", pod_spec(&pod.spec, Some(pod)));
+    fields.put("status", pod_status(&pod.status, &pod.spec, epoch));
+}
+
+/// What conditions mostly ask of a pod: node, priority and status without the rest of the spec.
+pub(super) fn brief(pod: &Pod, epoch: Epoch, fields: &mut Fields) {
+    let mut spec = Fields::new();
+    spec.some("nodeName", pod.node.map(Name::as_str));
+    spec.put("priority", pod.spec.priority);
+    fields.put("spec", spec.done());
+    fields.put("status", pod_status(&pod.status, &pod.spec, epoch));
+}
+
+/// `template` of a workload.
+pub(super) fn template(template: &PodTemplate) -> Value {
+    let mut metadata = Fields::new();
+    metadata.labels("annotations", &template.annotations);
+    metadata.labels("labels", &template.labels);
+    let mut fields = Fields::new();
+    fields.put("metadata", metadata.done());
+    fields.put("spec", pod_spec(&template.spec, None));
+    fields.done()
+}
+
+/// `spec` of a pod, or of a template: what admission fills in stands only in pods.
+fn pod_spec(spec: &PodSpec, pod: Option<&Pod>) -> Value {
+    let mut fields = Fields::new();
+    fields.some("activeDeadlineSeconds", spec.active_deadline.map(|length| length.as_secs()));
+    fields.some("affinity", spec.affinity.as_deref().map(affinity));
+    if !spec.automount_token {
+        fields.put("automountServiceAccountToken", false);
+    }
+    fields.list("containers", spec.containers.iter(), container);
+    fields.flag("hostNetwork", spec.host_network);
+    fields.text("hostname", &spec.hostname);
+    fields.list("imagePullSecrets", spec.image_pull_secrets.iter(), |secret| json!({"name": secret.as_str()}));
+    fields.list("initContainers", spec.init_containers.iter(), container);
+    fields.some("nodeName", pod.and_then(|pod| pod.node).map(Name::as_str));
+    fields.labels("nodeSelector", &spec.node_selector);
+    if !spec.os.is_empty() {
+        fields.put("os", json!({"name": spec.os.as_str()}));
+    }
+    fields.some("overhead", spec.overhead.as_deref().map(resources));
+    if pod.is_some() || spec.preempts_never {
+        fields.put("preemptionPolicy", if spec.preempts_never { "Never" } else { "PreemptLowerPriority" });
+    }
+    if pod.is_some() || spec.priority != 0 {
+        fields.put("priority", spec.priority);
+    }
+    fields.text("priorityClassName", &spec.priority_class);
+    fields.list("readinessGates", spec.readiness_gates.iter(), |gate| json!({"conditionType": gate.as_str()}));
+    fields.some("resources", spec.resources.as_deref().map(requirements));
+    fields.put("restartPolicy", restart_policy(spec.restart_policy));
+    fields.text("runtimeClassName", &spec.runtime_class);
+    fields.put("schedulerName", spec.scheduler_name.as_str());
+    fields.list("schedulingGates", spec.scheduling_gates.iter(), |gate| json!({"name": gate.as_str()}));
+    fields.filled("securityContext", security(&spec.security));
+    fields.text("serviceAccount", &spec.service_account);
+    fields.text("serviceAccountName", &spec.service_account);
+    fields.text("subdomain", &spec.subdomain);
+    fields.seconds("terminationGracePeriodSeconds", spec.termination_grace);
+    fields.filled("tolerations", tolerations(&spec.tolerations));
+    fields.filled("topologySpreadConstraints", topology_spread(&spec.topology_spread));
+    fields.list("volumes", spec.volumes.iter(), volume);
+    fields.done()
+}
+
+fn restart_policy(policy: RestartPolicy) -> &'static str {
+    match policy {
+        RestartPolicy::Always => "Always",
+        RestartPolicy::OnFailure => "OnFailure",
+        RestartPolicy::Never => "Never",
+    }
+}
+
+fn container(container: &Container) -> Value {
+    let mut fields = Fields::new();
+    fields.list("args", container.args.iter(), |text| Value::from(text.as_str()));
+    fields.list("command", container.command.iter(), |text| Value::from(text.as_str()));
+    fields.list("env", &container.env, env);
+    fields.list("envFrom", &container.env_from, env_from);
+    fields.put("image", container.image.as_str());
+    fields.put("imagePullPolicy", pull_policy(container.image_pull_policy));
+    let mut lifecycle = Fields::new();
+    lifecycle.some("postStart", container.post_start.as_deref().map(hook));
+    lifecycle.some("preStop", container.pre_stop.as_deref().map(hook));
+    fields.filled("lifecycle", lifecycle.done());
+    fields.some("livenessProbe", container.liveness.as_deref().map(probe));
+    fields.put("name", container.name.as_str());
+    fields.list("ports", &container.ports, port);
+    fields.some("readinessProbe", container.readiness.as_deref().map(probe));
+    fields.put("resources", requirements(&container.resources));
+    fields.some("restartPolicy", container.restart_policy.map(restart_policy));
+    fields.list("restartPolicyRules", &container.restart_rules, |rule| {
+        json!({
+            "action": if rule.restart_all { "RestartAllContainers" } else { "Restart" },
+            "exitCodes": {"operator": if rule.negated { "NotIn" } else { "In" }, "values": rule.exit_codes},
+        })
+    });
+    fields.filled("securityContext", security(&container.security));
+    fields.some("startupProbe", container.startup.as_deref().map(probe));
+    fields.text("terminationMessagePath", &container.termination_message_path);
+    let policy = if container.message_from_logs { "FallbackToLogsOnError" } else { "File" };
+    fields.put("terminationMessagePolicy", policy);
+    fields.list("volumeMounts", &container.volume_mounts, |mount| {
+        let mut fields = Fields::new();
+        fields.put("mountPath", mount.path.as_str());
+        fields.put("name", mount.volume.as_str());
+        fields.flag("readOnly", mount.read_only);
+        fields.text("subPath", &mount.sub_path);
+        fields.done()
+    });
+    fields.text("workingDir", &container.working_dir);
+    fields.done()
+}
+
+pub(super) fn pull_policy(policy: ImagePullPolicy) -> &'static str {
+    match policy {
+        ImagePullPolicy::Always => "Always",
+        ImagePullPolicy::IfNotPresent => "IfNotPresent",
+        ImagePullPolicy::Never => "Never",
+    }
+}
+
+/// `resources`: there even when it holds nothing.
+fn requirements(resources: &ResourceRequirements) -> Value {
+    let mut fields = Fields::new();
+    fields.filled("limits", resource_list(&resources.limits));
+    fields.filled("requests", resource_list(&resources.requests));
+    fields.done()
+}
+
+pub(super) fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "TCP",
+        Protocol::Udp => "UDP",
+        Protocol::Sctp => "SCTP",
+    }
+}
+
+fn port(port: &ContainerPort) -> Value {
+    let mut fields = Fields::new();
+    fields.put("containerPort", port.port);
+    fields.text("hostIP", &port.host_ip);
+    fields.number("hostPort", port.host_port);
+    fields.text("name", &port.name);
+    fields.put("protocol", protocol(port.protocol));
+    fields.done()
+}
+
+fn env(var: &EnvVar) -> Value {
+    let mut fields = Fields::new();
+    fields.put("name", var.name.as_str());
+    let reference = |name: Name, key: Name, optional: bool| {
+        let mut fields = Fields::new();
+        fields.put("key", key.as_str());
+        fields.text("name", &name);
+        fields.flag("optional", optional);
+        fields.done()
+    };
+    match &var.value {
+        EnvValue::Literal(value) => {
+            fields.text("value", value);
+        }
+        EnvValue::ConfigMapKey { config_map, key, optional } => {
+            fields.put("valueFrom", json!({"configMapKeyRef": reference(*config_map, *key, *optional)}));
+        }
+        EnvValue::SecretKey { secret, key, optional } => {
+            fields.put("valueFrom", json!({"secretKeyRef": reference(*secret, *key, *optional)}));
+        }
+        EnvValue::Field(path) => {
+            fields.put("valueFrom", json!({"fieldRef": {"apiVersion": "v1", "fieldPath": path.as_str()}}));
+        }
+        EnvValue::ResourceField { container, resource } => {
+            let mut field = Fields::new();
+            field.text("containerName", container);
+            field.put("resource", resource.as_str());
+            fields.put("valueFrom", json!({"resourceFieldRef": field.done()}));
+        }
+    }
+    fields.done()
+}
+
+fn env_from(from: &EnvFrom) -> Value {
+    let (field, name) = match from.from {
+        ConfigSource::ConfigMap(name) => ("configMapRef", name),
+        ConfigSource::Secret(name) => ("secretRef", name),
+    };
+    let mut reference = Fields::new();
+    reference.put("name", name.as_str());
+    reference.flag("optional", from.optional);
+    let mut fields = Fields::new();
+    if field < "prefix" {
+        fields.put(field, reference.done()).text("prefix", &from.prefix);
+    } else {
+        fields.text("prefix", &from.prefix).put(field, reference.done());
+    }
+    fields.done()
+}
+
+fn probe(probe: &Probe) -> Value {
+    let (field, action) = handler(&probe.handler);
+    let mut action = Some(action);
+    let mut fields = Fields::new();
+    // The action goes to its place in the alphabet.
+    for (place, before) in
+        ["failureThreshold", "initialDelaySeconds", "terminationGracePeriodSeconds"].into_iter().enumerate()
+    {
+        if field < before {
+            fields.some(field, action.take());
+        }
+        match place {
+            0 => fields.put("failureThreshold", probe.failure_threshold),
+            1 => fields
+                .number("initialDelaySeconds", probe.initial_delay.as_secs() as i64)
+                .seconds("periodSeconds", probe.period)
+                .put("successThreshold", probe.success_threshold),
+            _ => fields
+                .some("terminationGracePeriodSeconds", probe.termination_grace.map(|grace| grace.as_secs()))
+                .seconds("timeoutSeconds", probe.timeout),
+        };
+    }
+    fields.done()
+}
+
+fn hook(hook: &Handler) -> Value {
+    let (field, action) = handler(hook);
+    let mut fields = Fields::new();
+    fields.put(field, action);
+    fields.done()
+}
+
+fn handler(handler: &Handler) -> (&'static str, Value) {
+    match handler {
+        Handler::Exec { command } => {
+            let command: Vec<&str> = command.iter().map(|text| text.as_str()).collect();
+            ("exec", json!({"command": command}))
+        }
+        Handler::HttpGet { path, port, host, https } => {
+            let mut fields = Fields::new();
+            fields.text("host", host);
+            fields.put("path", path.as_str());
+            fields.put("port", port_ref(*port));
+            fields.put("scheme", if *https { "HTTPS" } else { "HTTP" });
+            ("httpGet", fields.done())
+        }
+        Handler::TcpSocket { port, host } => {
+            let mut fields = Fields::new();
+            fields.text("host", host);
+            fields.put("port", port_ref(*port));
+            ("tcpSocket", fields.done())
+        }
+        Handler::Grpc { port, service } => ("grpc", json!({"port": port, "service": service.as_str()})),
+        Handler::Sleep(length) => ("sleep", json!({"seconds": length.as_secs()})),
+    }
+}
+
+pub(super) fn port_ref(port: PortRef) -> Value {
+    match port {
+        PortRef::Number(number) => Value::from(number),
+        PortRef::Name(name) => Value::from(name.as_str()),
+    }
+}
+
+fn security(context: &SecurityContext) -> Value {
+    let mut fields = Fields::new();
+    fields.some("fsGroup", context.fs_group);
+    fields.flag("privileged", context.privileged);
+    fields.flag("readOnlyRootFilesystem", context.read_only_root_filesystem);
+    fields.some("runAsGroup", context.run_as_group);
+    fields.some("runAsNonRoot", context.run_as_non_root);
+    fields.some("runAsUser", context.run_as_user);
+    fields.list("sysctls", &context.sysctls, |name| json!({"name": name.as_str()}));
+    fields.done()
+}

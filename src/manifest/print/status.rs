@@ -1,0 +1,89 @@
+//! The status of pods.
+
+use serde_json::{Value, json};
+
+use crate::manifest::epoch::Epoch;
+use crate::model::pod::{ContainerState, ContainerStatus, PodStatus, Terminated};
+use crate::model::{Condition, Name, PodSpec};
+
+use super::fields::Fields;
+
+/// `status` of a pod; the QoS class is the spec's.
+pub(super) fn pod_status(status: &PodStatus, spec: &PodSpec, epoch: Epoch) -> Value {
+    let mut fields = Fields::new();
+    fields.list("conditions", &status.conditions, |condition| pod_condition(condition, epoch));
+    fields.list("containerStatuses", &status.containers, |status| container_status(status, epoch));
+    if let Some(ip) = status.host_ip {
+        fields.put("hostIP", ip.to_string());
+        fields.put("hostIPs", json!([{"ip": ip.to_string()}]));
+    }
+    fields.list("initContainerStatuses", &status.init_containers, |status| container_status(status, epoch));
+    fields.text("message", &status.message);
+    fields.some("nominatedNodeName", status.nominated_node.map(Name::as_str));
+    fields.put("phase", status.phase.as_str());
+    if let Some(ip) = status.pod_ip {
+        fields.put("podIP", ip.to_string());
+        fields.put("podIPs", json!([{"ip": ip.to_string()}]));
+    }
+    fields.put("qosClass", spec.qos().as_str());
+    fields.text("reason", &status.reason);
+    fields.time("startTime", epoch, status.start_time);
+    fields.done()
+}
+
+fn pod_condition(condition: &Condition, epoch: Epoch) -> Value {
+    let mut fields = Fields::new();
+    // Nothing in Kubernetes sets it, and it is shown all the same.
+    fields.put("lastProbeTime", Value::Null);
+    fields.put("lastTransitionTime", epoch.rfc3339(condition.last_transition));
+    fields.text("message", &condition.message);
+    fields.text("reason", &condition.reason);
+    fields.put("status", condition.status.as_str());
+    fields.put("type", condition.kind.as_str());
+    fields.done()
+}
+
+fn container_status(status: &ContainerStatus, epoch: Epoch) -> Value {
+    let mut fields = Fields::new();
+    if status.container_id != 0 {
+        fields.put("containerID", container_id(status.container_id));
+    }
+    fields.put("image", status.image.as_str());
+    fields.put("imageID", "");
+    let last = status.last_terminated.as_deref().map(|last| json!({"terminated": terminated(last, epoch)}));
+    fields.put("lastState", last.unwrap_or_else(|| json!({})));
+    fields.put("name", status.name.as_str());
+    fields.put("ready", status.ready);
+    fields.put("restartCount", status.restart_count);
+    fields.some("started", status.started);
+    let state = match &status.state {
+        ContainerState::Waiting { reason, message } => {
+            let mut waiting = Fields::new();
+            waiting.text("message", message).text("reason", reason);
+            json!({"waiting": waiting.done()})
+        }
+        ContainerState::Running { started_at } => json!({"running": {"startedAt": epoch.rfc3339(*started_at)}}),
+        ContainerState::Terminated(ended) => json!({"terminated": terminated(ended, epoch)}),
+    };
+    fields.put("state", state);
+    fields.done()
+}
+
+fn terminated(ended: &Terminated, epoch: Epoch) -> Value {
+    let mut fields = Fields::new();
+    if ended.container_id != 0 {
+        fields.put("containerID", container_id(ended.container_id));
+    }
+    fields.put("exitCode", ended.exit_code);
+    fields.put("finishedAt", epoch.rfc3339(ended.finished_at));
+    fields.text("message", &ended.message);
+    fields.text("reason", &ended.reason);
+    fields.number("signal", ended.signal);
+    fields.put("startedAt", epoch.rfc3339(ended.started_at));
+    fields.done()
+}
+
+/// As long as a runtime's ids are.
+fn container_id(id: u64) -> String {
+    format!("containerd://{id:064x}")
+}
