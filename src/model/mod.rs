@@ -12,6 +12,8 @@ pub mod condition;
 pub mod config;
 pub mod event;
 pub mod event_recorder;
+pub mod glob;
+pub mod image;
 pub mod labels;
 pub mod meta;
 pub mod name;

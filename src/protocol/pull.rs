@@ -80,6 +80,9 @@ pub enum Error {
     /// Nobody listens.
     #[error("dial tcp: connect: connection refused")]
     ConnectionRefused,
+    /// The connection broke while it was used.
+    #[error("read tcp: read: connection reset by peer")]
+    ConnectionReset,
     /// The host's name does not resolve.
     #[error("dial tcp: lookup: no such host")]
     NoSuchHost,

@@ -1,7 +1,19 @@
-//! An image registry: what images it holds, their layers, its bandwidth and limits, its faults.
+//! An image registry: what images it holds (`images`), how downloads share its bandwidth (`flows`), and how it answers,
+//! limits and fails (`server`).
+//!
+//! Left out: authentication, uploads, mirrors, garbage collection, and the transport's own dynamics (slow start, loss).
 
+mod flows;
+mod images;
+mod server;
+
+use crate::kernel::Time;
 use crate::model::{Name, Text};
 use crate::protocol::pull;
+
+pub use flows::Limits;
+pub use images::{BASES, ImageRule, SHARES, UNPACKED_PER_THOUSAND, manifest};
+pub use server::{Config, DOCKER_HUB_LIMIT_TEXT, Registry};
 
 /// The address of a node's runtime, given by the cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +40,8 @@ pub enum Fault {
     Bandwidth(Option<u64>),
     /// This share of requests fails with 500.
     ErrorRate(f64),
-    /// Requests beyond this many in a window are refused with 429 and these words.
+    /// Manifest requests beyond this many in a window are refused with 429 and these words (empty: Docker Hub's own). As at
+    /// Docker Hub, layers do not count. The window begins with the first request, and anew with the first after its end.
     RateLimit(Option<(u32, crate::kernel::Duration, Text)>),
     /// Images matching this pattern are (true) or are no longer (false) missing.
     Missing {
@@ -38,8 +51,11 @@ pub enum Fault {
 }
 
 /// The registry's timers.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Timer {}
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// The download that was to end at this moment may have ended.
+    FlowEnds { at: Time },
+}
 
 /// What a registry says.
 #[derive(Clone, Debug, PartialEq)]

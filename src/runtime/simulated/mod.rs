@@ -1,6 +1,9 @@
 //! One model of a container runtime, with containerd, CRI-O and Docker Engine as profiles, and of what the programs in
 //! containers do.
 
+mod shell;
+mod shell_syntax;
+
 use crate::protocol::{cri, probe, pull};
 
 /// What the runtime hears.
