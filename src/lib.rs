@@ -3,7 +3,6 @@ pub mod kernel;
 
 pub mod model;
 
-pub mod manifest;
 pub mod protocol;
 pub mod trace;
 
