@@ -35,6 +35,7 @@ use crate::trace::Effects;
 use admission::Admission;
 use lease::Leases;
 pub use store::Store;
+pub use validation::validate;
 use watches::Watches;
 
 /// Settings of the API server.

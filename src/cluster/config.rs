@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::kernel::{Distribution, Duration};
 use crate::model::Object;
-use crate::runtime::simulated::{Behaviors, Profile};
+use crate::runtime::simulated::Profile;
+use crate::runtime::simulated::behavior::Rule;
 use crate::{apiserver, controllers, kubelet, registry, scheduler};
 
 /// Everything that a run depends on, but for what is done to it.
@@ -16,7 +17,7 @@ pub struct Config {
     /// The registries; images of a host that none of them serves come from the last.
     pub registries: Vec<registry::Config>,
     /// What the programs in containers do.
-    pub behaviors: Arc<Behaviors>,
+    pub behaviors: Arc<[Rule]>,
     pub apiserver: apiserver::Config,
     pub scheduler: scheduler::Config,
     pub controllers: controllers::Config,
@@ -36,4 +37,14 @@ pub struct NodeConfig {
     pub kubelet: kubelet::Config,
     /// The runtime's profile.
     pub runtime: Profile,
+}
+
+impl Config {
+    /// Periodic work is done at every point of its time grid instead of sleeping while nothing changes. Slow: the
+    /// reference that sleeping must equal.
+    pub fn set_polling(&mut self) {
+        for node in &mut self.nodes {
+            node.kubelet.observe = kubelet::Observe::Polling;
+        }
+    }
 }

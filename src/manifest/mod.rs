@@ -24,5 +24,12 @@ pub use compile::{Compiler, Invalid};
 pub use epoch::Epoch;
 pub use kinds::Decoded;
 pub use load::{Loaded, LoadedObject, load};
-pub use problem::{Kind, Problem, Severity};
+pub use problem::{Kind, Kind as ProblemKind, Problem, Severity, nearest, render_all};
 pub use source::Source;
+pub use tree::{Node, Value};
+
+/// The documents of a text, whatever they say: for what stands beside Kubernetes' objects in a file. Their problems are
+/// those that [`load`](load()) finds.
+pub fn documents(source: &Source) -> Vec<Node<'_>> {
+    documents::read(source, &mut Vec::new())
+}

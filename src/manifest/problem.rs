@@ -203,6 +203,20 @@ pub enum Kind {
     /// The same object a second time in one file.
     #[error("this object stands twice in this file; the second wins")]
     DuplicateObject,
+    /// What the API server's validation would refuse, in its words.
+    #[error("{message}")]
+    Invalid {
+        /// `Invalid value: -1: must be greater than or equal to 0`.
+        message: String,
+    },
+    /// Something in a scenario.
+    #[error("{message}")]
+    Scenario {
+        /// What was found.
+        message: String,
+        /// The nearest right thing.
+        hint: Option<String>,
+    },
     /// A decoder of an outer type did not like it.
     #[error("{message}")]
     Undecodable {
@@ -239,6 +253,8 @@ impl Kind {
             Kind::Directive => "E0122",
             Kind::DocumentPassedOver => "E0123",
             Kind::KindGuessed { .. } => "E0124",
+            Kind::Invalid { .. } => "E0201",
+            Kind::Scenario { .. } => "E0301",
             Kind::Undecodable { .. } => "E0125",
             Kind::DuplicateObject => "E0126",
         }
@@ -264,6 +280,7 @@ impl Kind {
     /// The one hint: the nearest right thing.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
+            Kind::Scenario { hint, .. } => return hint.clone(),
             Kind::Syntax { hint, .. } => return hint.map(str::to_owned),
             Kind::UnknownField { no_break_space: true, .. } => {
                 "no-break spaces (U+00A0) come before it; indent with spaces"

@@ -7,7 +7,7 @@ use crate::cluster;
 use crate::kernel::{Duration, Time};
 use crate::manifest::compile::Compiler;
 use crate::manifest::epoch::Epoch;
-use crate::manifest::{Loaded as LoadedManifests, Node, Problem, ProblemKind, Source, Value, load_objects, render_all};
+use crate::manifest::{Loaded as LoadedManifests, Node, Problem, ProblemKind, Source, Value, load as load_objects, render_all};
 use crate::model::{self, Kind, Object};
 use crate::trace::{Header, SourceFile};
 
@@ -255,12 +255,7 @@ impl Loader<'_> {
                 let place = source.place(loaded.place(path).start);
                 Some(model::Source { file, line: place.line as u32 })
             };
-            let metadata = loaded.node.get("metadata");
-            let existing = metadata.is_some_and(|metadata| {
-                ["uid", "creationTimestamp", "resourceVersion"]
-                    .iter()
-                    .any(|field| metadata.get(field).is_some_and(|node| node.value != Value::Null))
-            });
+            let existing = loaded.stored;
             let found = match self.compiler.compile(&loaded.decoded, &where_is) {
                 Ok(None) => continue,
                 Ok(Some(object)) => {
@@ -289,8 +284,7 @@ impl Loader<'_> {
 fn epoch_of(objects: &LoadedManifests<'_>) -> Epoch {
     let mut newest = None;
     for loaded in &objects.objects {
-        let existing = loaded.node.get("metadata").and_then(|m| m.get("creationTimestamp")).is_some();
-        if existing {
+        if loaded.stored {
             newest = newest.max(crate::manifest::epoch::newest_timestamp(&loaded.node));
         }
     }

@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use rustc_hash::FxHashMap;
 
 use crate::kernel::{Duration, Time};
-use crate::manifest::print::{self, Epoch};
+use crate::manifest::{Epoch, print};
 use crate::model::{Key, Kind, Labels, Name, Object, Pod, Selector, Uid};
 use crate::trace::{Change, Entry, Record, Sink};
 
@@ -326,7 +326,7 @@ impl State {
         if change == Change::Deleted {
             objects.shift_remove(&key);
         } else {
-            let value = short_fields(object, &self.zones, print::json(object, &self.epoch));
+            let value = short_fields(object, &self.zones, print::json(object, self.epoch));
             let held = Held { labels: labels.clone(), created: object.meta().created, value };
             if let Some(before) = objects.insert(key, held) {
                 if before.labels != labels {
