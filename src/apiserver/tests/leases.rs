@@ -1,0 +1,89 @@
+//! Leases that are computed.
+
+use super::*;
+use crate::model::config::Lease;
+
+fn key() -> Key {
+    Key::new(Kind::Lease, "kube-node-lease", "n1")
+}
+
+fn lease(play: &Play) -> Lease {
+    match play.api.store().get(&key()) {
+        Some(Object::Lease(lease)) => Lease::clone(lease),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn renew() -> Call {
+    Call::RenewLease { node: Name::new("n1") }
+}
+
+#[test]
+fn a_renewing_lease_costs_nothing_and_a_cut_finds_its_last_renewal() {
+    let mut play = Play::new();
+    play.watch(CLIENT, Kind::Lease, None);
+    assert_eq!(play.at(second(5)).call(renew()), Ok(Answer::Done));
+    assert!(lease(&play).renewing);
+    let version = play.api.store().version();
+    let day = second(86_400);
+    play.at(day);
+    assert_eq!((play.api.store().version(), play.timers.len()), (version, 0));
+    play.hand(In::LeaseCut { node: Name::new("n1") });
+    let cut = lease(&play);
+    let ago = day.since(cut.renewed.unwrap());
+    assert!(!cut.renewing && ago < Duration::from_millis(10_400), "renewed {ago} ago");
+    assert_eq!(play.heard(CLIENT), ["LISTED ", "ADDED n1", "MODIFIED n1"]);
+    assert!(play.records.is_empty());
+    play.hand(In::LeaseCut { node: Name::new("n1") });
+    play.call(renew()).unwrap();
+    assert_eq!(play.heard(CLIENT), ["MODIFIED n1"]);
+    assert_eq!(lease(&play).renewed, None);
+}
+
+#[test]
+fn intervals_are_ten_seconds_and_up_to_four_percent() {
+    let mut last = Time::ZERO;
+    let mut intervals = Vec::new();
+    for cut in 1..400 {
+        let mut play = Play::new();
+        play.call(renew()).unwrap();
+        play.at(Time::from_nanos(cut * 500_000_000)).hand(In::LeaseCut { node: Name::new("n1") });
+        let renewed = lease(&play).renewed.unwrap();
+        if renewed != last {
+            intervals.push(renewed.since(last));
+            last = renewed;
+        }
+    }
+    let range = Duration::from_secs(10)..Duration::from_millis(10_400);
+    assert!(intervals.len() >= 18 && intervals.iter().all(|interval| range.contains(interval)), "{intervals:?}");
+}
+
+#[test]
+fn an_outage_freezes_the_lease_until_the_holders_next_renewal_after_it() {
+    let mut play = Play::new();
+    play.call(renew()).unwrap();
+    play.at(second(100)).hand(In::Up(false));
+    let frozen = lease(&play);
+    assert!(!frozen.renewing && second(100).since(frozen.renewed.unwrap()) < Duration::from_millis(10_400));
+    play.at(second(150)).hand(In::Up(true));
+    play.watch(CLIENT, Kind::Lease, None);
+    assert_eq!(lease(&play), frozen);
+    play.at(second(161));
+    assert!(lease(&play).renewing);
+    let events = play.events(CLIENT);
+    let (at, renewed) = &events[1];
+    assert_eq!(super::shown(renewed), "MODIFIED n1");
+    assert!(*at > second(150) && *at <= Time::from_nanos(160_400_000_000), "{at:?}");
+}
+
+#[test]
+fn a_holder_that_is_cut_off_during_an_outage_renews_no_more() {
+    let mut play = Play::new();
+    play.call(renew()).unwrap();
+    play.at(second(100)).hand(In::Up(false));
+    let frozen = lease(&play);
+    play.at(second(110)).hand(In::LeaseCut { node: Name::new("n1") });
+    play.at(second(120)).hand(In::Up(true));
+    play.at(second(200));
+    assert_eq!(lease(&play), frozen);
+}
