@@ -17,6 +17,7 @@ mod lease;
 mod parts;
 mod patch;
 mod pods;
+mod preload;
 mod store;
 mod table;
 #[cfg(test)]
@@ -47,6 +48,18 @@ pub struct Config {
     pub read_latency: Distribution,
     /// From a write's commit until the watch event leaves.
     pub watch_latency: Distribution,
+}
+
+/// An API server on the machine of its etcd, neither of them busy: a write 2 ms, a read 0.8 ms, a watch event 0.5 ms more
+/// (fitted to ADDED → bound and bound → first status of the recordings).
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            write_latency: Distribution::LogNormal { p50: Duration::from_millis(2), p99: Duration::from_millis(10) },
+            read_latency: Distribution::LogNormal { p50: Duration::from_micros(800), p99: Duration::from_millis(5) },
+            watch_latency: Distribution::Constant(Duration::from_micros(500)),
+        }
+    }
 }
 
 /// What the API server hears.

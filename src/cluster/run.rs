@@ -159,7 +159,7 @@ impl Cluster {
         }
         self.buffers.apiserver = buffer;
         for index in 0..self.nodes.len() {
-            let pods: Vec<_> = self.api.store().pods_of_node(self.nodes[index].name).cloned().collect();
+            let pods: Vec<_> = self.api.store().pods_of(self.nodes[index].name).cloned().collect();
             for pod in pods {
                 self.nodes[index].runtime.preload(&pod);
             }

@@ -115,7 +115,7 @@ impl FaultSpec {
             Target::ControllerManager => faults.push(Fault::ControllerManager { up: false }),
             Target::Containers { namespace, pod, selector, container, pick } => {
                 let mut matching = Vec::new();
-                for object in cluster.store().list(Kind::Pod) {
+                for object in cluster.store().sorted(Kind::Pod) {
                     let Object::Pod(candidate) = object else { continue };
                     let fits = candidate.meta.namespace == *namespace
                         && pod.is_none_or(|pod| pod == candidate.meta.name)

@@ -360,7 +360,7 @@ fn telling_pods(cluster: &Cluster, uses: &Uses) -> Vec<String> {
         }
     }
     let mut found: Vec<(bool, Name, Name)> = Vec::new();
-    for object in cluster.store().list(Kind::Pod) {
+    for object in cluster.store().sorted(Kind::Pod) {
         let Object::Pod(pod) = object else { continue };
         if selectors.iter().any(|selector| selector.matches(&pod.meta.labels)) {
             found.push((pod.is_ready(), pod.meta.namespace, pod.meta.name));
