@@ -4,6 +4,21 @@ use std::sync::Arc;
 
 use crate::protocol::api::{Request, Response, WatchEvent};
 
+pub mod classes;
+pub mod events;
+pub mod explain;
+pub mod fit_error;
+pub mod framework;
+pub mod listers;
+pub mod node_order;
+pub mod node_table;
+pub mod nominator;
+pub mod plugins;
+pub mod pod_info;
+pub mod profile;
+pub mod search;
+pub mod states;
+
 /// What the scheduler hears.
 #[derive(Clone, Debug, PartialEq)]
 pub enum In {

@@ -1,0 +1,116 @@
+//! What plug-ins read besides the pod and the node: every other object that the scheduler watches.
+//!
+//! Kubernetes: the informers' listers that plug-ins take from the framework handle.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::model::config::Namespace;
+use crate::model::policy::PodDisruptionBudget;
+use crate::model::service::Service;
+use crate::model::storage::{PersistentVolume, PersistentVolumeClaim, StorageClass};
+use crate::model::workload::{ReplicaSet, StatefulSet};
+use crate::model::{Key, Kind, Name, Object};
+
+use super::node_table::NodeTable;
+
+/// All that an attempt looks at.
+#[derive(Debug, Default)]
+pub struct World {
+    pub nodes: NodeTable,
+    pub listers: Listers,
+}
+
+/// Objects by name, in the order of their names.
+#[derive(Debug, Default)]
+pub struct Listers {
+    pub namespaces: BTreeMap<Name, Arc<Namespace>>,
+    pub services: BTreeMap<(Name, Name), Arc<Service>>,
+    pub replica_sets: BTreeMap<(Name, Name), Arc<ReplicaSet>>,
+    pub replication_controllers: BTreeMap<(Name, Name), Arc<ReplicaSet>>,
+    pub stateful_sets: BTreeMap<(Name, Name), Arc<StatefulSet>>,
+    pub claims: BTreeMap<(Name, Name), Arc<PersistentVolumeClaim>>,
+    pub volumes: BTreeMap<Name, Arc<PersistentVolume>>,
+    pub storage_classes: BTreeMap<Name, Arc<StorageClass>>,
+    pub disruption_budgets: BTreeMap<(Name, Name), Arc<PodDisruptionBudget>>,
+}
+
+impl Listers {
+    /// The kinds that are kept here.
+    pub const KINDS: [Kind; 9] = [
+        Kind::Namespace,
+        Kind::Service,
+        Kind::ReplicaSet,
+        Kind::ReplicationController,
+        Kind::StatefulSet,
+        Kind::PersistentVolumeClaim,
+        Kind::PersistentVolume,
+        Kind::StorageClass,
+        Kind::PodDisruptionBudget,
+    ];
+
+    /// Stores an object of one of [`Listers::KINDS`]; gives the one that it replaces.
+    pub fn insert(&mut self, object: &Object) -> Option<Object> {
+        let meta = object.meta();
+        let (name, both) = (meta.name, (meta.namespace, meta.name));
+        match object {
+            Object::Namespace(new) => self.namespaces.insert(name, new.clone()).map(Object::Namespace),
+            Object::Service(new) => self.services.insert(both, new.clone()).map(Object::Service),
+            Object::ReplicaSet(new) => self.replica_sets.insert(both, new.clone()).map(Object::ReplicaSet),
+            Object::ReplicationController(new) => {
+                self.replication_controllers.insert(both, new.clone()).map(Object::ReplicationController)
+            }
+            Object::StatefulSet(new) => self.stateful_sets.insert(both, new.clone()).map(Object::StatefulSet),
+            Object::PersistentVolumeClaim(new) => {
+                self.claims.insert(both, new.clone()).map(Object::PersistentVolumeClaim)
+            }
+            Object::PersistentVolume(new) => self.volumes.insert(name, new.clone()).map(Object::PersistentVolume),
+            Object::StorageClass(new) => self.storage_classes.insert(name, new.clone()).map(Object::StorageClass),
+            Object::PodDisruptionBudget(new) => {
+                self.disruption_budgets.insert(both, new.clone()).map(Object::PodDisruptionBudget)
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes out the object with this key.
+    pub fn remove(&mut self, key: &Key) -> Option<Object> {
+        let both = (key.namespace, key.name);
+        match key.kind {
+            Kind::Namespace => self.namespaces.remove(&key.name).map(Object::Namespace),
+            Kind::Service => self.services.remove(&both).map(Object::Service),
+            Kind::ReplicaSet => self.replica_sets.remove(&both).map(Object::ReplicaSet),
+            Kind::ReplicationController => {
+                self.replication_controllers.remove(&both).map(Object::ReplicationController)
+            }
+            Kind::StatefulSet => self.stateful_sets.remove(&both).map(Object::StatefulSet),
+            Kind::PersistentVolumeClaim => self.claims.remove(&both).map(Object::PersistentVolumeClaim),
+            Kind::PersistentVolume => self.volumes.remove(&key.name).map(Object::PersistentVolume),
+            Kind::StorageClass => self.storage_classes.remove(&key.name).map(Object::StorageClass),
+            Kind::PodDisruptionBudget => self.disruption_budgets.remove(&both).map(Object::PodDisruptionBudget),
+            _ => None,
+        }
+    }
+
+    /// The keys of all objects of a kind, in order.
+    pub fn keys(&self, kind: Kind) -> Vec<Key> {
+        let namespaced = |names: Vec<(Name, Name)>| -> Vec<Key> {
+            names.into_iter().map(|(namespace, name)| Key { kind, namespace, name }).collect()
+        };
+        let plain = |names: Vec<Name>| -> Vec<Key> {
+            names.into_iter().map(|name| Key { kind, namespace: Name::default(), name }).collect()
+        };
+        match kind {
+            Kind::Namespace => plain(self.namespaces.keys().copied().collect()),
+            Kind::Service => namespaced(self.services.keys().copied().collect()),
+            Kind::ReplicaSet => namespaced(self.replica_sets.keys().copied().collect()),
+            Kind::ReplicationController => namespaced(self.replication_controllers.keys().copied().collect()),
+            Kind::StatefulSet => namespaced(self.stateful_sets.keys().copied().collect()),
+            Kind::PersistentVolumeClaim => namespaced(self.claims.keys().copied().collect()),
+            Kind::PersistentVolume => plain(self.volumes.keys().copied().collect()),
+            Kind::StorageClass => plain(self.storage_classes.keys().copied().collect()),
+            Kind::PodDisruptionBudget => namespaced(self.disruption_budgets.keys().copied().collect()),
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! InterPodAffinity: pods near to, or away from, other pods.
+//!
+//! *When you meet it:* `podAffinity` and `podAntiAffinity`: "node(s) didn't match pod anti-affinity rules". Required
+//! anti-affinity of pods that are there already holds for newcomers too.
+//!
+//! Kubernetes: pkg/scheduler/framework/plugins/interpodaffinity (filtering.go, scoring.go).
+
+use rustc_hash::FxHashMap;
+
+use crate::model::{Affinity, Labels, Name, Node, Pod, PodAffinityTerm};
+use crate::scheduler::events::{Action, Change, ClusterEvent, Resource};
+use crate::scheduler::framework::{
+    EnqueueExtensions, Filter, Hint, Plugin, PreFilter, PreFiltered, PreScore, PreScored, Score, State, Status,
+    state_of,
+};
+use crate::scheduler::listers::{Listers, World};
+use crate::scheduler::node_table::{NodeId, NodeInfo};
+use crate::scheduler::pod_info::PodInfo;
+
+/// See the module.
+#[derive(Debug)]
+pub struct InterPodAffinity {
+    /// `hardPodAffinityWeight`: what a required affinity term of an existing pod counts in the score.
+    pub hard_pod_affinity_weight: i64,
+    /// `ignorePreferredTermsOfExistingPods`.
+    pub ignore_preferred_terms_of_existing_pods: bool,
+}
+
+impl Default for InterPodAffinity {
+    fn default() -> Self {
+        InterPodAffinity { hard_pod_affinity_weight: 1, ignore_preferred_terms_of_existing_pods: false }
+    }
+}
+
+/// A topology key with a value: a domain.
+type Domain = (Name, Name);
+type Counts = FxHashMap<Domain, i64>;
+
+/// True if `other` is one of the pods that `owner`'s term means.
+fn means(term: &PodAffinityTerm, owner: &Pod, other: &Pod, listers: &Listers) -> bool {
+    let namespace = other.meta.namespace;
+    let own_only = term.namespaces.is_empty() && term.namespace_selector.is_none();
+    let in_namespace = (own_only && namespace == owner.meta.namespace)
+        || term.namespaces.contains(&namespace)
+        || term.namespace_selector.as_ref().is_some_and(|selector| {
+            let there = listers.namespaces.get(&namespace);
+            selector.matches(there.map_or(&Labels::default(), |namespace| &namespace.meta.labels))
+        });
+    in_namespace && term.selector.as_ref().is_some_and(|selector| selector.matches(&other.meta.labels))
+}
+
+fn terms(pod: &Pod, of: fn(&Affinity) -> &Vec<PodAffinityTerm>) -> &[PodAffinityTerm] {
+    pod.spec.affinity.as_deref().map_or(&[], |affinity| of(affinity).as_slice())
+}
+
+fn weighted(pod: &Pod, of: fn(&Affinity) -> &Vec<(i64, PodAffinityTerm)>) -> &[(i64, PodAffinityTerm)] {
+    pod.spec.affinity.as_deref().map_or(&[], |affinity| of(affinity).as_slice())
+}
+
+fn domain(term: &PodAffinityTerm, node: &Node) -> Option<Domain> {
+    node.meta.labels.get(term.topology_key).map(|value| (term.topology_key, value))
+}
+
+fn means_all(terms: &[PodAffinityTerm], owner: &Pod, other: &Pod, listers: &Listers) -> bool {
+    !terms.is_empty() && terms.iter().all(|term| means(term, owner, other, listers))
+}
+
+/// What Filter needs. Counts that fall to 0 are taken out, so that an empty map means none.
+#[derive(Clone, Debug, Default)]
+struct Required {
+    /// Existing pods whose required anti-affinity means the pod.
+    existing_anti: Counts,
+    /// Existing pods that all of the pod's affinity terms mean.
+    affinity: Counts,
+    /// Existing pods that one of the pod's anti-affinity terms means.
+    anti: Counts,
+}
+
+fn count(counts: &mut Counts, domain: Option<Domain>, by: i64) {
+    if let Some(domain) = domain {
+        let count = counts.entry(domain).or_default();
+        *count += by;
+        if *count == 0 {
+            counts.remove(&domain);
+        }
+    }
+}
+
+impl Required {
+    fn count_existing(&mut self, pod: &Pod, other: &Pod, node: &Node, listers: &Listers, by: i64) {
+        for term in terms(other, |affinity| &affinity.pod_anti_required) {
+            if means(term, other, pod, listers) {
+                count(&mut self.existing_anti, domain(term, node), by);
+            }
+        }
+    }
+
+    fn count_own(&mut self, pod: &Pod, other: &Pod, node: &Node, listers: &Listers, by: i64) {
+        let affinity = terms(pod, |affinity| &affinity.pod_required);
+        if means_all(affinity, pod, other, listers) {
+            for term in affinity {
+                count(&mut self.affinity, domain(term, node), by);
+            }
+        }
+        for term in terms(pod, |affinity| &affinity.pod_anti_required) {
+            if means(term, pod, other, listers) {
+                count(&mut self.anti, domain(term, node), by);
+            }
+        }
+    }
+}
+
+impl Plugin for InterPodAffinity {
+    fn name(&self) -> &'static str {
+        "InterPodAffinity"
+    }
+    fn as_pre_filter(&self) -> Option<&dyn PreFilter> {
+        Some(self)
+    }
+    fn as_filter(&self) -> Option<&dyn Filter> {
+        Some(self)
+    }
+    fn as_pre_score(&self) -> Option<&dyn PreScore> {
+        Some(self)
+    }
+    fn as_score(&self) -> Option<&dyn Score> {
+        Some(self)
+    }
+    fn as_enqueue_extensions(&self) -> Option<&dyn EnqueueExtensions> {
+        Some(self)
+    }
+}
+
+impl PreFilter for InterPodAffinity {
+    fn pre_filter(&self, pod: &PodInfo, world: &World) -> Result<PreFiltered, Status> {
+        let mut required = Required::default();
+        let listers = &world.listers;
+        for node in world.nodes.with_required_anti_affinity() {
+            for other in node.pods.iter().filter(|other| other.spec.has_required_anti_affinity) {
+                required.count_existing(&pod.pod, &other.pod, &node.node, listers, 1);
+            }
+        }
+        let own = !terms(&pod.pod, |affinity| &affinity.pod_required).is_empty() || pod.spec.has_required_anti_affinity;
+        if !own && required.existing_anti.is_empty() {
+            return Ok(PreFiltered::skip());
+        }
+        if own {
+            for id in world.nodes.order() {
+                let node = world.nodes.get(*id);
+                for other in &node.pods {
+                    required.count_own(&pod.pod, &other.pod, &node.node, listers, 1);
+                }
+            }
+        }
+        Ok(PreFiltered::with(required))
+    }
+
+    fn add_pod(&self, state: &mut dyn State, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, world: &World) {
+        if let Some(required) = state.as_any_mut().downcast_mut::<Required>() {
+            required.count_existing(&pod.pod, &other.pod, &node.node, &world.listers, 1);
+            required.count_own(&pod.pod, &other.pod, &node.node, &world.listers, 1);
+        }
+    }
+
+    fn remove_pod(&self, state: &mut dyn State, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, world: &World) {
+        if let Some(required) = state.as_any_mut().downcast_mut::<Required>() {
+            required.count_existing(&pod.pod, &other.pod, &node.node, &world.listers, -1);
+            required.count_own(&pod.pod, &other.pod, &node.node, &world.listers, -1);
+        }
+    }
+}
+
+impl Filter for InterPodAffinity {
+    fn filter(&self, state: Option<&dyn State>, pod: &PodInfo, node: &NodeInfo, world: &World) -> Result<(), Status> {
+        let Some(required) = state_of::<Required>(state) else { return Ok(()) };
+        let affinity = terms(&pod.pod, |affinity| &affinity.pod_required);
+        let mut satisfied = true;
+        for term in affinity {
+            let Some(domain) = domain(term, &node.node) else { return Err(not_near()) };
+            satisfied &= required.affinity.contains_key(&domain);
+        }
+        // The first pod of a group that wants to be together may go anywhere.
+        let first = || required.affinity.is_empty() && means_all(affinity, &pod.pod, &pod.pod, &world.listers);
+        if !satisfied && !first() {
+            return Err(not_near());
+        }
+        let near = |counts: &Counts, term: &PodAffinityTerm| {
+            domain(term, &node.node).is_some_and(|domain| counts.contains_key(&domain))
+        };
+        if terms(&pod.pod, |affinity| &affinity.pod_anti_required).iter().any(|term| near(&required.anti, term)) {
+            return Err(Status::unschedulable("node(s) didn't match pod anti-affinity rules"));
+        }
+        if !required.existing_anti.is_empty()
+            && node.node.meta.labels.iter().any(|label| required.existing_anti.contains_key(&label))
+        {
+            return Err(Status::unschedulable("node(s) didn't satisfy existing pods anti-affinity rules"));
+        }
+        Ok(())
+    }
+}
+
+fn not_near() -> Status {
+    Status::unresolvable("node(s) didn't match pod affinity rules")
+}
+
+impl InterPodAffinity {
+    /// Adds what an existing pod means for the pod's score to the domains of its node. False if it means nothing.
+    fn weigh(&self, pod: &Pod, other: &Pod, node: &Node, listers: &Listers, scores: &mut Counts) {
+        let mut add = |term: &PodAffinityTerm, by: i64| {
+            if let Some(domain) = domain(term, node) {
+                *scores.entry(domain).or_default() += by;
+            }
+        };
+        for (weight, term) in weighted(pod, |affinity| &affinity.pod_preferred) {
+            if means(term, pod, other, listers) {
+                add(term, *weight);
+            }
+        }
+        for (weight, term) in weighted(pod, |affinity| &affinity.pod_anti_preferred) {
+            if means(term, pod, other, listers) {
+                add(term, -weight);
+            }
+        }
+        if self.hard_pod_affinity_weight > 0 {
+            for term in terms(other, |affinity| &affinity.pod_required) {
+                if means(term, other, pod, listers) {
+                    add(term, self.hard_pod_affinity_weight);
+                }
+            }
+        }
+        for (weight, term) in weighted(other, |affinity| &affinity.pod_preferred) {
+            if means(term, other, pod, listers) {
+                add(term, *weight);
+            }
+        }
+        for (weight, term) in weighted(other, |affinity| &affinity.pod_anti_preferred) {
+            if means(term, other, pod, listers) {
+                add(term, -weight);
+            }
+        }
+    }
+}
+
+impl PreScore for InterPodAffinity {
+    fn pre_score(&self, pod: &PodInfo, _: &[NodeId], world: &World) -> Result<PreScored, Status> {
+        let prefers = !weighted(&pod.pod, |affinity| &affinity.pod_preferred).is_empty()
+            || !weighted(&pod.pod, |affinity| &affinity.pod_anti_preferred).is_empty();
+        if !prefers && self.ignore_preferred_terms_of_existing_pods {
+            return Ok(PreScored::skip());
+        }
+        let mut scores = Counts::default();
+        if prefers {
+            for id in world.nodes.order() {
+                let node = world.nodes.get(*id);
+                for other in &node.pods {
+                    self.weigh(&pod.pod, &other.pod, &node.node, &world.listers, &mut scores);
+                }
+            }
+        } else {
+            for node in world.nodes.with_affinity() {
+                for other in node.pods.iter().filter(|other| other.spec.has_pod_affinity) {
+                    self.weigh(&pod.pod, &other.pod, &node.node, &world.listers, &mut scores);
+                }
+            }
+        }
+        Ok(if scores.is_empty() { PreScored::skip() } else { PreScored::with(scores) })
+    }
+}
+
+impl Score for InterPodAffinity {
+    fn score(&self, state: Option<&dyn State>, _: &PodInfo, node: &NodeInfo, _: &World) -> Result<i64, Status> {
+        let Some(scores) = state_of::<Counts>(state) else { return Ok(0) };
+        Ok(node.node.meta.labels.iter().filter_map(|label| scores.get(&label)).sum())
+    }
+
+    fn normalizes(&self) -> bool {
+        true
+    }
+
+    fn normalize(&self, _: Option<&dyn State>, _: &[NodeId], scores: &mut [i64]) {
+        let (min, max) = (scores.iter().min().copied().unwrap_or(0), scores.iter().max().copied().unwrap_or(0));
+        for score in scores {
+            let share = if max == min { 0.0 } else { (*score - min) as f64 / (max - min) as f64 };
+            *score = (100.0 * share) as i64;
+        }
+    }
+}
+
+impl EnqueueExtensions for InterPodAffinity {
+    fn events(&self) -> Vec<ClusterEvent> {
+        let pod = Action::ADD.or(Action::POD_LABEL).or(Action::DELETE);
+        vec![
+            ClusterEvent::new(Resource::Pod, pod),
+            ClusterEvent::new(Resource::Node, Action::ADD.or(Action::NODE_LABEL)),
+        ]
+    }
+
+    fn hint(&self, pod: &PodInfo, _: ClusterEvent, change: &Change<'_>, world: &World) -> Hint {
+        let helps = match *change {
+            Change::Pod(old, new) => pod_helps(&pod.pod, old, new, &world.listers),
+            Change::Node(old, Some(new)) => node_helps(&pod.pod, old, new),
+            _ => true,
+        };
+        if helps { Hint::Queue } else { Hint::Skip }
+    }
+}
+
+fn pod_helps(pod: &Pod, old: Option<&Pod>, new: Option<&Pod>, listers: &Listers) -> bool {
+    let Some(other) = new.or(old) else { return true };
+    if other.meta.uid == pod.meta.uid {
+        return true;
+    }
+    if other.node.is_none() && other.status.nominated_node.is_none() {
+        return false;
+    }
+    let affinity = terms(pod, |affinity| &affinity.pod_required);
+    let anti = terms(pod, |affinity| &affinity.pod_anti_required);
+    let near = |other: &Pod| means_all(affinity, pod, other, listers);
+    let away = |other: &Pod| means_all(anti, pod, other, listers);
+    let keeps_off = |other: &Pod| {
+        terms(other, |affinity| &affinity.pod_anti_required).iter().any(|term| means(term, other, pod, listers))
+    };
+    match (old, new) {
+        (Some(old), Some(new)) => (!near(old) && near(new)) || (away(old) && !away(new)),
+        (None, Some(new)) => near(new),
+        (Some(old), None) => away(old) || keeps_off(old),
+        (None, None) => true,
+    }
+}
+
+fn node_helps(pod: &Pod, old: Option<&Node>, new: &Node) -> bool {
+    let value = |node: &Node, term: &PodAffinityTerm| node.meta.labels.get(term.topology_key);
+    let affinity = terms(pod, |affinity| &affinity.pod_required);
+    let anti = terms(pod, |affinity| &affinity.pod_anti_required);
+    match old {
+        None => affinity.iter().any(|term| value(new, term).is_some()) || !anti.is_empty(),
+        Some(old) => {
+            let appeared = |term: &PodAffinityTerm| value(new, term).is_some() && value(old, term) != value(new, term);
+            let vanished = |term: &PodAffinityTerm| value(old, term).is_some() && value(old, term) != value(new, term);
+            affinity.iter().any(appeared) || anti.iter().any(vanished)
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The plug-ins of kube-scheduler's default profile, one a file, each with a short document.
+//!
+//! Left out: VolumeRestrictions, NodeVolumeLimits, VolumeZone, NodeDeclaredFeatures, and all that is off by default.
+
+pub mod balanced_allocation;
+pub mod default_binder;
+pub mod default_preemption;
+pub mod dynamic_resources;
+pub mod image_locality;
+pub mod inter_pod_affinity;
+pub mod node_affinity;
+pub mod node_name;
+pub mod node_ports;
+pub mod node_resources_fit;
+pub mod node_unschedulable;
+pub mod pod_topology_spread;
+pub mod priority_sort;
+pub mod resource_scoring;
+pub mod scheduling_gates;
+pub mod taint_toleration;
+pub mod volume_binding;
+
+use std::sync::Arc;
+
+use super::framework::{Plugin, Profile};
+
+pub use balanced_allocation::NodeResourcesBalancedAllocation;
+pub use default_binder::DefaultBinder;
+pub use default_preemption::DefaultPreemption;
+pub use dynamic_resources::DynamicResources;
+pub use image_locality::ImageLocality;
+pub use inter_pod_affinity::InterPodAffinity;
+pub use node_affinity::NodeAffinity;
+pub use node_name::NodeName;
+pub use node_ports::NodePorts;
+pub use node_resources_fit::NodeResourcesFit;
+pub use node_unschedulable::NodeUnschedulable;
+pub use pod_topology_spread::PodTopologySpread;
+pub use priority_sort::PrioritySort;
+pub use scheduling_gates::SchedulingGates;
+pub use taint_toleration::TaintToleration;
+pub use volume_binding::VolumeBinding;
+
+/// A plug-in with its weight.
+pub type Weighted = (Arc<dyn Plugin>, i64);
+
+/// The arguments of the plug-ins that have some (`pluginConfig`); the default is Kubernetes'.
+#[derive(Debug, Default)]
+pub struct Args {
+    pub fit: NodeResourcesFit,
+    pub balanced: NodeResourcesBalancedAllocation,
+    pub node_affinity: NodeAffinity,
+    pub spread: PodTopologySpread,
+    pub inter_pod_affinity: InterPodAffinity,
+    pub preemption: DefaultPreemption,
+}
+
+/// The default plug-ins in MultiPoint order, with their weights.
+///
+/// Kubernetes: pkg/scheduler/apis/config/v1/default_plugins.go.
+pub fn defaults(args: Args) -> Vec<Weighted> {
+    vec![
+        (Arc::new(SchedulingGates), 1),
+        (Arc::new(PrioritySort), 1),
+        (Arc::new(NodeUnschedulable::default()), 1),
+        (Arc::new(NodeName), 1),
+        (Arc::new(TaintToleration), 3),
+        (Arc::new(args.node_affinity), 2),
+        (Arc::new(NodePorts), 1),
+        (Arc::new(args.fit), 1),
+        (Arc::new(VolumeBinding), 1),
+        (Arc::new(args.spread), 2),
+        (Arc::new(args.inter_pod_affinity), 2),
+        (Arc::new(DynamicResources), 2),
+        (Arc::new(args.preemption), 1),
+        (Arc::new(args.balanced), 1),
+        (Arc::new(ImageLocality), 1),
+        (Arc::new(DefaultBinder), 1),
+    ]
+}
+
+/// The profile `default-scheduler`.
+pub fn default_profile() -> Profile {
+    Profile::new("default-scheduler", defaults(Args::default()))
+}

@@ -1,0 +1,447 @@
+//! PodTopologySpread: spreads pods over zones, hosts or any other domain.
+//!
+//! *When you meet it:* `topologySpreadConstraints`; and, without any, for each pod of a Service, ReplicaSet or StatefulSet,
+//! which are spread softly over hosts and zones by default. Hard constraints read "node(s) didn't match pod topology spread
+//! constraints".
+//!
+//! Kubernetes: pkg/scheduler/framework/plugins/podtopologyspread (filtering.go, scoring.go, common.go). Kubernetes keeps only
+//! the two smallest domains exact while preemption is tried; here all are.
+
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+
+use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
+use crate::model::taint::first_untolerated;
+use crate::model::{Kind, Labels, Name, Node, Pod, Requirement, Selector, TaintEffect, TopologySpreadConstraint};
+use crate::scheduler::events::{Action, Change, ClusterEvent, Resource};
+use crate::scheduler::framework::{
+    EnqueueExtensions, Filter, Hint, Plugin, PreFilter, PreFiltered, PreScore, PreScored, Score, State, Status,
+    state_of,
+};
+use crate::scheduler::listers::{Listers, World};
+use crate::scheduler::node_table::{NodeId, NodeInfo};
+use crate::scheduler::pod_info::PodInfo;
+
+use super::node_affinity::pod_accepts;
+
+/// See the module.
+#[derive(Debug)]
+pub struct PodTopologySpread {
+    /// `defaultConstraints` for pods that have none, with `defaultingType: List`; None: System.
+    pub default_constraints: Option<Vec<TopologySpreadConstraint>>,
+    hostname: Name,
+    zone: Name,
+}
+
+impl Default for PodTopologySpread {
+    fn default() -> Self {
+        PodTopologySpread::new(None)
+    }
+}
+
+/// A constraint with its whole selector.
+#[derive(Clone, Debug)]
+struct Constraint {
+    max_skew: i64,
+    key: Name,
+    selector: Option<Selector>,
+    min_domains: i64,
+    honor_affinity: bool,
+    honor_taints: bool,
+}
+
+impl Constraint {
+    fn new(of: &TopologySpreadConstraint, labels: &Labels) -> Constraint {
+        let merged = of.selector.as_ref().map(|selector| {
+            let keys = of
+                .match_label_keys
+                .iter()
+                .filter_map(|key| labels.get(*key).map(|value| Requirement::In(*key, vec![value])));
+            let more: Vec<Requirement> = keys.collect();
+            if more.is_empty() {
+                selector.clone()
+            } else {
+                Selector::new(selector.requirements.iter().cloned().chain(more).collect())
+            }
+        });
+        Constraint {
+            max_skew: of.max_skew,
+            key: of.topology_key,
+            selector: merged,
+            min_domains: of.min_domains.unwrap_or(1),
+            honor_affinity: of.honor_node_affinity,
+            honor_taints: of.honor_node_taints,
+        }
+    }
+
+    fn includes(&self, pod: &Pod, node: &Node) -> bool {
+        const HARD: [TaintEffect; 2] = [TaintEffect::NoSchedule, TaintEffect::NoExecute];
+        (!self.honor_affinity || pod_accepts(pod, node))
+            && (!self.honor_taints || first_untolerated(&node.spec.taints, &pod.spec.tolerations, &HARD).is_none())
+    }
+
+    /// True if an existing pod counts. An empty selector counts none, as Kubernetes has it.
+    fn counts(&self, namespace: Name, other: &Pod) -> bool {
+        other.meta.namespace == namespace
+            && !other.is_terminating()
+            && self
+                .selector
+                .as_ref()
+                .is_some_and(|selector| !selector.is_empty() && selector.matches(&other.meta.labels))
+    }
+
+    fn count_on(&self, namespace: Name, node: &NodeInfo) -> i64 {
+        node.pods.iter().filter(|other| self.counts(namespace, &other.pod)).count() as i64
+    }
+
+    fn matches_itself(&self, pod: &Pod) -> bool {
+        self.selector.as_ref().is_some_and(|selector| selector.matches(&pod.meta.labels))
+    }
+}
+
+type Domains = IndexMap<Name, i64, FxBuildHasher>;
+
+/// What Filter needs: the hard constraints, each with the number of matching pods in each domain.
+#[derive(Clone, Debug)]
+struct Hard {
+    constraints: Vec<(Constraint, Domains)>,
+}
+
+impl Hard {
+    fn update(&mut self, pod: &Pod, other: &Pod, node: &NodeInfo, by: i64) {
+        let labels = &node.node.meta.labels;
+        if !self.constraints.iter().all(|(constraint, _)| labels.get(constraint.key).is_some()) {
+            return;
+        }
+        for (constraint, domains) in &mut self.constraints {
+            if constraint.includes(pod, &node.node) && constraint.counts(pod.meta.namespace, other) {
+                if let Some(value) = labels.get(constraint.key) {
+                    *domains.entry(value).or_default() += by;
+                }
+            }
+        }
+    }
+}
+
+/// What Score needs.
+#[derive(Clone, Debug)]
+struct Soft {
+    constraints: Vec<SoftConstraint>,
+    /// Feasible nodes that lack a key.
+    ignored: Vec<NodeId>,
+}
+
+#[derive(Clone, Debug)]
+struct SoftConstraint {
+    constraint: Constraint,
+    weight: f64,
+    /// None for hostnames, which are counted node by node.
+    domains: Option<Domains>,
+}
+
+impl PodTopologySpread {
+    /// With these `defaultConstraints`, or the system's.
+    pub fn new(default_constraints: Option<Vec<TopologySpreadConstraint>>) -> PodTopologySpread {
+        PodTopologySpread { default_constraints, hostname: Name::new(HOSTNAME_LABEL), zone: Name::new(ZONE_LABEL) }
+    }
+
+    fn constraints(&self, pod: &Pod, listers: &Listers, hard: bool) -> Vec<Constraint> {
+        let own = &pod.spec.topology_spread;
+        if !own.is_empty() {
+            let wanted = own.iter().filter(|constraint| constraint.hard == hard);
+            return wanted.map(|constraint| Constraint::new(constraint, &pod.meta.labels)).collect();
+        }
+        let system;
+        let defaults = match &self.default_constraints {
+            Some(list) => list,
+            None => {
+                system = [self.system(self.hostname, 3), self.system(self.zone, 5)];
+                &system[..]
+            }
+        };
+        if !defaults.iter().any(|constraint| constraint.hard == hard) {
+            return Vec::new();
+        }
+        let selector = default_selector(pod, listers);
+        if selector.is_empty() {
+            return Vec::new();
+        }
+        let wanted = defaults.iter().filter(|constraint| constraint.hard == hard);
+        wanted
+            .map(|constraint| Constraint {
+                selector: Some(selector.clone()),
+                ..Constraint::new(constraint, &pod.meta.labels)
+            })
+            .collect()
+    }
+
+    fn system(&self, key: Name, max_skew: i64) -> TopologySpreadConstraint {
+        TopologySpreadConstraint {
+            max_skew,
+            topology_key: key,
+            hard: false,
+            selector: None,
+            min_domains: None,
+            honor_node_affinity: true,
+            honor_node_taints: false,
+            match_label_keys: Vec::new(),
+        }
+    }
+}
+
+/// The selectors of the Services and of the controller that select the pod, together (`helper.DefaultSelector`).
+fn default_selector(pod: &Pod, listers: &Listers) -> Selector {
+    let namespace = pod.meta.namespace;
+    let mut requirements: Vec<Requirement> = Vec::new();
+    let mut add = |selector: &Selector| {
+        for requirement in selector.requirements.iter() {
+            if !requirements.contains(requirement) {
+                requirements.push(requirement.clone());
+            }
+        }
+    };
+    let from = (namespace, Name::default());
+    for (_, service) in listers.services.range(from..).take_while(|((there, _), _)| *there == namespace) {
+        if let Some(selector) = service.selector.as_ref().filter(|selector| selector.matches(&pod.meta.labels)) {
+            add(selector);
+        }
+    }
+    if let Some(owner) = pod.meta.owner {
+        let key = (namespace, owner.name);
+        let selector = match owner.kind {
+            Kind::ReplicationController => listers.replication_controllers.get(&key).map(|owner| &owner.selector),
+            Kind::ReplicaSet => listers.replica_sets.get(&key).map(|owner| &owner.selector),
+            Kind::StatefulSet => listers.stateful_sets.get(&key).map(|owner| &owner.selector),
+            _ => None,
+        };
+        selector.into_iter().for_each(add);
+    }
+    Selector::new(requirements)
+}
+
+impl Plugin for PodTopologySpread {
+    fn name(&self) -> &'static str {
+        "PodTopologySpread"
+    }
+    fn as_pre_filter(&self) -> Option<&dyn PreFilter> {
+        Some(self)
+    }
+    fn as_filter(&self) -> Option<&dyn Filter> {
+        Some(self)
+    }
+    fn as_pre_score(&self) -> Option<&dyn PreScore> {
+        Some(self)
+    }
+    fn as_score(&self) -> Option<&dyn Score> {
+        Some(self)
+    }
+    fn as_enqueue_extensions(&self) -> Option<&dyn EnqueueExtensions> {
+        Some(self)
+    }
+}
+
+impl PreFilter for PodTopologySpread {
+    fn pre_filter(&self, pod: &PodInfo, world: &World) -> Result<PreFiltered, Status> {
+        let constraints = self.constraints(&pod.pod, &world.listers, true);
+        if constraints.is_empty() {
+            return Ok(PreFiltered::skip());
+        }
+        let mut hard =
+            Hard { constraints: constraints.into_iter().map(|constraint| (constraint, Domains::default())).collect() };
+        let namespace = pod.pod.meta.namespace;
+        for id in world.nodes.order() {
+            let node = world.nodes.get(*id);
+            let labels = &node.node.meta.labels;
+            if !hard.constraints.iter().all(|(constraint, _)| labels.get(constraint.key).is_some()) {
+                continue;
+            }
+            for (constraint, domains) in &mut hard.constraints {
+                if constraint.includes(&pod.pod, &node.node) {
+                    if let Some(value) = labels.get(constraint.key) {
+                        *domains.entry(value).or_default() += constraint.count_on(namespace, node);
+                    }
+                }
+            }
+        }
+        Ok(PreFiltered::with(hard))
+    }
+
+    fn add_pod(&self, state: &mut dyn State, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, _: &World) {
+        if let Some(hard) = state.as_any_mut().downcast_mut::<Hard>() {
+            hard.update(&pod.pod, &other.pod, node, 1);
+        }
+    }
+
+    fn remove_pod(&self, state: &mut dyn State, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, _: &World) {
+        if let Some(hard) = state.as_any_mut().downcast_mut::<Hard>() {
+            hard.update(&pod.pod, &other.pod, node, -1);
+        }
+    }
+}
+
+impl Filter for PodTopologySpread {
+    fn filter(&self, state: Option<&dyn State>, pod: &PodInfo, node: &NodeInfo, _: &World) -> Result<(), Status> {
+        let Some(hard) = state_of::<Hard>(state) else { return Ok(()) };
+        for (constraint, domains) in &hard.constraints {
+            let Some(value) = node.node.meta.labels.get(constraint.key) else {
+                return Err(Status::unresolvable(
+                    "node(s) didn't match pod topology spread constraints (missing required label)",
+                ));
+            };
+            let least = if (domains.len() as i64) < constraint.min_domains {
+                0
+            } else {
+                domains.values().copied().min().unwrap_or(i64::from(i32::MAX))
+            };
+            let itself = i64::from(constraint.matches_itself(&pod.pod));
+            let here = domains.get(&value).copied().unwrap_or(0);
+            if here + itself - least > constraint.max_skew {
+                return Err(Status::unschedulable("node(s) didn't match pod topology spread constraints"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PreScore for PodTopologySpread {
+    fn pre_score(&self, pod: &PodInfo, feasible: &[NodeId], world: &World) -> Result<PreScored, Status> {
+        let constraints = self.constraints(&pod.pod, &world.listers, false);
+        if constraints.is_empty() {
+            return Ok(PreScored::skip());
+        }
+        let all_keys = !pod.pod.spec.topology_spread.is_empty() || self.default_constraints.is_some();
+        let has_all = |node: &NodeInfo, constraints: &[Constraint]| {
+            constraints.iter().all(|constraint| node.node.meta.labels.get(constraint.key).is_some())
+        };
+        let mut ignored = Vec::new();
+        let mut domains: Vec<Domains> = vec![Domains::default(); constraints.len()];
+        for id in feasible {
+            let node = world.nodes.get(*id);
+            if all_keys && !has_all(node, &constraints) {
+                ignored.push(*id);
+                continue;
+            }
+            for (constraint, domains) in constraints.iter().zip(&mut domains) {
+                if constraint.key != self.hostname {
+                    // A missing key counts as one more domain, the empty one.
+                    domains.entry(node.node.meta.labels.get(constraint.key).unwrap_or_default()).or_default();
+                }
+            }
+        }
+        let candidates = feasible.len() - ignored.len();
+        for id in world.nodes.order() {
+            let node = world.nodes.get(*id);
+            if all_keys && !has_all(node, &constraints) {
+                continue;
+            }
+            for (constraint, domains) in constraints.iter().zip(&mut domains) {
+                let value = node.node.meta.labels.get(constraint.key).unwrap_or_default();
+                if constraint.key == self.hostname || !domains.contains_key(&value) {
+                    continue;
+                }
+                if constraint.includes(&pod.pod, &node.node) {
+                    domains[&value] += constraint.count_on(pod.pod.meta.namespace, node);
+                }
+            }
+        }
+        let constraints = constraints.into_iter().zip(domains).map(|(constraint, domains)| {
+            let by_host = constraint.key == self.hostname;
+            let size = if by_host { candidates } else { domains.len() };
+            let weight = libm::log((size + 2) as f64);
+            SoftConstraint { constraint, weight, domains: (!by_host).then_some(domains) }
+        });
+        Ok(PreScored::with(Soft { constraints: constraints.collect(), ignored }))
+    }
+}
+
+impl Score for PodTopologySpread {
+    fn score(&self, state: Option<&dyn State>, pod: &PodInfo, node: &NodeInfo, _: &World) -> Result<i64, Status> {
+        let Some(soft) = state_of::<Soft>(state) else { return Ok(0) };
+        if soft.ignored.contains(&node.id) {
+            return Ok(0);
+        }
+        let mut score = 0.0;
+        for SoftConstraint { constraint, weight, domains } in &soft.constraints {
+            let Some(value) = node.node.meta.labels.get(constraint.key) else { continue };
+            let count = match domains {
+                Some(domains) => domains.get(&value).copied().unwrap_or(0),
+                None => constraint.count_on(pod.pod.meta.namespace, node),
+            };
+            score += count as f64 * weight + (constraint.max_skew - 1) as f64;
+        }
+        Ok(libm::round(score) as i64)
+    }
+
+    fn normalizes(&self) -> bool {
+        true
+    }
+
+    fn normalize(&self, state: Option<&dyn State>, nodes: &[NodeId], scores: &mut [i64]) {
+        let Some(soft) = state_of::<Soft>(state) else { return };
+        let ignored = |node: &NodeId| soft.ignored.contains(node);
+        let counted = || nodes.iter().zip(scores.iter()).filter(|(node, _)| !ignored(node)).map(|(_, score)| *score);
+        let (min, max) = (counted().min().unwrap_or(0), counted().max().unwrap_or(0));
+        for (node, score) in nodes.iter().zip(scores.iter_mut()) {
+            *score = match (ignored(node), max) {
+                (true, _) => 0,
+                (false, 0) => 100,
+                (false, max) => 100 * (max + min - *score) / max,
+            };
+        }
+    }
+}
+
+impl EnqueueExtensions for PodTopologySpread {
+    fn events(&self) -> Vec<ClusterEvent> {
+        let pod = Action::ADD.or(Action::POD_LABEL).or(Action::DELETE).or(Action::POD_TOLERATION);
+        let node = Action::ADD.or(Action::DELETE).or(Action::NODE_LABEL).or(Action::NODE_TAINT);
+        vec![ClusterEvent::new(Resource::Pod, pod), ClusterEvent::new(Resource::Node, node)]
+    }
+
+    fn hint(&self, pod: &PodInfo, _: ClusterEvent, change: &Change<'_>, world: &World) -> Hint {
+        let constraints = self.constraints(&pod.pod, &world.listers, true);
+        let helps = match *change {
+            Change::Pod(old, new) => pod_helps(&pod.pod, &constraints, old, new),
+            Change::Node(old, new) => node_helps(&pod.pod, &constraints, old, new),
+            _ => true,
+        };
+        if helps { Hint::Queue } else { Hint::Skip }
+    }
+}
+
+fn pod_helps(pod: &Pod, constraints: &[Constraint], old: Option<&Pod>, new: Option<&Pod>) -> bool {
+    let Some(other) = new.or(old) else { return true };
+    let itself = other.meta.uid == pod.meta.uid;
+    let placed = other.node.is_some() || other.status.nominated_node.is_some();
+    if !itself && (!placed || other.meta.namespace != pod.meta.namespace) {
+        return false;
+    }
+    let matches = |constraint: &Constraint, pod: &Pod| constraint.matches_itself(pod);
+    match (old, new) {
+        (Some(old), Some(new)) => {
+            let tolerates_anew = itself
+                && old.spec.tolerations != new.spec.tolerations
+                && constraints.iter().any(|constraint| constraint.honor_taints);
+            tolerates_anew || constraints.iter().any(|constraint| matches(constraint, old) != matches(constraint, new))
+        }
+        _ => constraints.iter().any(|constraint| matches(constraint, other)),
+    }
+}
+
+fn node_helps(pod: &Pod, constraints: &[Constraint], old: Option<&Node>, new: Option<&Node>) -> bool {
+    let has_all = |node: &Node| constraints.iter().all(|constraint| node.meta.labels.get(constraint.key).is_some());
+    match (old, new) {
+        (Some(old), Some(new)) => {
+            let (before, after) = (has_all(old), has_all(new));
+            let moved = || {
+                constraints
+                    .iter()
+                    .any(|constraint| old.meta.labels.get(constraint.key) != new.meta.labels.get(constraint.key))
+            };
+            let _ = pod;
+            before != after || (after && (moved() || old.spec.taints != new.spec.taints))
+        }
+        (None, Some(node)) | (Some(node), None) => has_all(node),
+        (None, None) => true,
+    }
+}

@@ -1,0 +1,189 @@
+//! What the scheduler reckons once for each pod spec: requests, ports, claims; shared by all pods of a template.
+//!
+//! Kubernetes: pkg/scheduler/framework/types.go (PodInfo, calculatePodResources), pkg/scheduler/util/pod_resources.go.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::model::pod::{Protocol, VolumeSource};
+use crate::model::{Bytes, Container, MilliCpu, Name, Pod, PodSpec, Resources, Uid};
+
+/// CPU that scoring assumes for a container without a CPU request.
+pub const DEFAULT_MILLI_CPU: MilliCpu = MilliCpu(100);
+/// Memory that scoring assumes for a container without a memory request: 200 MiB.
+pub const DEFAULT_MEMORY: Bytes = Bytes(200 * 1024 * 1024);
+
+/// A pod with what its spec asks for. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PodInfo {
+    pub pod: Arc<Pod>,
+    pub spec: Arc<SpecInfo>,
+}
+
+impl PodInfo {
+    /// The pod with its spec reckoned anew; [`SpecCache::pod`] shares it between pods of one template.
+    pub fn new(pod: Arc<Pod>) -> PodInfo {
+        let spec = Arc::new(SpecInfo::new(&pod.spec));
+        PodInfo { pod, spec }
+    }
+
+    /// The pod's uid.
+    pub fn uid(&self) -> Uid {
+        self.pod.meta.uid
+    }
+
+    /// The pod's priority.
+    pub fn priority(&self) -> i32 {
+        self.pod.spec.priority
+    }
+}
+
+/// A port of the host that a pod wants for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// Empty and `0.0.0.0` mean every address.
+    pub ip: Name,
+    pub protocol: Protocol,
+    pub port: u16,
+}
+
+impl HostPort {
+    /// True if both can't be had on one node: same protocol and port, and equal addresses or one that means all.
+    pub fn conflicts(&self, other: &HostPort) -> bool {
+        let any = |ip: Name| ip.is_empty() || ip == *"0.0.0.0";
+        self.port == other.port
+            && self.protocol == other.protocol
+            && (self.ip == other.ip || any(self.ip) || any(other.ip))
+    }
+}
+
+/// What a pod spec asks for.
+#[derive(Clone, Debug, Default)]
+pub struct SpecInfo {
+    /// `PodRequests`: what filters and the balance score count.
+    pub requests: Resources,
+    /// The same with 100m and 200 MiB for containers that don't say: what a pod on a node counts for in scores.
+    pub non_zero: (MilliCpu, Bytes),
+    /// What the pod to be placed counts for in scores. Kubernetes 1.36 ignores pod-level resources here.
+    pub scoring: Resources,
+    pub host_ports: Vec<HostPort>,
+    /// True if a volume is a claim, its own or shared.
+    pub has_claims: bool,
+    /// Any term of pod affinity or anti-affinity.
+    pub has_pod_affinity: bool,
+    /// A required term of pod anti-affinity.
+    pub has_required_anti_affinity: bool,
+    /// Images of init containers and containers with `:latest` where no tag is, then those of image volumes.
+    pub images: Vec<Name>,
+}
+
+impl SpecInfo {
+    /// Reckons `spec`.
+    pub fn new(spec: &PodSpec) -> SpecInfo {
+        let requests = spec.requests();
+        let affinity = spec.affinity.as_deref();
+        let images = spec.init_containers.iter().chain(spec.containers.iter()).map(|container| container.image);
+        let image_volumes = spec.volumes.iter().filter_map(|volume| match &volume.source {
+            VolumeSource::Image { reference, .. } => Some(*reference),
+            _ => None,
+        });
+        SpecInfo {
+            non_zero: non_zero(spec, &requests),
+            scoring: scoring(spec),
+            requests,
+            host_ports: host_ports(spec),
+            has_claims: spec
+                .volumes
+                .iter()
+                .any(|volume| matches!(volume.source, VolumeSource::Claim { .. } | VolumeSource::Ephemeral { .. })),
+            has_pod_affinity: affinity.is_some_and(|affinity| {
+                !(affinity.pod_required.is_empty()
+                    && affinity.pod_preferred.is_empty()
+                    && affinity.pod_anti_required.is_empty()
+                    && affinity.pod_anti_preferred.is_empty())
+            }),
+            has_required_anti_affinity: affinity.is_some_and(|affinity| !affinity.pod_anti_required.is_empty()),
+            images: images.chain(image_volumes).map(with_tag).collect(),
+        }
+    }
+}
+
+/// `name:latest` if the name has neither tag nor digest (normalizedImageName in imagelocality).
+fn with_tag(image: Name) -> Name {
+    let last = image.rsplit('/').next().unwrap_or_default();
+    if last.contains(':') { image } else { Name::from(format!("{image}:latest")) }
+}
+
+fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
+    let sidecars = spec.init_containers.iter().filter(|container| container.is_sidecar());
+    let all = sidecars.chain(spec.containers.iter());
+    all.flat_map(|container| container.ports.iter())
+        .filter(|port| port.host_port > 0)
+        .map(|port| HostPort { ip: port.host_ip, protocol: port.protocol, port: port.host_port })
+        .collect()
+}
+
+/// A container's requests with the defaults for those of CPU and memory that are missing (0 is not missing).
+fn with_defaults(container: &Container, cpu: Option<MilliCpu>, memory: Option<Bytes>) -> Resources {
+    let requests = &container.resources.requests;
+    let mut amounts = requests.amounts();
+    amounts.cpu = requests.cpu.or(cpu).unwrap_or_default();
+    amounts.memory = requests.memory.or(memory).unwrap_or_default();
+    amounts
+}
+
+fn scoring(spec: &PodSpec) -> Resources {
+    let mut total = spec.aggregate(|container| with_defaults(container, Some(DEFAULT_MILLI_CPU), Some(DEFAULT_MEMORY)));
+    if let Some(overhead) = &spec.overhead {
+        total.add(overhead);
+    }
+    total
+}
+
+fn non_zero(spec: &PodSpec, requests: &Resources) -> (MilliCpu, Bytes) {
+    let pod_level = spec.resources.as_deref().filter(|level| !(level.requests.is_empty() && level.limits.is_empty()));
+    let Some(pod_level) = pod_level else {
+        let total = scoring(spec);
+        return (total.cpu, total.memory);
+    };
+    // With pod-level resources a default stands in only where nothing in the whole pod says anything.
+    let says = |get: fn(&Container) -> bool| spec.containers.iter().chain(spec.init_containers.iter()).any(get);
+    let cpu_said = pod_level.requests.cpu.is_some() || says(|container| container.resources.requests.cpu.is_some());
+    let memory_said =
+        pod_level.requests.memory.is_some() || says(|container| container.resources.requests.memory.is_some());
+    let cpu = (!cpu_said).then_some(DEFAULT_MILLI_CPU);
+    let memory = (!memory_said).then_some(DEFAULT_MEMORY);
+    let assumed = spec.aggregate(|container| with_defaults(container, cpu, memory));
+    let overhead = spec.overhead.as_deref();
+    (
+        if cpu_said { requests.cpu } else { assumed.cpu + overhead.map_or(MilliCpu(0), |overhead| overhead.cpu) },
+        if memory_said { requests.memory } else { assumed.memory + overhead.map_or(Bytes(0), |over| over.memory) },
+    )
+}
+
+/// Shares a [`SpecInfo`] between the pods that share a spec.
+#[derive(Debug, Default)]
+pub struct SpecCache {
+    /// By the spec's address, which the `Arc` beside it keeps from being used again.
+    known: FxHashMap<usize, (Arc<PodSpec>, Arc<SpecInfo>)>,
+    /// Specs that nobody uses any more are dropped when there are this many.
+    sweep_at: usize,
+}
+
+impl SpecCache {
+    /// The pod with what its spec asks for.
+    pub fn pod(&mut self, pod: &Arc<Pod>) -> PodInfo {
+        let key = Arc::as_ptr(&pod.spec) as usize;
+        if let Some((_, spec)) = self.known.get(&key) {
+            return PodInfo { pod: pod.clone(), spec: spec.clone() };
+        }
+        if self.known.len() >= self.sweep_at {
+            self.known.retain(|_, (spec, _)| Arc::strong_count(spec) > 1);
+            self.sweep_at = (self.known.len() * 2).max(1024);
+        }
+        let info = PodInfo::new(pod.clone());
+        self.known.insert(key, (pod.spec.clone(), info.spec.clone()));
+        info
+    }
+}

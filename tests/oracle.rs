@@ -1,0 +1,347 @@
+//! Decisions of kube-scheduler's own code, in `../shared/oracle`, against ours: filters, scores, choices, messages.
+//!
+//! A theme that is complete must stay so; for the others there is a floor, so that they can only get better.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+use simlet::model::Name;
+use simlet::scheduler::explain;
+use simlet::scheduler::framework::{Point, Profile, Status};
+use simlet::scheduler::listers::World;
+use simlet::scheduler::node_table::{NodeId, NodeTable};
+use simlet::scheduler::nominator::Nominator;
+use simlet::scheduler::pod_info::PodInfo;
+use simlet::scheduler::search::{Search, feasible_nodes_wanted};
+
+use support::{oracle_config, oracle_objects};
+
+fn read(path: &str) -> Vec<Value> {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/oracle").join(path);
+    let text = if path.ends_with(".gz") {
+        let output = Command::new("gzip").arg("-dc").arg(&file).output().expect("gzip runs");
+        assert!(output.status.success(), "{path} can't be read: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("the oracle is UTF-8")
+    } else {
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{path} can't be read: {error}"))
+    };
+    let cases: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect();
+    assert!(!cases.is_empty(), "{path} has cases");
+    cases
+}
+
+/// The cluster of a case.
+fn world(objects: &Value) -> (World, Nominator) {
+    let (mut world, mut nominator) = (World::default(), Nominator::default());
+    for (_, list) in objects.as_object().into_iter().flatten() {
+        for object in list.as_array().into_iter().flatten() {
+            match object["kind"].as_str() {
+                Some("Node") => {
+                    world.nodes.set_node(&oracle_objects::node(object));
+                }
+                Some("Pod") => {
+                    let pod = PodInfo::new(oracle_objects::pod(object));
+                    if pod.pod.status.phase.is_terminal() {
+                        continue;
+                    }
+                    match (pod.pod.node, pod.pod.status.nominated_node) {
+                        (Some(node), _) => world.nodes.add_pod(node, pod),
+                        (None, Some(node)) => nominator.add(pod, node),
+                        (None, None) => {}
+                    }
+                }
+                _ => {
+                    if let Some(other) = oracle_objects::other(object) {
+                        world.listers.insert(&other);
+                    }
+                }
+            }
+        }
+    }
+    world.nodes.refresh_order();
+    (world, nominator)
+}
+
+/// The first way in which our answer to a decision differs, or None.
+fn differs(case: &Value) -> Option<String> {
+    let (world, nominator) = world(&case["objects"]);
+    let pod = PodInfo::new(oracle_objects::pod(&case["pod"]));
+    let profiles = oracle_config::profiles(&case["config"]);
+    let profile = profiles.iter().find(|profile| profile.scheduler_name == pod.pod.spec.scheduler_name)?;
+    let answer = &case["answer"];
+    let outcome = answer["outcome"].as_str().unwrap_or_default();
+    let gated = profile.at(Point::PreEnqueue).iter().find_map(|idx| {
+        let status = profile.plugins[*idx].as_pre_enqueue()?.pre_enqueue(&pod, &world).err()?;
+        Some(status.by(profile.plugins[*idx].name()))
+    });
+    if let Some(status) = gated {
+        let expected = &answer["preEnqueue"];
+        return (outcome != "gated" || !says(&status, expected))
+            .then(|| format!("gated by {status:?}, not {expected}"));
+    }
+    let evaluation = explain::evaluate(profile, &pod, &world, &nominator, world.nodes.order());
+    match evaluation {
+        Err(status) => {
+            return (answer["error"] != status.message().as_str())
+                .then(|| format!("error {:?}, not {}", status.message(), answer["error"]));
+        }
+        Ok(evaluation) => {
+            if let Some(difference) = evaluation_differs(profile, &world, answer, &evaluation) {
+                return Some(difference);
+            }
+        }
+    }
+    let mut search = Search::default();
+    match (search.schedule((0, profile), &pod, &world, &nominator, 0), outcome) {
+        (Ok(chosen), "scheduled") => {
+            let best = answer["best"].as_array().into_iter().flatten();
+            if !best.clone().any(|node| *node == chosen.node.as_str()) {
+                return Some(format!("chose {}, best are {}", chosen.node, answer["best"]));
+            }
+            if chosen.feasible > 1 {
+                for (node, total) in search.last_totals() {
+                    let name = world.nodes.get(node).name.as_str();
+                    if answer["scores"][name]["total"] != total {
+                        return Some(format!("fast total of {name} is {total}"));
+                    }
+                }
+            }
+            None
+        }
+        (Err(failure), "unschedulable") => {
+            if answer["message"] != failure.message.as_str() {
+                return Some(format!("message {:?}\n      not {}", failure.message, answer["message"]));
+            }
+            let rejectors: Vec<&str> = failure.rejectors.iter().map(|idx| profile.plugins[idx].name()).collect();
+            let mut sorted = rejectors.clone();
+            sorted.sort_unstable();
+            let expected = strings(&answer["unschedulablePlugins"]);
+            if !answer["unschedulablePlugins"].is_null() && sorted != expected {
+                return Some(format!("rejectors {sorted:?}, not {expected:?}"));
+            }
+            let best = strings(&answer["preemption"]["best"]);
+            let nominated = failure.nomination.flatten().map(|nomination| nomination.node);
+            match nominated {
+                Some(node) if best.contains(&node.as_str()) || answer["preemption"]["dependsOnOffset"] == true => None,
+                None if best.is_empty() => None,
+                other => Some(format!("nominated {other:?}, best are {best:?}")),
+            }
+        }
+        (got, _) => Some(format!("outcome {outcome}, got {got:?}")),
+    }
+}
+
+fn strings(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+fn says(status: &Status, expected: &Value) -> bool {
+    let code = format!("{:?}", status.code);
+    expected["plugin"] == status.plugin
+        && expected["code"] == code.as_str()
+        && strings(&expected["reasons"]) == status.reasons.iter().map(|reason| reason.as_ref()).collect::<Vec<_>>()
+}
+
+fn evaluation_differs(
+    profile: &Profile,
+    world: &World,
+    answer: &Value,
+    evaluation: &explain::Evaluation,
+) -> Option<String> {
+    let known = |name: &&str| profile.plugins.iter().any(|plugin| plugin.name() == *name);
+    let named = |set: simlet::scheduler::profile::PluginSet| {
+        let mut names: Vec<&str> = set.iter().map(|idx| profile.plugins[idx].name()).collect();
+        names.sort_unstable();
+        names
+    };
+    let expected: Vec<&str> = strings(&answer["preFilter"]["skip"]).into_iter().filter(known).collect();
+    if evaluation.rejection.is_none() && named(evaluation.pre_filter_skip) != expected {
+        return Some(format!("PreFilter skips {:?}, not {expected:?}", named(evaluation.pre_filter_skip)));
+    }
+    let status = &answer["preFilter"]["status"];
+    match &evaluation.rejection {
+        Some(rejection) if !says(rejection, status) => return Some(format!("PreFilter {rejection:?}, not {status}")),
+        None if !status.is_null() => return Some(format!("PreFilter accepts, not {status}")),
+        _ => {}
+    }
+    for (id, verdict) in &evaluation.filter {
+        let name = world.nodes.get(*id).name.as_str();
+        let expected = &answer["filter"][name];
+        let same = match verdict {
+            Ok(()) => expected["ok"] == true,
+            Err(status) => says(status, expected),
+        };
+        if !same {
+            return Some(format!("filter of {name}: {verdict:?}, not {expected}"));
+        }
+    }
+    if evaluation.feasible.is_empty() {
+        return None;
+    }
+    let expected: Vec<&str> = strings(&answer["preScoreSkip"]).into_iter().filter(known).collect();
+    if named(evaluation.pre_score_skip) != expected {
+        return Some(format!("PreScore skips {:?}, not {expected:?}", named(evaluation.pre_score_skip)));
+    }
+    let totals = evaluation.totals();
+    for (at, id) in evaluation.feasible.iter().enumerate() {
+        let name = world.nodes.get(*id).name.as_str();
+        let expected = &answer["scores"][name];
+        for (plugin, raw, weighted) in &evaluation.scores {
+            let plugin = profile.plugins[*plugin].name();
+            let pair = &expected["plugins"][plugin];
+            if pair[0] != raw[at] || pair[1] != weighted[at] {
+                return Some(format!("{plugin} of {name}: [{}, {}], not {pair}", raw[at], weighted[at]));
+            }
+        }
+        if expected["total"] != totals[at] {
+            return Some(format!("total of {name}: {}, not {}", totals[at], expected["total"]));
+        }
+    }
+    None
+}
+
+/// The first step of a sequence that differs, or None.
+fn sequence_differs(case: &Value) -> Option<String> {
+    let (mut world, nominator) = world(&case["objects"]);
+    let profiles = oracle_config::profiles(&case["config"]);
+    let mut search = Search::default();
+    let mut specs = simlet::scheduler::pod_info::SpecCache::default();
+    let steps = case["answer"]["steps"].as_array()?;
+    for (step, (pending, expected)) in case["pending"].as_array()?.iter().zip(steps).enumerate() {
+        let pod = specs.pod(&oracle_objects::pod(pending));
+        let profile = profiles.iter().find(|profile| profile.scheduler_name == pod.pod.spec.scheduler_name)?;
+        world.nodes.refresh_order();
+        match search.schedule((0, profile), &pod, &world, &nominator, 0) {
+            Ok(chosen) => {
+                if expected["outcome"] != "scheduled" {
+                    return Some(format!("step {step}: placed on {}, not {expected}", chosen.node));
+                }
+                if chosen.feasible > 1 {
+                    let totals: BTreeMap<&str, i64> = search
+                        .last_totals()
+                        .map(|(node, total)| (world.nodes.get(node).name.as_str(), total))
+                        .collect();
+                    let best = totals.values().max().copied();
+                    let mine: Vec<&str> =
+                        totals.iter().filter(|(_, total)| Some(**total) == best).map(|(name, _)| *name).collect();
+                    for (name, total) in &totals {
+                        if expected["totals"][*name] != *total {
+                            return Some(format!(
+                                "step {step}: total of {name} {total}, not {}",
+                                expected["totals"][*name]
+                            ));
+                        }
+                    }
+                    if mine != strings(&expected["best"]) || !mine.contains(&chosen.node.as_str()) {
+                        return Some(format!("step {step}: best {mine:?}, not {}", expected["best"]));
+                    }
+                } else if expected["chosen"] != chosen.node.as_str() {
+                    return Some(format!("step {step}: {} alone fits, not {}", chosen.node, expected["chosen"]));
+                }
+                world.nodes.add_pod(Name::new(expected["chosen"].as_str()?), pod);
+            }
+            Err(failure) => {
+                if expected["message"] != failure.message.as_str() {
+                    return Some(format!("step {step}: {:?}, not {expected}", failure.message));
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Plays the themes and compares with the least that must pass; prints a table.
+fn check(themes: &[(&str, usize)], difference: fn(&Value) -> Option<String>) {
+    let mut short = Vec::new();
+    for &(theme, least) in themes {
+        let cases = read(&format!("{theme}.jsonl.gz"));
+        let failures: Vec<String> = cases
+            .iter()
+            .filter_map(|case| difference(case).map(|how| format!("{}: {how}", case["id"].as_str().unwrap_or("?"))))
+            .collect();
+        let passed = cases.len() - failures.len();
+        println!("{theme:32} {passed:4} / {}", cases.len());
+        for failure in failures.iter().take(3) {
+            println!("    {failure}");
+        }
+        if passed < least {
+            short.push(format!("{theme}: {passed} of {} pass, {least} must; first: {}", cases.len(), failures[0]));
+        }
+    }
+    assert!(short.is_empty(), "{}", short.join("\n"));
+}
+
+#[test]
+fn decisions_are_those_of_kube_scheduler() {
+    let themes = [
+        ("decisions/balanced", 60),
+        ("decisions/declaredfeatures", 21),
+        ("decisions/gates", 60),
+        ("decisions/hostports", 60),
+        ("decisions/imagelocality", 60),
+        ("decisions/interpodaffinity", 100),
+        ("decisions/mixed", 100),
+        ("decisions/nodeaffinity", 90),
+        ("decisions/nodename", 60),
+        ("decisions/preemption", 150),
+        ("decisions/profiles", 90),
+        ("decisions/resources", 89),
+        ("decisions/scoring", 90),
+        ("decisions/taints", 70),
+        ("decisions/topologyspread", 110),
+        ("decisions/unschedulable", 60),
+        ("decisions/volumes", 78),
+        ("messages", 121),
+    ];
+    check(&themes, differs);
+}
+
+#[test]
+fn sequences_of_decisions_are_those_of_kube_scheduler() {
+    let themes = [
+        ("sequences/affinity", 24),
+        ("sequences/binpack", 24),
+        ("sequences/mixed", 24),
+        ("sequences/resources", 24),
+        ("sequences/services", 24),
+        ("sequences/spread", 24),
+        ("sequences/volumes", 1),
+    ];
+    check(&themes, sequence_differs);
+}
+
+#[test]
+fn nodes_are_tried_in_the_order_of_kube_scheduler() {
+    for case in read("misc/nodeorder.jsonl") {
+        let mut table = NodeTable::default();
+        for op in case["ops"].as_array().into_iter().flatten() {
+            let name = op["node"].as_str().unwrap_or_default();
+            match op["op"].as_str() {
+                Some("add" | "update") => {
+                    let node = serde_json::json!({"metadata": {"name": name, "labels": op["labels"]}});
+                    table.set_node(&oracle_objects::node(&node));
+                }
+                Some("remove") => {
+                    table.remove_node(Name::new(name));
+                }
+                _ => table.refresh_order(),
+            }
+        }
+        table.refresh_order();
+        let order: Vec<&str> = table.order().iter().map(|id: &NodeId| table.get(*id).name.as_str()).collect();
+        assert_eq!(order, strings(&case["answer"]), "{}", case["id"]);
+    }
+}
+
+#[test]
+fn as_many_nodes_are_searched_as_in_kube_scheduler() {
+    for case in read("misc/sampling.jsonl") {
+        let number = |key: &str| case[key].as_u64().unwrap_or(0);
+        let wanted = feasible_nodes_wanted(number("percentageOfNodesToScore") as u32, number("nodes") as usize);
+        assert_eq!(wanted as u64, number("answer"), "{case}");
+    }
+}
