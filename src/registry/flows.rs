@@ -157,6 +157,7 @@ impl Flows {
     }
 
     /// The rate of each flow of a node, in bytes per second.
+    #[cfg(test)]
     pub fn rate(&self, to: RuntimeId) -> u64 {
         let flows = self.nodes.get(&to).map_or(0, |flows| flows.len() as u64);
         self.classes.get(&flows).map_or(0, |class| class.rate)

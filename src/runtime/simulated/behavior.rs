@@ -215,7 +215,10 @@ mod tests {
             behavior: Arc::new(Behavior { message: message.into(), ..Behavior::default() }),
         };
         let rules = [
-            rule(Match { labels: Selector::from_labels(&app("web")), container: "server".into(), ..Match::default() }, "a"),
+            rule(
+                Match { labels: Selector::from_labels(&app("web")), container: "server".into(), ..Match::default() },
+                "a",
+            ),
             rule(Match { namespace: "shop".into(), pod: "web-*".into(), ..Match::default() }, "b"),
             rule(Match { image: "busybox:*".into(), ..Match::default() }, "c"),
         ];

@@ -1,10 +1,38 @@
 //! One model of a container runtime, with containerd, CRI-O and Docker Engine as profiles, and of what the programs in
 //! containers do.
+//!
+//! Read `runtime` (the state, and how calls are answered), `sandboxes` and `containers` (their lives), `images` (pulls),
+//! `probes`, `faults`; then `behavior`, `program` and `shell` for what programs do, `profile` for what tells runtimes apart.
+//!
+//! A container's life is a handful of messages; while it runs and nothing is asked, it costs nothing.
+//!
+//! Left out: CPU contention between containers, reclaim and swap, log files, streaming (attach, port-forward), user
+//! namespaces, checkpoints, cancelling a pull that makes no progress.
 
+pub mod behavior;
+mod containers;
+mod contention;
+mod faults;
+mod images;
+mod network;
+mod probes;
+mod profile;
+mod program;
+mod runtime;
+mod sandboxes;
 mod shell;
 mod shell_syntax;
+#[cfg(test)]
+mod tests;
 
+use crate::kernel::Time;
+use crate::model::Name;
 use crate::protocol::{cri, probe, pull};
+
+pub use images::PresentImage;
+pub use network::Subnet;
+pub use profile::{Dialect, Latencies, OnRepeat, Profile, StartFailure, bridge_cni, overlay_cni};
+pub use runtime::{Config, Runtime};
 
 /// What the runtime hears.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,17 +58,28 @@ pub enum Fault {
     Hung,
     /// The runtime's process works again.
     Restored,
+    /// CNI ADD does not come back (true) or works again (false): RunPodSandbox hangs.
+    NetworkHangs(bool),
     /// These containers' programs exit with this code. Names are pod namespace, pod name, container (empty: all).
-    Exit { namespace: crate::model::Name, pod: crate::model::Name, container: crate::model::Name, code: i32 },
+    Exit { namespace: Name, pod: Name, container: Name, code: i32 },
     /// The kernel's OOM killer takes them.
-    Oom { namespace: crate::model::Name, pod: crate::model::Name, container: crate::model::Name },
+    Oom { namespace: Name, pod: Name, container: Name },
     /// They stop answering probes (true) or answer again (false).
-    Hang { namespace: crate::model::Name, pod: crate::model::Name, container: crate::model::Name, hangs: bool },
+    Hang { namespace: Name, pod: Name, container: Name, hangs: bool },
 }
 
-/// The runtime's timers.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Timer {}
+/// The runtime's timers. Those that carry a boot mean nothing after the machine lost power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// The sandbox, create or start operation that was to end at this moment may have ended.
+    Operation { boot: u32, at: Time },
+    /// The program that was to end at this moment may have ended.
+    Program { container: cri::ContainerId, at: Time },
+    /// The image of this pull is unpacked.
+    Unpacked { boot: u32, pull: u64 },
+    /// A command in a container has ended, or its time is over.
+    Exec { boot: u32, exec: u64 },
+}
 
 /// What the runtime says.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +88,7 @@ pub enum Out {
     Event(Box<cri::ContainerEvent>),
     /// To the registry of this host.
     Pull {
-        host: crate::model::Name,
+        host: Name,
         request: Box<pull::Request>,
     },
     Probe(Box<probe::Answer>),

@@ -225,31 +225,29 @@ impl Profile {
     }
 
     /// Why a pull failed, as this runtime tells the kubelet. `image` is the reference as asked for, `whole` completed.
-    pub fn pull_error(&self, image: &str, whole: &str, host: &str, layer: bool, error: &pull::Error) -> Error {
-        let not_found = *error == pull::Error::NotFound;
+    pub fn pull_error(&self, image: &str, whole: &str, host: &str, layer: bool, failure: &pull::Error) -> Error {
+        let not_found = *failure == pull::Error::NotFound;
         let code = if not_found && self.dialect == Dialect::Containerd { Code::NotFound } else { Code::Unknown };
         let (path, tag) = repository_and_tag(whole, host);
-        let cause = match error {
-            pull::Error::NotFound => format!("{whole}: not found"),
-            // These ended before there was an HTTP answer.
-            pull::Error::ConnectionRefused => {
-                format!(r#"failed to do request: Head "https://{host}/v2/{path}/manifests/{tag}": dial tcp: connect: connection refused"#)
-            }
-            pull::Error::NoSuchHost => {
-                format!(r#"failed to do request: Head "https://{host}/v2/{path}/manifests/{tag}": dial tcp: lookup {host}: no such host"#)
-            }
-            pull::Error::Timeout | pull::Error::ConnectionReset => {
-                format!(r#"failed to do request: Head "https://{host}/v2/{path}/manifests/{tag}": {error}"#)
-            }
-            pull::Error::TooManyRequests(text) => {
-                format!("unexpected status from HEAD request to https://{host}/v2/{path}/manifests/{tag}: 429 Too Many Requests: {text}")
-            }
-            pull::Error::ServerError(status) => {
-                format!("unexpected status from HEAD request to https://{host}/v2/{path}/manifests/{tag}: {status}")
-            }
-            pull::Error::Unauthorized | pull::Error::Corrupt => error.to_string(),
+        let (scheme, address) = address(host);
+        let url = format!("{scheme}://{host}/v2/{path}/manifests/{tag}");
+        // Some end before there is an HTTP answer.
+        let error = &match failure {
+            pull::Error::ConnectionRefused => format!("dial tcp {address}: connect: connection refused"),
+            pull::Error::NoSuchHost => format!("dial tcp: lookup {host}: no such host"),
+            pull::Error::Timeout => format!("dial tcp {address}: i/o timeout"),
+            other => other.to_string(),
         };
-        let text = match (self.dialect, error) {
+        let cause = match failure {
+            pull::Error::NotFound => format!("{whole}: not found"),
+            pull::Error::TooManyRequests(text) => {
+                format!("unexpected status from HEAD request to {url}: 429 Too Many Requests: {text}")
+            }
+            pull::Error::ServerError(status) => format!("unexpected status from HEAD request to {url}: {status}"),
+            pull::Error::Unauthorized | pull::Error::Corrupt => error.clone(),
+            _ => format!(r#"failed to do request: Head "{url}": {error}"#),
+        };
+        let text = match (self.dialect, failure) {
             (Dialect::Containerd, _) if layer => {
                 format!(r#"failed to pull and unpack image "{whole}": failed to copy: {error}"#)
             }
@@ -257,23 +255,33 @@ impl Profile {
                 format!(r#"failed to pull and unpack image "{whole}": failed to resolve reference "{whole}": {cause}"#)
             }
             (Dialect::CriO, pull::Error::ConnectionRefused) => {
-                format!("RegistryUnavailable: pinging container registry {host}: Get \"https://{host}/v2/\": {error}")
+                format!(
+                    "RegistryUnavailable: pinging container registry {host}: Get \"{scheme}://{host}/v2/\": {error}"
+                )
             }
             (Dialect::CriO, pull::Error::NotFound) => {
-                format!("unable to pull image or OCI artifact: pull image err: initializing source docker://{image}: reading manifest {tag} in {host}/{path}: manifest unknown")
+                format!(
+                    "unable to pull image or OCI artifact: pull image err: initializing source docker://{image}: reading manifest {tag} in {host}/{path}: manifest unknown"
+                )
             }
             (Dialect::CriO, _) if layer => {
-                format!("unable to pull image or OCI artifact: pull image err: copying system image from manifest list: reading blob: {error}")
+                format!(
+                    "unable to pull image or OCI artifact: pull image err: copying system image from manifest list: reading blob: {error}"
+                )
             }
             (Dialect::CriO, _) => {
-                format!("unable to pull image or OCI artifact: pull image err: initializing source docker://{image}: reading manifest {tag} in {host}/{path}: {error}")
+                format!(
+                    "unable to pull image or OCI artifact: pull image err: initializing source docker://{image}: reading manifest {tag} in {host}/{path}: {error}"
+                )
             }
             (Dialect::Docker, pull::Error::NotFound) => {
-                format!("Error response from daemon: manifest for {image} not found: manifest unknown: manifest unknown")
+                format!(
+                    "Error response from daemon: manifest for {image} not found: manifest unknown: manifest unknown"
+                )
             }
             (Dialect::Docker, pull::Error::TooManyRequests(text)) => format!("Error response from daemon: {text}"),
             (Dialect::Docker, _) if layer => error.to_string(),
-            (Dialect::Docker, _) => format!("Error response from daemon: Get \"https://{host}/v2/\": {error}"),
+            (Dialect::Docker, _) => format!("Error response from daemon: Get \"{scheme}://{host}/v2/\": {error}"),
         };
         Error::new(code, text)
     }
@@ -312,12 +320,25 @@ impl Profile {
     /// Status' and RunPodSandbox's words while there is no network configuration.
     pub fn network_uninitialized(&self) -> (&'static str, &'static str) {
         match self.dialect {
-            Dialect::Containerd | Dialect::CriO => (
-                "Network plugin returns error: cni plugin not initialized",
-                "cni config not initialized",
-            ),
-            Dialect::Docker => ("docker: network plugin is not ready: cni config uninitialized", "cni config uninitialized"),
+            Dialect::Containerd | Dialect::CriO => {
+                ("Network plugin returns error: cni plugin not initialized", "cni config not initialized")
+            }
+            Dialect::Docker => {
+                ("docker: network plugin is not ready: cni config uninitialized", "cni config uninitialized")
+            }
         }
+    }
+}
+
+/// How a registry is reached: runtimes speak plain HTTP to their own machine, TLS to all others.
+fn address(host: &str) -> (&'static str, String) {
+    let local = host == "localhost" || host.starts_with("localhost:") || host.starts_with("127.");
+    let address = host.replacen("localhost", "127.0.0.1", 1);
+    match (local, host.contains(':')) {
+        (true, true) => ("http", address),
+        (true, false) => ("http", format!("{address}:80")),
+        (false, true) => ("https", host.to_owned()),
+        (false, false) => ("https", format!("{host}:443")),
     }
 }
 
@@ -334,15 +355,23 @@ mod tests {
     #[test]
     fn each_runtime_says_in_its_own_words_why_a_pull_failed() {
         let text = |profile: Profile, error: pull::Error| {
-            profile.pull_error("localhost:5000/nope:1", "localhost:5000/nope:1", "localhost:5000", false, &error).to_string()
+            profile
+                .pull_error("localhost:5000/nope:1", "localhost:5000/nope:1", "localhost:5000", false, &error)
+                .to_string()
         };
         assert_eq!(
             text(Profile::containerd(), pull::Error::NotFound),
             "rpc error: code = NotFound desc = failed to pull and unpack image \"localhost:5000/nope:1\": failed to resolve \
              reference \"localhost:5000/nope:1\": localhost:5000/nope:1: not found"
         );
-        assert!(text(Profile::cri_o(), pull::Error::NotFound).ends_with("reading manifest 1 in localhost:5000/nope: manifest unknown"));
+        assert!(
+            text(Profile::cri_o(), pull::Error::NotFound)
+                .ends_with("reading manifest 1 in localhost:5000/nope: manifest unknown")
+        );
         assert!(text(Profile::cri_o(), pull::Error::ConnectionRefused).contains("desc = RegistryUnavailable: "));
+        assert!(text(Profile::containerd(), pull::Error::ConnectionRefused).ends_with(
+            "Head \"http://localhost:5000/v2/nope/manifests/1\": dial tcp 127.0.0.1:5000: connect: connection refused"
+        ));
         let limited = pull::Error::TooManyRequests("toomanyrequests: slow down".into());
         assert!(text(Profile::docker(), limited.clone()).ends_with("daemon: toomanyrequests: slow down"));
         assert!(text(Profile::containerd(), limited).contains("429 Too Many Requests"));

@@ -1,0 +1,333 @@
+//! One running program: when it will end and why, and how it answers. Worked out when its container starts; nothing is
+//! polled.
+
+use std::sync::Arc;
+
+use crate::kernel::{Cause, Distribution, Duration, Streams, Time};
+use crate::model::{Name, Text};
+use crate::protocol::cri::{ContainerConfig, PodSandboxConfig};
+
+use super::behavior::{self, Answer, Behavior, CONTAINER_TYPE, End, OnTerm, ProbeKind, RESTART_POLICY, Rule, Subject};
+use super::shell::{self, OnSigterm, Run, Unknown};
+
+/// A program in a running container.
+#[derive(Clone, Debug)]
+pub struct Program {
+    behavior: Option<Arc<Behavior>>,
+    script: Option<Box<Run>>,
+    started: Time,
+    ready_at: Time,
+    hangs_from: Time,
+    /// A fault: it answers no probe.
+    pub hung: bool,
+    /// Exits by itself.
+    exits: Option<(Time, i32)>,
+    /// The OOM killer comes whatever its memory is.
+    oom_at: Option<Time>,
+    /// The OOM killer comes because its memory reached a limit.
+    memory_ends: Option<(Time, Limit)>,
+    /// Exits because of SIGTERM.
+    terminates: Option<(Time, i32, Cause)>,
+    /// SIGTERM was sent.
+    pub signalled: bool,
+    /// SIGKILL at the end of its grace time.
+    killed_at: Option<(Time, Cause)>,
+    /// The earliest wake-up under way.
+    armed: Option<Time>,
+}
+
+/// Whose memory ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Container(u64),
+    /// It has no limit and filled the node; the kernel kills it without the container's cgroup having seen it.
+    Node,
+}
+
+/// How a program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Exits(i32),
+    /// At a memory limit, if it was one that led to it.
+    Oom(Option<Limit>),
+    Terminates(i32, Cause),
+    Killed(Cause),
+}
+
+/// What starts a program.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    pub pod: &'a PodSandboxConfig,
+    pub container: &'a ContainerConfig,
+    pub at: Time,
+    pub memory_limit: i64,
+    pub node_memory: u64,
+}
+
+impl<'a> Start<'a> {
+    fn behavior(&self, rules: &[Rule]) -> Option<Arc<Behavior>> {
+        let subject = Subject {
+            namespace: self.pod.namespace,
+            pod: self.pod.name,
+            labels: &self.pod.labels,
+            container: self.container.name,
+            image: self.container.image,
+        };
+        behavior::find(rules, &subject)
+    }
+}
+
+/// Why a container's program cannot be started, if so.
+pub fn cannot_start(rules: &[Rule], pod: &PodSandboxConfig, container: &ContainerConfig) -> Option<Text> {
+    let start = Start { pod, container, at: Time::ZERO, memory_limit: 0, node_memory: 0 };
+    start.behavior(rules)?.cannot_start.clone()
+}
+
+/// The numbers of one start of one container are its own, wherever it runs and whatever else does.
+fn stream(
+    streams: &Streams,
+    pod: &PodSandboxConfig,
+    container: &ContainerConfig,
+    purpose: &str,
+) -> crate::kernel::Stream {
+    let owner = format!("program/{}/{}/{}", pod.namespace, pod.name, container.name);
+    streams.stream(&owner, &format!("{purpose}/{}", container.attempt))
+}
+
+impl Program {
+    /// Starts the program of a container.
+    pub fn start(start: Start, rules: &[Rule], streams: &Streams) -> Program {
+        let Start { at, container, .. } = start;
+        let behavior = start.behavior(rules);
+        let runs_sh = behavior.as_ref().is_some_and(|behavior| behavior.runs_sh);
+        let open_end = behavior.as_ref().is_none_or(|behavior| behavior.ends.is_none());
+        let script = script(container, if runs_sh { Unknown::RunsForever } else { Unknown::Refuse });
+        let mut program = Program {
+            started: at,
+            ready_at: at,
+            hangs_from: Time::MAX,
+            hung: false,
+            exits: None,
+            oom_at: None,
+            memory_ends: None,
+            terminates: None,
+            signalled: false,
+            killed_at: None,
+            armed: None,
+            script,
+            behavior,
+        };
+        if open_end {
+            program.exits = match &program.script {
+                Some(run) => run.end.map(|(after, code)| (at + after, code)),
+                None => is_there_to_end(container).then(|| (at + Duration::from_secs(1), 0)),
+            };
+        }
+        if let Some(behavior) = program.behavior.clone() {
+            let mut stream = stream(streams, start.pod, container, "start");
+            let mut draw = |distribution: &Distribution| stream.draw(distribution);
+            program.ready_at = at + behavior.startup.as_ref().map_or(Duration::ZERO, &mut draw);
+            program.hangs_from = behavior.hangs.as_ref().map_or(Time::MAX, |hangs| at + draw(hangs));
+            match behavior.ends.as_ref().map(|ends| ends.of_start(container.attempt)) {
+                Some(End::Exit { after, code, probability }) => {
+                    let after = draw(after);
+                    if *probability >= 1.0 || stream.chance(*probability) {
+                        program.exits = Some((at + after, *code));
+                    }
+                }
+                Some(End::Oom { after }) => program.oom_at = Some(at + draw(after)),
+                Some(End::Never) | None => {}
+            }
+        }
+        program.limit_memory(start.memory_limit, start.node_memory, at);
+        program
+    }
+
+    /// The container's memory limit (0: none) is this from `now` on.
+    pub fn limit_memory(&mut self, limit: i64, node_memory: u64, now: Time) {
+        let Some(growth) = self.behavior.as_ref().and_then(|behavior| behavior.memory) else {
+            return;
+        };
+        let (bytes, limit) = match u64::try_from(limit) {
+            Ok(limit) if limit > 0 && limit <= node_memory => (limit, Limit::Container(limit)),
+            _ => (node_memory, Limit::Node),
+        };
+        self.memory_ends = growth.reaches(bytes).map(|after| ((self.started + after).max(now), limit));
+    }
+
+    /// SIGTERM, sent by StopContainer or the machine.
+    pub fn sigterm(
+        &mut self,
+        now: Time,
+        cause: Cause,
+        pod: &PodSandboxConfig,
+        container: &ContainerConfig,
+        streams: &Streams,
+    ) {
+        if std::mem::replace(&mut self.signalled, true) {
+            return;
+        }
+        let on_term = self.behavior.as_ref().and_then(|behavior| behavior.on_term.as_ref());
+        let exit = match (on_term, &self.script) {
+            (Some(OnTerm::Ignore), _) => None,
+            (Some(OnTerm::ExitAfter { after, code }), _) => {
+                Some((stream(streams, pod, container, "sigterm").draw(after), *code))
+            }
+            (None, Some(script)) => match script.on_sigterm(now.since(self.started)) {
+                OnSigterm::Ignored => None,
+                OnSigterm::ExitsAfter(after, code) => Some((after, code)),
+            },
+            (None, None) => Some((Duration::ZERO, 143)),
+        };
+        self.terminates = exit.map(|(after, code)| (now + after, code, cause));
+    }
+
+    /// SIGKILL at `at`, unless it comes earlier already.
+    pub fn kill_at(&mut self, at: Time, cause: Cause) {
+        if self.killed_at.is_none_or(|(existing, _)| at < existing) {
+            self.killed_at = Some((at, cause));
+        }
+    }
+
+    /// When and how it ends, if nothing changes before. At the same moment it ends by itself rather than by force.
+    pub fn next_end(&self) -> Option<(Time, Ending)> {
+        let endings = [
+            self.exits.map(|(at, code)| (at, Ending::Exits(code))),
+            self.oom_at.map(|at| (at, Ending::Oom(None))),
+            self.memory_ends.map(|(at, limit)| (at, Ending::Oom(Some(limit)))),
+            self.terminates.map(|(at, code, cause)| (at, Ending::Terminates(code, cause))),
+            self.killed_at.map(|(at, cause)| (at, Ending::Killed(cause))),
+        ];
+        endings.into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// When to wake up for its end, if no earlier wake-up is under way. To be asked after every change.
+    pub fn arm(&mut self) -> Option<Time> {
+        let (at, _) = self.next_end()?;
+        if self.armed.is_some_and(|armed| armed <= at) {
+            return None;
+        }
+        self.armed = Some(at);
+        Some(at)
+    }
+
+    /// A wake-up for this moment came. False if it means nothing any more.
+    pub fn woken(&mut self, at: Time) -> bool {
+        let expected = self.armed == Some(at);
+        if expected {
+            self.armed = None;
+        }
+        expected
+    }
+
+    /// What it leaves as termination message.
+    pub fn message(&self) -> Text {
+        self.behavior.as_ref().map(|behavior| behavior.message.clone()).unwrap_or_default()
+    }
+
+    /// Bytes in memory, bytes on disk, and CPU nanoseconds used. A program of which nothing is said uses 8 MiB, no disk, and
+    /// a thousandth of a core.
+    pub fn usage(&self, now: Time) -> (u64, u64, u64) {
+        let running = now.since(self.started);
+        let behavior = self.behavior.as_deref();
+        let memory = behavior.and_then(|behavior| behavior.memory).map_or(8 << 20, |growth| growth.after(running));
+        let disk = behavior.and_then(|behavior| behavior.disk).map_or(0, |growth| growth.after(running));
+        let milli_cpu = behavior.and_then(|behavior| behavior.cpu).map_or(1, |cpu| cpu.0.max(0) as u64);
+        let cpu = u128::from(running.as_nanos()) * u128::from(milli_cpu) / 1000;
+        (memory, disk, u64::try_from(cpu).unwrap_or(u64::MAX))
+    }
+
+    /// How it answers a probe now, and when that changes next, if by time alone.
+    pub fn answer(&self, probe: &Probed, now: Time) -> (Answer, Option<Time>) {
+        if self.hung || now >= self.hangs_from {
+            return (Answer::Hangs, None);
+        }
+        let hangs = (self.hangs_from < Time::MAX).then_some(self.hangs_from);
+        if now < self.ready_at {
+            return (Answer::Fails, Some(self.ready_at.min(self.hangs_from)));
+        }
+        let after = now.since(self.started);
+        let (answer, next) = match self.listed(probe) {
+            Some(answers) => {
+                let (answer, next) = answers.at(after);
+                (answer, next)
+            }
+            None => match probe {
+                Probed::Exec(command) => self.exec_probe(command, after),
+                _ => (Answer::Ok, None),
+            },
+        };
+        (answer, next.map(|next| self.started + next).into_iter().chain(hangs).min())
+    }
+
+    /// It has started up and does not hang: it accepts connections.
+    pub fn is_up(&self, now: Time) -> bool {
+        !self.hung && self.ready_at <= now && now < self.hangs_from
+    }
+
+    fn listed(&self, probe: &Probed) -> Option<&behavior::ProbeAnswers> {
+        let kind_fits = |kind: &ProbeKind| match (kind, probe) {
+            (ProbeKind::Http(path), Probed::Http(probed)) => path.is_empty() || path == probed,
+            (ProbeKind::Tcp(port), Probed::Tcp(probed)) => *port == 0 || port == probed,
+            (ProbeKind::Exec, Probed::Exec(_)) | (ProbeKind::Grpc, Probed::Grpc) => true,
+            _ => false,
+        };
+        self.behavior.as_ref()?.probes.iter().find(|answers| kind_fits(&answers.probe))
+    }
+
+    /// A probe's command that the shell does not know is taken to succeed.
+    fn exec_probe(&self, command: &[Text], after: Duration) -> (Answer, Option<Duration>) {
+        let next = self.script.as_ref().and_then(|script| script.next_file_change(after));
+        let answer = match self.exec(command, after) {
+            None | Some(Run { end: Some((_, 0)), .. }) => Answer::Ok,
+            Some(Run { end: Some(_), .. }) => Answer::Fails,
+            Some(Run { end: None, .. }) => Answer::Hangs,
+        };
+        (answer, next)
+    }
+
+    /// What a command does that is executed in the container now; `None` if the shell does not know it.
+    pub fn exec_at(&self, command: &[Text], now: Time) -> Option<Run> {
+        self.exec(command, now.since(self.started))
+    }
+
+    fn exec(&self, command: &[Text], after: Duration) -> Option<Run> {
+        let files = |path: &str| self.script.as_ref().and_then(|script| script.file(path, after));
+        shell::run(command, Unknown::Refuse, &files)
+    }
+}
+
+/// A probe as a program sees it.
+#[derive(Clone, Copy, Debug)]
+pub enum Probed<'a> {
+    /// Of this path.
+    Http(Name),
+    Exec(&'a [Text]),
+    Tcp(u16),
+    Grpc,
+}
+
+fn script(container: &ContainerConfig, unknown: Unknown) -> Option<Box<Run>> {
+    let words: Vec<Text>;
+    let command: &[Text] = if container.args.is_empty() {
+        &container.command
+    } else {
+        words = container.command.iter().chain(container.args.iter()).cloned().collect();
+        &words
+    };
+    // Args alone go to the image's entry point, which nobody knows.
+    if container.command.is_empty() && unknown == Unknown::Refuse {
+        return None;
+    }
+    shell::run(command, unknown, &|_| None).map(Box::new)
+}
+
+/// Init containers other than sidecars, and the regular containers of pods that do not restart always.
+fn is_there_to_end(container: &ContainerConfig) -> bool {
+    let annotation = |key: &str| container.annotations.iter().find(|(name, _)| *name == key).map(|(_, value)| value);
+    match annotation(CONTAINER_TYPE).as_deref() {
+        Some("init") => true,
+        Some("sidecar") => false,
+        _ => annotation(RESTART_POLICY).is_some_and(|policy| policy == "OnFailure" || policy == "Never"),
+    }
+}
