@@ -1,6 +1,7 @@
 //! What a controller is, and what it is given to act with: the cache, its queue, its client with a rate limit, its
 //! event recorder.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use rustc_hash::FxHashMap;
@@ -84,8 +85,8 @@ pub struct Hub {
     pub stream: Stream,
     /// Keys whose requests are under way.
     pub running: FxHashMap<Key, Running>,
-    /// The next work timer.
-    pub work_at: Option<Time>,
+    /// The work timers that have not fired.
+    pub wakes: BTreeSet<Time>,
 }
 
 /// The requests of one key.

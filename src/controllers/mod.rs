@@ -10,7 +10,11 @@
 //! contention are not modelled. A lost answer is noticed when the watches break, as a lost connection is.
 
 mod controller;
+mod deployment;
+mod deployment_sets;
+mod deployment_status;
 mod informer;
+mod template;
 mod workqueue;
 
 mod pod_control;
@@ -19,6 +23,7 @@ mod replica_set;
 #[cfg(test)]
 mod fake_api;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -109,6 +114,7 @@ fn all(_config: &Config, _streams: &Streams) -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicaSet)),
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicationController)),
+        Box::<deployment::DeploymentController>::default(),
     ]
 }
 
@@ -200,7 +206,7 @@ impl ControllerManager {
                 recorder: EventRecorder::new(controller.component(), Name::default()),
                 stream: self.streams.stream("controller-manager", controller.name()),
                 running: FxHashMap::default(),
-                work_at: None,
+                wakes: BTreeSet::new(),
             });
         }
         self.reflectors.clear();
@@ -372,8 +378,9 @@ impl ControllerManager {
                 None => return,
             }
         };
-        if hub.work_at.is_none_or(|at| next < at) {
-            hub.work_at = Some(next);
+        // An earlier timer sets the next one when it fires.
+        if hub.wakes.first().is_none_or(|&at| next < at) {
+            hub.wakes.insert(next);
             fx.wake_at(next, work_timer(hub.index));
         }
     }
@@ -381,10 +388,9 @@ impl ControllerManager {
     fn work(&mut self, index: u8, fx: &mut Effects<In, Out>) {
         let index = usize::from(index);
         let Some(hub) = self.hubs.get_mut(index) else { return };
-        if hub.work_at != Some(fx.now()) {
+        if !hub.wakes.remove(&fx.now()) {
             return;
         }
-        hub.work_at = None;
         let workers = self.controllers[index].workers();
         for _ in 0..workers {
             let hub = &mut self.hubs[index];
