@@ -61,7 +61,7 @@ enum Step {
 const LATENCY: Duration = Duration::from_millis(2);
 
 impl World {
-    /// A world with these objects, in which the controllers have just started.
+    /// A world with these objects (and a node n0 if there is none among them), in which the controllers have just started.
     pub fn new(config: Config, objects: Vec<Object>) -> World {
         let kubelet = Kubelet {
             ready_after: Some(Duration::from_secs(5)),
@@ -81,6 +81,9 @@ impl World {
             log: Vec::new(),
             handled: 0,
         };
+        if !objects.iter().any(|object| object.kind() == Kind::Node) {
+            world.create(node("n0", "a")).expect("the object is new");
+        }
         for object in objects {
             world.create(object).expect("the object is new");
         }
@@ -240,7 +243,7 @@ impl World {
             let first_node = self.objects.values().find_map(|object| object.as_node().map(|node| node.meta.name));
             let Object::Pod(pod) = &mut object else { unreachable!("it is a pod") };
             let pod = Arc::make_mut(pod);
-            pod.node = pod.node.or(first_node).or(Some(Name::new("n0")));
+            pod.node = pod.node.or(first_node);
             let uid = pod.meta.uid;
             if let Some(ready_after) = self.kubelet.ready_after {
                 self.push(now + ready_after, What::Pod(uid, key, Step::Ready));

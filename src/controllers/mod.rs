@@ -13,11 +13,14 @@ mod controller;
 mod deployment;
 mod deployment_sets;
 mod deployment_status;
+mod garbage_collector;
 mod informer;
+mod taint_eviction;
 mod template;
 mod workqueue;
 
 mod pod_control;
+mod pod_gc;
 mod replica_set;
 
 #[cfg(test)]
@@ -115,6 +118,9 @@ fn all(_config: &Config, _streams: &Streams) -> Vec<Box<dyn Controller>> {
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicaSet)),
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicationController)),
         Box::<deployment::DeploymentController>::default(),
+        Box::<taint_eviction::TaintEviction>::default(),
+        Box::<pod_gc::PodGc>::default(),
+        Box::<garbage_collector::GarbageCollector>::default(),
     ]
 }
 
