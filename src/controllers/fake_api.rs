@@ -253,6 +253,9 @@ impl World {
         self.log.push((now, format!("+{kind:?} {}", key.name)));
         self.objects.insert(key, object.clone());
         self.deliver(WatchEvent::Added(object.clone()));
+        if kind == Kind::Node {
+            self.lease(key.name.as_str(), true);
+        }
         Ok(object)
     }
 
