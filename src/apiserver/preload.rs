@@ -13,9 +13,12 @@ impl ApiServer {
     pub fn preload(&mut self, objects: Vec<Object>, fx: &mut Fx) {
         for object in &objects {
             let namespace = object.meta().namespace;
+            if namespace.is_empty() {
+                continue;
+            }
             let brought = objects.iter().any(|o| o.kind() == Kind::Namespace && o.meta().name == namespace);
             let key = Key::new(Kind::Namespace, Name::default(), namespace);
-            if !namespace.is_empty() && !brought && self.store.get(&key).is_none() {
+            if !brought && self.store.get(&key).is_none() {
                 let meta = Meta::named(Name::default(), namespace);
                 self.store_as_is(Object::Namespace(Arc::new(Namespace { meta })), fx);
             }

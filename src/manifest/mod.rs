@@ -13,6 +13,7 @@ pub mod epoch;
 mod json;
 pub mod kinds;
 pub mod load;
+pub mod not_modelled;
 pub mod print;
 pub mod problem;
 mod scalar;
@@ -24,7 +25,12 @@ pub use compile::{Compiler, Invalid};
 pub use epoch::Epoch;
 pub use kinds::Decoded;
 pub use load::{Loaded, LoadedObject, load};
+<<<<<<< HEAD
 pub use problem::{Kind, Kind as ProblemKind, Problem, Severity, nearest, render_all};
+=======
+pub use not_modelled::NotModelled;
+pub use problem::{Kind, Problem, Severity};
+>>>>>>> compile
 pub use source::Source;
 pub use tree::{Node, Value};
 

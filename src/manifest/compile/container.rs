@@ -112,7 +112,13 @@ impl Context<'_> {
     fn ports(&mut self, at: &Path<'_>, ports: &[core::ContainerPort], host_network: bool) -> Vec<ContainerPort> {
         let compile = |(index, port): (usize, &core::ContainerPort)| {
             let here = at.index(index);
-            let number = self.port(&here.field("containerPort"), port.container_port);
+            let number_at = here.field("containerPort");
+            let number = if port.container_port == 0 {
+                self.required(&number_at, "");
+                0
+            } else {
+                self.port(&number_at, port.container_port)
+            };
             let host_port = match port.host_port {
                 Some(0) | None if host_network => number,
                 Some(0) | None => 0,
@@ -373,15 +379,34 @@ pub(super) const PULL_POLICIES: &[(&str, ImagePullPolicy)] = &[
     ("Never", ImagePullPolicy::Never),
 ];
 
-/// Always for `latest` and for no tag at all, unless a digest says exactly which image.
+/// Always for `latest` and for no tag at all, unless a digest says exactly which image. Kubernetes takes a text that is
+/// no image reference for one with a tag.
 pub(super) fn default_pull_policy(image: &str) -> ImagePullPolicy {
     if image.contains('@') {
         return ImagePullPolicy::IfNotPresent;
     }
-    let last = image.rsplit('/').next().unwrap_or(image);
-    match last.split_once(':') {
-        None | Some((_, "latest")) => ImagePullPolicy::Always,
-        Some(_) => ImagePullPolicy::IfNotPresent,
+    let (path, last) = image.rsplit_once('/').map_or(("", image), |(path, last)| (path, last));
+    let (name, tag) = last.split_once(':').unwrap_or((last, "latest"));
+    let is_part = |part: &str| {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        part.starts_with(plain)
+            && part.ends_with(plain)
+            && part.chars().all(|c| plain(c) || matches!(c, '.' | '_' | '-'))
+    };
+    // The first part may be a registry's host: with capitals and a port.
+    let is_host = |part: &str| {
+        let host = part.split_once(':').map_or(part, |(host, _)| host);
+        (part.contains(['.', ':']) || part == "localhost")
+            && host
+                .split('.')
+                .all(|label| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'))
+    };
+    let mut parts = path.split('/').filter(|_| !path.is_empty());
+    let first = parts.next().is_none_or(|part| is_host(part) || is_part(part));
+    if tag == "latest" && first && parts.all(is_part) && is_part(name) {
+        ImagePullPolicy::Always
+    } else {
+        ImagePullPolicy::IfNotPresent
     }
 }
 
@@ -395,5 +420,23 @@ fn security(context: Option<&core::SecurityContext>) -> SecurityContext {
         privileged: context.privileged == Some(true),
         read_only_root_filesystem: context.read_only_root_filesystem == Some(true),
         sysctls: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_tag_is_always_pulled() {
+        for image in ["nginx", "nginx:latest", "library/nginx", "localhost:5000/a/b", "Registry.example.com:80/a_b/c-d"]
+        {
+            assert_eq!(default_pull_policy(image), ImagePullPolicy::Always, "{image}");
+        }
+        for image in
+            ["nginx:1", "a.io/nginx:1", "nginx@sha256:0a", "nginx:latest@sha256:0a", "<image>", "gcr.io/<p>/x", "A"]
+        {
+            assert_eq!(default_pull_policy(image), ImagePullPolicy::IfNotPresent, "{image}");
+        }
     }
 }

@@ -161,6 +161,12 @@ impl Context<'_> {
         }
     }
 
+    /// The same in a status, which only says where a run begins: what is no word of the table is passed over.
+    pub(super) fn status_word<T: Copy>(&self, text: Option<&String>, default: T, table: &[(&str, T)]) -> T {
+        let found = text.and_then(|text| table.iter().find(|(word, _)| word == text));
+        found.map_or(default, |(_, meaning)| *meaning)
+    }
+
     /// A number that may not be negative.
     pub(super) fn not_negative<T: Into<i64> + Copy>(&mut self, at: &Path<'_>, number: T) -> u64 {
         let number: i64 = number.into();

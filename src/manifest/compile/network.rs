@@ -40,6 +40,18 @@ impl Context<'_> {
         if kind == ServiceType::ExternalName && text(spec.external_name.as_ref()).is_empty() {
             self.required(&at.field("externalName"), "");
         }
+        let addresses = spec.cluster_ips.as_deref().unwrap_or_default();
+        let addresses_at = at.field("clusterIPs");
+        let first = spec.cluster_ip.as_ref().filter(|_| addresses.is_empty());
+        for (index, address) in first.into_iter().chain(addresses).enumerate() {
+            let is_address = address.parse::<std::net::IpAddr>().is_ok();
+            if !is_address && !address.is_empty() && address != "None" {
+                let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+                self.bad(&addresses_at.index(index), format!("{address:?}"), detail);
+            }
+        }
+        let families = &[("PreferDualStack", ()), ("RequireDualStack", ()), ("SingleStack", ())];
+        self.word_or(&at.field("ipFamilyPolicy"), spec.ip_family_policy.as_ref(), (), families);
         let ports = ports.iter().enumerate().map(|(index, port)| {
             let here = ports_at.index(index);
             if ports.len() > 1 && text(port.name.as_ref()).is_empty() {

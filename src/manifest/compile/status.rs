@@ -8,12 +8,10 @@ use crate::model::pod::{ContainerState, ContainerStatus, Phase, PodStatus, Termi
 use crate::model::{Name, PodSpec, Text};
 
 use super::context::{Context, name, text};
-use super::path::Path;
 
 impl Context<'_> {
     pub(super) fn pod_status(&mut self, status: &core::PodStatus, spec: &PodSpec) -> PodStatus {
-        let phase = self.word_or(
-            &Path::Root.field("status").field("phase"),
+        let phase = self.status_word(
             status.phase.as_ref(),
             Phase::Pending,
             &[

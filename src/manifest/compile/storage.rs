@@ -22,8 +22,7 @@ impl Context<'_> {
         let meta = self.meta(Kind::PersistentVolumeClaim, &claim.metadata);
         let none = core::PersistentVolumeClaimSpec::default();
         let spec = claim.spec.as_ref().unwrap_or(&none);
-        let phase = self.word_or(
-            &Path::Root.field("status").field("phase"),
+        let phase = self.status_word(
             claim.status.as_ref().and_then(|status| status.phase.as_ref()),
             ClaimPhase::Pending,
             &[("Bound", ClaimPhase::Bound), ("Lost", ClaimPhase::Lost), ("Pending", ClaimPhase::Pending)],
@@ -59,8 +58,7 @@ impl Context<'_> {
         if driver.is_empty() {
             self.required(&at, "must specify a volume type");
         }
-        let phase = self.word_or(
-            &Path::Root.field("status").field("phase"),
+        let phase = self.status_word(
             volume.status.as_ref().and_then(|status| status.phase.as_ref()),
             VolumePhase::Pending,
             &[
