@@ -25,12 +25,8 @@ pub use compile::{Compiler, Invalid};
 pub use epoch::Epoch;
 pub use kinds::Decoded;
 pub use load::{Loaded, LoadedObject, load};
-<<<<<<< HEAD
-pub use problem::{Kind, Kind as ProblemKind, Problem, Severity, nearest, render_all};
-=======
 pub use not_modelled::NotModelled;
-pub use problem::{Kind, Problem, Severity};
->>>>>>> compile
+pub use problem::{Kind, Kind as ProblemKind, Problem, Severity, nearest, render_all};
 pub use source::Source;
 pub use tree::{Node, Value};
 
