@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use crate::apiserver::{ApiServer, Store};
 use crate::client::{self, Client};
 use crate::controllers::{self, ControllerManager};
-use crate::kernel::{ActorId, Cause, Clock, Effects, Event, Kernel, Recorded, Streams, Time};
+use crate::kernel::{ActorId, Cause, Clock, Effect, Effects, Event, Kernel, Recorded, Streams, Time};
 use crate::kubelet::{self, Kubelet};
 use crate::model::{Key, Kind, Name, Object};
 use crate::registry::Registry;
@@ -161,7 +161,16 @@ impl Cluster {
         for index in 0..self.nodes.len() {
             let pods: Vec<_> = self.api.store().pods_of(self.nodes[index].name).cloned().collect();
             for pod in pods {
-                self.nodes[index].runtime.preload(&pod);
+                self.buffers.runtime.begin(Time::ZERO, Cause::NONE, self.next_record);
+                self.nodes[index].runtime.preload(&pod, &mut self.buffers.runtime);
+                let mut buffer = std::mem::take(&mut self.buffers.runtime);
+                for (cause, effect) in buffer.drain_effects() {
+                    // Nobody listens yet: the kubelet will look for itself.
+                    if matches!(effect, Effect::Wake { .. }) {
+                        self.from_runtime(index, Time::ZERO, cause, effect);
+                    }
+                }
+                self.buffers.runtime = buffer;
             }
         }
         self.schedule_now(SCHEDULER, Cause::NONE, Message::Scheduler(Incarnation(0), scheduler::In::Start));

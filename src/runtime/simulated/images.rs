@@ -101,16 +101,21 @@ impl Images {
     pub fn new(present: &[PresentImage]) -> Images {
         let mut images = Images::default();
         for image in present {
-            if let Ok((_, whole)) = images.resolve(image.image) {
-                for layer in image.manifest.layers.iter() {
-                    let unpacked = on_disk(&image.manifest, *layer);
-                    let stage = LayerStage::Unpacked(Time::ZERO);
-                    images.layers.entry(layer.digest).or_insert(LayerState { images: 0, unpacked, stage });
-                }
-                images.insert(whole, Arc::clone(&image.manifest), image.pinned);
-            }
+            images.add(image);
         }
         images
+    }
+
+    /// The node has this image, too.
+    pub fn add(&mut self, image: &PresentImage) {
+        if let Ok((_, whole)) = self.resolve(image.image) {
+            for layer in image.manifest.layers.iter() {
+                let unpacked = on_disk(&image.manifest, *layer);
+                let stage = LayerStage::Unpacked(Time::ZERO);
+                self.layers.entry(layer.digest).or_insert(LayerState { images: 0, unpacked, stage });
+            }
+            self.insert(whole, Arc::clone(&image.manifest), image.pinned);
+        }
     }
 
     fn resolve(&mut self, image: Name) -> Result<(Reference, Name), InvalidReference> {

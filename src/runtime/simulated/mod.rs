@@ -15,6 +15,7 @@ mod contention;
 mod faults;
 mod images;
 mod network;
+mod preload;
 mod probes;
 mod profile;
 mod program;

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::kernel::{Cause, Distribution, Duration, Stream, Streams, Time};
-use crate::model::{Bytes, MilliCpu, Name, Text, Uid};
+use crate::model::{Bytes, MilliCpu, Name, Node, Text, Uid};
 use crate::protocol::cri::{
     Answer, Call, CallId, Code, ContainerEvent, ContainerEventType, ContainerId, Error, Request, Response, SandboxId,
 };
@@ -43,6 +43,30 @@ pub struct Config {
     pub memory: Bytes,
     /// The kubelet's `runtimeRequestTimeout`, from which the deadlines of its calls follow: an answer after it reaches nobody.
     pub request_timeout: Duration,
+}
+
+impl Config {
+    /// The runtime of a node: its capacity, the images that it reports, and a pod subnet of its own. `index` is the node's
+    /// number in the cluster; pods get addresses from 10.64.0.0 on, 512 a node.
+    pub fn for_node(index: u32, node: &Node, profile: Profile, behaviors: Arc<[Rule]>) -> Config {
+        let first = u32::from(std::net::Ipv4Addr::new(10, 64, 0, 0)).wrapping_add(index.wrapping_mul(512));
+        let subnet = format!("{}/23", std::net::Ipv4Addr::from(first));
+        let images = node
+            .status
+            .images
+            .iter()
+            .flat_map(|image| image.names.iter().map(|&name| PresentImage::of_size(name, image.size_bytes)));
+        Config {
+            node: node.meta.name,
+            profile: Arc::new(profile),
+            behaviors,
+            pod_subnet: Subnet::parse(&subnet),
+            present_images: images.collect(),
+            cpu: node.status.capacity.cpu,
+            memory: node.status.capacity.memory,
+            ..Config::default()
+        }
+    }
 }
 
 impl Default for Config {

@@ -43,6 +43,13 @@ pub(super) struct SandboxJob {
     replaced: bool,
 }
 
+impl SandboxJob {
+    /// A sandbox that nobody waits for.
+    pub fn unasked(id: SandboxId, config: Arc<PodSandboxConfig>) -> SandboxJob {
+        SandboxJob { id, config, callers: SmallVec::new(), replaced: false }
+    }
+}
+
 /// What contends for the node.
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
@@ -161,7 +168,7 @@ impl Runtime {
         }
     }
 
-    fn insert_sandbox(
+    pub(super) fn insert_sandbox(
         &mut self,
         job: &SandboxJob,
         state: SandboxState,
