@@ -1,0 +1,214 @@
+//! What must hold in every small world: nothing over-committed, every pod ends somewhere explained, the same run on every
+//! thread, and sleeping as good as polling.
+
+mod support;
+
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+use simlet::kernel::Duration;
+use simlet::model::{ContainerState, Kind, Object, Phase, Pod, condition};
+use simlet::scenario::{self, Options};
+
+use support::{Keep, run, scenario};
+
+/// A random small world as a user would write it.
+#[derive(Clone, Debug)]
+struct SmallWorld {
+    nodes: u32,
+    cpu: u32,
+    workloads: Vec<Workload>,
+    faults: Vec<Fault>,
+    seed: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Workload {
+    kind: &'static str,
+    replicas: u32,
+    cpu_milli: u32,
+    probes: bool,
+    behavior: &'static str,
+    zone_spread: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Fault {
+    at: u32,
+    what: String,
+    lasts: u32,
+}
+
+const BEHAVIORS: &[&str] = &[
+    "startup: 3s",
+    "startup: {p50: 2s, p99: 9s}",
+    "exit: {after: {p50: 20s, p99: 90s}, code: 1, probability: 0.5}",
+    "exit: {after: 5s, code: 1}",
+    "exit: {after: 40s, code: 0}",
+    "onTerm: ignore",
+    "memory: {start: 30Mi, growth: 20Mi/min}",
+    "probes: [{http: /, answers: [{from: 0s, status: 200}, {from: 70s, status: 500}, {from: 100s, status: 200}]}]",
+    "hangs: {after: {p50: 60s, p99: 200s}}",
+];
+
+fn any_workload() -> impl Strategy<Value = Workload> {
+    let kinds = prop::sample::select(vec!["Deployment", "StatefulSet", "DaemonSet", "Job"]);
+    (kinds, 1..5u32, 50..1500u32, any::<bool>(), prop::sample::select(BEHAVIORS), any::<bool>()).prop_map(
+        |(kind, replicas, cpu_milli, probes, behavior, zone_spread)| Workload {
+            kind,
+            replicas,
+            cpu_milli,
+            probes,
+            behavior,
+            zone_spread,
+        },
+    )
+}
+
+fn any_fault() -> impl Strategy<Value = Fault> {
+    let what = prop_oneof![
+        (0..3u32).prop_map(|n| format!("{{node: node-{n}, power: off}}")),
+        (0..3u32).prop_map(|n| format!("{{node: node-{n}, kubelet: stopped}}")),
+        (0..3u32).prop_map(|n| format!("{{node: node-{n}, network: cut}}")),
+        (0..3u32).prop_map(|n| format!("{{node: node-{n}, runtime: stopped}}")),
+        Just("{registry: registry.example.com, down: true}".to_owned()),
+        Just("{registry: registry.example.com, bandwidth: 1Mi/s}".to_owned()),
+        Just("{pods: {selector: app=w0, mode: one}, exit: 3}".to_owned()),
+    ];
+    (0..300u32, what, 10..400u32).prop_map(|(at, what, lasts)| Fault { at, what, lasts })
+}
+
+fn any_world() -> impl Strategy<Value = SmallWorld> {
+    (1..4u32, 1..5u32, prop::collection::vec(any_workload(), 1..4), prop::collection::vec(any_fault(), 0..3), any::<u64>())
+        .prop_map(|(nodes, cpu, workloads, faults, seed)| SmallWorld { nodes, cpu, workloads, faults, seed: seed >> 1 })
+}
+
+impl SmallWorld {
+    fn text(&self) -> String {
+        let mut text = format!(
+            "apiVersion: simlet.dev/v1\nkind: Scenario\nmetadata: {{name: small}}\nseed: {}\nuntil: 15m\ncluster:\n  nodes: \
+             [{{count: {}, name: \"node-{{index}}\", zones: [a, b], capacity: {{cpu: \"{}\", memory: 4Gi}}}}]\n  registries: \
+             [{{host: registry.example.com, bandwidth: 50Mi/s}}]\nbehaviors:\n",
+            self.seed, self.nodes, self.cpu
+        );
+        for (index, workload) in self.workloads.iter().enumerate() {
+            writeln!(text, "  - {{match: {{labels: {{app: w{index}}}}}, {}}}", workload.behavior).expect("a string");
+        }
+        text.push_str("timeline:\n");
+        for fault in &self.faults {
+            let lasts = if fault.what.contains("exit") { String::new() } else { format!(", for: {}s", fault.lasts) };
+            writeln!(text, "  - {{at: {}s, fault: {}{lasts}}}", fault.at, fault.what).expect("a string");
+        }
+        for (index, workload) in self.workloads.iter().enumerate() {
+            text.push_str(&workload.text(index));
+        }
+        text
+    }
+}
+
+impl Workload {
+    fn text(&self, index: usize) -> String {
+        let probe = "readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 3}, \
+                     livenessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 7}, ";
+        let probe = if self.probes { probe } else { "" };
+        let spread = format!(
+            "topologySpreadConstraints: [{{maxSkew: 1, topologyKey: topology.kubernetes.io/zone, whenUnsatisfiable: \
+             ScheduleAnyway, labelSelector: {{matchLabels: {{app: w{index}}}}}}}], "
+        );
+        let spread = if self.zone_spread { spread.as_str() } else { "" };
+        let (api, head, policy) = match self.kind {
+            "Job" => (
+                "batch/v1",
+                format!("completions: {}, parallelism: 2, backoffLimit: 2", self.replicas),
+                "restartPolicy: Never, ",
+            ),
+            "DaemonSet" => ("apps/v1", format!("selector: {{matchLabels: {{app: w{index}}}}}"), ""),
+            _ => ("apps/v1", format!("replicas: {}, selector: {{matchLabels: {{app: w{index}}}}}", self.replicas), ""),
+        };
+        let service = if self.kind == "StatefulSet" { "serviceName: s, " } else { "" };
+        format!(
+            "---\napiVersion: {api}\nkind: {}\nmetadata: {{name: w{index}}}\nspec: {{{head}, {service}template: {{metadata: \
+             {{labels: {{app: w{index}}}}}, spec: {{{policy}{spread}terminationGracePeriodSeconds: 5, containers: [{{name: c, image: \
+             \"registry.example.com/w{index}:1\", {probe}resources: {{requests: {{cpu: {}m}}, limits: {{memory: 100Mi}}}}}}]}}}}}}\n",
+            self.kind, self.cpu_milli
+        )
+    }
+}
+
+/// Why a pod is where it is, or None if nothing says so.
+fn explanation(pod: &Pod) -> Option<String> {
+    let status = &pod.status;
+    if pod.is_ready() || status.phase.is_terminal() {
+        return Some(status.phase.as_str().to_owned());
+    }
+    if pod.is_terminating() {
+        return Some("is being deleted".to_owned());
+    }
+    if pod.node.is_none() {
+        let scheduled = condition::find(&status.conditions, "PodScheduled")?;
+        return (!scheduled.message.is_empty()).then(|| scheduled.message.to_string());
+    }
+    for container in status.containers.iter().chain(&status.init_containers) {
+        match &container.state {
+            ContainerState::Waiting { reason, .. } if !reason.is_empty() => return Some(reason.to_string()),
+            ContainerState::Terminated(ended) => return Some(ended.reason.to_string()),
+            ContainerState::Running { .. } if !container.ready => return Some("runs, not ready".to_owned()),
+            _ => {}
+        }
+    }
+    condition::find(&status.conditions, "Ready").map(|ready| ready.reason.to_string()).filter(|reason| !reason.is_empty())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_pod_ends_somewhere_explained_and_no_invariant_breaks(world in any_world()) {
+        let scenario = scenario(&world.text());
+        let end = scenario::run(&scenario, &Options::default(), Box::new(Keep::default()));
+        prop_assert_eq!(&end.footer.invariants, &Vec::<String>::new());
+        for object in end.cluster.store().iter(Kind::Pod) {
+            let Object::Pod(pod) = object else { continue };
+            prop_assert!(explanation(pod).is_some(), "nothing explains {pod:#?}");
+            let placed = pod.node.is_some() || pod.status.phase == Phase::Pending;
+            prop_assert!(placed || pod.status.phase == Phase::Failed, "{pod:#?}");
+        }
+    }
+
+    #[test]
+    fn a_run_walks_the_same_states_on_every_thread(world in any_world()) {
+        let text = world.text();
+        let here = run(&scenario(&text), &Options::default());
+        #[expect(clippy::disallowed_methods, reason = "that another thread changes nothing is the point")]
+        let elsewhere = std::thread::spawn(move || run(&scenario(&text), &Options::default())).join().expect("it ended");
+        prop_assert_eq!(here.footer.digest, elsewhere.footer.digest);
+        prop_assert_eq!(here.records, elsewhere.records);
+    }
+
+    #[test]
+    fn sleeping_says_the_same_as_polling_to_the_nanosecond(world in any_world()) {
+        let scenario = scenario(&world.text());
+        let sleeping = run(&scenario, &Options::default());
+        let polling = run(&scenario, &Options { polling: true, ..Options::default() });
+        let differs = sleeping.records.iter().zip(&polling.records).position(|(one, other)| one != other);
+        if let Some(at) = differs {
+            prop_assert!(false, "record {at}\nsleeping {}\npolling  {}", sleeping.records[at], polling.records[at]);
+        }
+        prop_assert_eq!(sleeping.records.len(), polling.records.len());
+        prop_assert!(sleeping.footer.events < polling.footer.events);
+    }
+}
+
+#[test]
+fn an_idle_cluster_schedules_no_events() {
+    let text = "apiVersion: simlet.dev/v1\nkind: Scenario\nmetadata: {name: idle}\nuntil: 25h\n---\napiVersion: apps/v1\nkind: \
+                Deployment\nmetadata: {name: w}\nspec: {replicas: 9, selector: {matchLabels: {app: w}}, template: {metadata: \
+                {labels: {app: w}}, spec: {containers: [{name: c, image: \"registry.example.com/w:1\", readinessProbe: {httpGet: \
+                {path: /, port: 80}, periodSeconds: 10}, livenessProbe: {httpGet: {path: /, port: 80}}}]}}}\n";
+    let scenario = scenario(text);
+    let after = |hours: u64| {
+        let options = Options { until: Some(Duration::from_secs(hours * 3600)), ..Options::default() };
+        scenario::run(&scenario, &options, Box::new(Keep::default())).footer.events
+    };
+    assert_eq!(after(1), after(25), "a day in which nothing happens");
+}
