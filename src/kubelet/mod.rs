@@ -1,10 +1,54 @@
 //! The kubelet: sync loop, admission, pod workers, pod actions, PLEG, images, probes, status, lease.
 //!
-//! The same code drives a simulated runtime in virtual time and a real one in wall time: it speaks CRI messages only.
+//! The same code drives a simulated runtime in virtual time and a real one in wall time: it speaks CRI messages only. It
+//! schedules nothing periodic while nothing changes ([`config::Observe::Sleeping`]); a polling kubelet is the reference.
+//!
+//! Left out: static pods, in-place resize, eviction, graceful node shutdown, preemption for critical pods, image garbage
+//! collection, ephemeral containers.
+//!
+//! Read `pod_manager` (what the watch says), `pod_worker` (what becomes of it), `pod_actions` and `sync_pod` (what a sync
+//! does), `containers` and `kill`, then `status` and `status_manager`; `pleg` and `probes` for how it observes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use indexmap::IndexSet;
+
+use crate::kernel::{Cause, Duration, Stream, Streams, Time};
+use crate::model::{Kind, Name, Pod, Resources, Text, Uid};
+use crate::protocol::api::{Call, Status, StatusReason, Watch, WatchEvent};
 use crate::protocol::{api, cri, probe};
+use crate::trace::PodRef;
+
+mod admission;
+mod backoff;
+mod calls;
+pub mod config;
+mod containers;
+mod events;
+mod garbage;
+mod grid;
+mod images;
+mod kill;
+mod node_status;
+mod pleg;
+mod pod_actions;
+mod pod_manager;
+mod pod_worker;
+mod probes;
+mod runtime_status;
+mod status;
+mod status_manager;
+mod sync_pod;
+#[cfg(test)]
+mod tests;
+mod volumes;
+
+use calls::{ApiOwner, Calls, CriOwner, ProbeOwner};
+pub use config::{Config, KubeletConfiguration, Observe, StartKind};
+use grid::Grid;
+use pod_manager::PodEntry;
+use pod_worker::Task;
 
 /// What the kubelet hears.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +60,11 @@ pub enum In {
     Cri(Box<cri::Response>),
     /// GetContainerEvents, where the runtime has it.
     CriEvent(Box<cri::ContainerEvent>),
+    /// The connection to the runtime (the stream of its events) broke, or works again: its process stopped, hangs, was
+    /// restored. A sleeping kubelet learns of it only so, or from a call that fails.
+    CriStream {
+        up: bool,
+    },
     Probe(Box<probe::Answer>),
     ProbeChanged(probe::Changed),
     Timer(Timer),
@@ -23,7 +72,43 @@ pub enum In {
 
 /// The kubelet's timers.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Timer {}
+pub enum Timer {
+    /// The PLEG's grid of 1 s.
+    Relist,
+    /// The sync loop's tick of 1 s.
+    SyncTick,
+    /// A pod's activeDeadlineSeconds are over.
+    Deadline { pod: Uid },
+    /// A pod's volumes: the next try, the next look, the end of the wait.
+    Volumes { pod: Uid },
+    /// A probe worker's tick.
+    Probe { pod: Uid, worker: u16 },
+    /// A container that is being killed: its hook or its wait for others has taken all of the grace period.
+    Kill { pod: Uid, item: u16 },
+    /// A postStart hook that only sleeps.
+    PostStart { pod: Uid },
+    /// Statuses that could not be written are written again.
+    StatusRetry,
+    NodeStatus,
+    /// The node is new: is it ready?
+    FirstReady,
+    Register,
+    Lease,
+    /// The runtime's status is asked for.
+    Health,
+    /// The sync loop looks whether the runtime works again.
+    Resume,
+    Garbage,
+    Housekeeping,
+    /// Calls of the runtime are overdue.
+    CriDeadline,
+    /// Requests to the API server are overdue.
+    ApiDeadline,
+    /// The pods' source starts.
+    WatchPods,
+    /// A watch that broke is begun again.
+    Rewatch(Kind),
+}
 
 /// What the kubelet says.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,4 +116,327 @@ pub enum Out {
     Api(Box<api::Request>),
     Cri(Box<cri::Request>),
     Probe(Box<probe::Request>),
+}
+
+type Fx = crate::trace::Effects<In, Out>;
+
+/// A kubelet.
+#[derive(Debug)]
+pub struct Kubelet {
+    config: Config,
+    allocatable: Resources,
+    streams: KubeletStreams,
+    /// When the process started.
+    started: Time,
+    calls: Calls,
+    events: events::Events,
+    pods: BTreeMap<Uid, PodEntry>,
+    admission: admission::Admission,
+    /// The watch of pods has delivered its list.
+    sources_ready: bool,
+    watches_pods: bool,
+    /// How often each watch has failed in a row.
+    watch_tries: [u32; 2],
+    pleg: pleg::Pleg,
+    /// Workers that wait for a newer observation.
+    awaiting: BTreeSet<Uid>,
+    /// The work queue: when a pod is looked at again, and why.
+    queue: BTreeMap<Uid, (Time, Cause)>,
+    /// The sync tick that is set.
+    tick: Option<Time>,
+    /// Pods with a status to be written.
+    status_queue: IndexSet<Uid>,
+    status_under_way: Option<(Uid, u32)>,
+    /// Nothing is written before the next round.
+    status_waits: bool,
+    status_tick: Option<Time>,
+    deletes_due: BTreeSet<Uid>,
+    puller: images::Puller,
+    garbage: garbage::Garbage,
+    node: node_status::NodeState,
+    network_ready: bool,
+    network_problem: Text,
+    /// What came while the sync loop paused.
+    deferred_watch: Vec<Arc<WatchEvent>>,
+    deferred_syncs: BTreeSet<Uid>,
+    relist_grid: Grid,
+    sync_grid: Grid,
+    status_grid: Grid,
+    node_grid: Grid,
+    health_grid: Grid,
+    housekeeping_grid: Grid,
+    garbage_grid: Grid,
+}
+
+/// The kubelet's random numbers, by purpose.
+#[derive(Clone, Debug)]
+struct KubeletStreams {
+    phase: Stream,
+    requeue: Stream,
+    probes: Stream,
+    watch: Stream,
+}
+
+impl Kubelet {
+    /// A kubelet that has not started yet: [`In::Start`] is its first message. After a crash of its process the cluster
+    /// makes a new one.
+    pub fn new(config: Config, streams: &Streams) -> Kubelet {
+        let owner = format!("kubelet/{}", config.name());
+        let stream = |purpose| streams.stream(&owner, purpose);
+        let streams = KubeletStreams {
+            phase: stream("phase"),
+            requeue: stream("requeue-jitter"),
+            probes: stream("probe-spread"),
+            watch: stream("watch-backoff"),
+        };
+        let grid = Grid::new(Time::ZERO, Duration::from_secs(1));
+        Kubelet {
+            allocatable: config.allocatable(),
+            events: events::Events::new(config.name()),
+            config,
+            streams,
+            started: Time::ZERO,
+            calls: Calls::default(),
+            pods: BTreeMap::new(),
+            admission: <_>::default(),
+            sources_ready: false,
+            watches_pods: false,
+            watch_tries: [0; 2],
+            pleg: <_>::default(),
+            awaiting: BTreeSet::new(),
+            queue: BTreeMap::new(),
+            tick: None,
+            status_queue: IndexSet::new(),
+            status_under_way: None,
+            status_waits: false,
+            status_tick: None,
+            deletes_due: BTreeSet::new(),
+            puller: <_>::default(),
+            garbage: <_>::default(),
+            node: <_>::default(),
+            network_ready: true,
+            network_problem: Text::default(),
+            deferred_watch: Vec::new(),
+            deferred_syncs: BTreeSet::new(),
+            relist_grid: grid,
+            sync_grid: grid,
+            status_grid: grid,
+            node_grid: grid,
+            health_grid: grid,
+            housekeeping_grid: grid,
+            garbage_grid: grid,
+        }
+    }
+
+    /// Takes a message.
+    pub fn handle(&mut self, message: In, fx: &mut Fx) {
+        match message {
+            In::Start => self.start(fx),
+            In::Watch(event) => self.watched(event, fx),
+            In::Api(response) => {
+                if let Some(owner) = self.calls.api_answered(response.tag) {
+                    self.api_answered(owner, response.result, fx);
+                }
+            }
+            In::Cri(response) => {
+                if let Some(owner) = self.calls.cri_answered(response.id) {
+                    self.cri_answered(owner, response.result, fx);
+                }
+            }
+            In::CriEvent(event) => self.container_event(&event, fx),
+            In::CriStream { up } => self.cri_stream(up, fx),
+            In::Probe(answer) => match self.calls.probe_answered(answer.id) {
+                Some(ProbeOwner::Worker { pod, worker }) => self.probe_answered(pod, worker, *answer, fx),
+                Some(ProbeOwner::PostStart(pod)) => self.post_start_answered(pod, answer.outcome, fx),
+                Some(ProbeOwner::PreStop { pod, kill, container }) => {
+                    self.pre_stop_answered(pod, kill, container, answer.outcome, fx);
+                }
+                None => {}
+            },
+            In::ProbeChanged(changed) => self.probe_changed(changed.container, fx),
+            In::Timer(timer) => self.timer(timer, fx),
+        }
+    }
+
+    fn start(&mut self, fx: &mut Fx) {
+        let now = fx.now();
+        self.started = now;
+        self.calls.start(now);
+        // Tickers of a process that has run for a while have any phase; the others begin with it, one after another.
+        let was_running = self.config.start == StartKind::WasRunning;
+        let mut grid = |period: Duration, offset: Duration| {
+            let phase = Duration::from_nanos(self.streams.phase.below(period.as_nanos()));
+            Grid::new(now + if was_running { phase } else { offset }, period)
+        };
+        let (second, none) = (Duration::from_secs(1), Duration::ZERO);
+        self.relist_grid = grid(second, none);
+        self.sync_grid = grid(second, Duration::from_millis(210));
+        self.status_grid = grid(status_manager::RETRY_PERIOD, none);
+        self.node_grid = grid(self.config.kubelet.node_status_update_frequency, none);
+        self.health_grid = grid(second * 5, none);
+        self.housekeeping_grid = grid(second * 2, Duration::from_millis(230));
+        self.garbage_grid = grid(second * 60, none);
+        self.start_node(fx);
+    }
+
+    /// The grid on which a starting process looks whether its informers have synced.
+    fn relist_grid_of_start(&self) -> Grid {
+        Grid::new(self.started, Duration::from_secs(1))
+    }
+
+    fn timer(&mut self, timer: Timer, fx: &mut Fx) {
+        match timer {
+            Timer::Relist => self.relist_tick(fx),
+            Timer::SyncTick => self.sync_tick(fx),
+            Timer::Deadline { pod } => self.deadline_tick(pod, fx),
+            Timer::Volumes { pod } => self.volumes_tick(pod, fx),
+            Timer::Probe { pod, worker } => self.probe_tick(pod, worker, fx),
+            Timer::Kill { pod, item } => self.kill_tick(pod, item, fx),
+            Timer::PostStart { pod } => self.post_start_tick(pod, fx),
+            Timer::StatusRetry => self.status_retry(fx),
+            Timer::NodeStatus => self.node_round(fx),
+            Timer::FirstReady => self.first_ready(fx),
+            Timer::Register => self.register(fx),
+            Timer::Lease => self.renew_lease(fx),
+            Timer::Health => self.health_tick(fx),
+            Timer::Resume => self.resume_tick(fx),
+            Timer::Garbage => self.garbage_tick(fx),
+            Timer::Housekeeping => self.housekeeping_tick(fx),
+            Timer::WatchPods | Timer::Rewatch(Kind::Pod) => self.watch_pods(fx),
+            Timer::Rewatch(_) => self.watch_node(fx),
+            Timer::CriDeadline => {
+                for owner in self.calls.cri_overdue(fx) {
+                    let error = cri::Error::new(cri::Code::DeadlineExceeded, "context deadline exceeded");
+                    self.cri_answered(owner, Err(error), fx);
+                }
+            }
+            Timer::ApiDeadline => {
+                for owner in self.calls.api_overdue(false, fx) {
+                    self.api_answered(owner, Err(no_answer()), fx);
+                }
+            }
+        }
+    }
+
+    fn cri_answered(&mut self, owner: CriOwner, result: Result<cri::Answer, cri::Error>, fx: &mut Fx) {
+        if let Err(error) = &result
+            && error.code == cri::Code::Unavailable
+            && owner != CriOwner::Health
+        {
+            self.runtime_lost(fx);
+        }
+        match owner {
+            CriOwner::Pleg => self.relist_answered(result, fx),
+            CriOwner::Kill(pod, number) => self.kill_answered(pod, number, result, fx),
+            CriOwner::Puller(number) => self.pull_answered(number, result, fx),
+            CriOwner::Garbage => self.collected(fx),
+            CriOwner::Health => self.health_answered(result, fx),
+            CriOwner::Images => self.images_listed(result, fx),
+            CriOwner::Worker(pod) => {
+                let Some(entry) = self.pods.get_mut(&pod) else { return };
+                match entry.worker.task.take() {
+                    Some(Task::Inspecting(inspect)) => {
+                        // The worker stays busy meanwhile.
+                        entry.worker.task = Some(Task::Killing);
+                        self.terminating_inspected(pod, inspect, result, fx);
+                    }
+                    task => {
+                        entry.worker.task = task;
+                        self.sync_answered(pod, result, fx);
+                    }
+                }
+            }
+        }
+    }
+
+    fn api_answered(&mut self, owner: ApiOwner, result: Result<api::Answer, Status>, fx: &mut Fx) {
+        match owner {
+            ApiOwner::PodStatus(pod) => self.status_written(pod, result, fx),
+            ApiOwner::PodDelete(pod) => self.pod_deleted(pod, result, fx),
+            ApiOwner::Volumes(pod) => self.volume_answered(pod, result, fx),
+            ApiOwner::Environment(pod) => self.environment_answered(pod, result, fx),
+            ApiOwner::Register => self.register_answered(result, fx),
+            ApiOwner::NodeStatus => self.node_status_written(result, fx),
+            ApiOwner::Lease => self.lease_answered(result, fx),
+            ApiOwner::WatchPods | ApiOwner::WatchNode => {
+                if result.is_err() {
+                    let kind = if owner == ApiOwner::WatchPods { Kind::Pod } else { Kind::Node };
+                    self.watch_again(kind, fx);
+                }
+            }
+        }
+    }
+
+    fn watch_pods(&mut self, fx: &mut Fx) {
+        self.watches_pods = true;
+        let watch = Watch { kind: Kind::Pod, node: Some(self.config.name()) };
+        self.calls.api(ApiOwner::WatchPods, Call::Watch(watch), fx);
+    }
+
+    fn watch_node(&mut self, fx: &mut Fx) {
+        let watch = Watch { kind: Kind::Node, node: Some(self.config.name()) };
+        self.calls.api(ApiOwner::WatchNode, Call::Watch(watch), fx);
+    }
+
+    /// A watch could not be had, or broke: again after a back-off of 0.8 s, doubled up to 30 s, each up to twice as long
+    /// (staging/src/k8s.io/client-go/tools/cache/reflector.go).
+    fn watch_again(&mut self, kind: Kind, fx: &mut Fx) {
+        self.events.cut = true;
+        let tries = &mut self.watch_tries[usize::from(kind == Kind::Pod)];
+        let wait = (Duration::from_millis(800) * (1 << (*tries).min(10))).min(Duration::from_secs(30));
+        *tries += 1;
+        let wait = self.streams.watch.jitter(wait, 1.0);
+        fx.wake_after(wait, In::Timer(Timer::Rewatch(kind)));
+    }
+
+    fn watched(&mut self, event: Arc<WatchEvent>, fx: &mut Fx) {
+        let kind = match &*event {
+            WatchEvent::Broken(watch) => {
+                for owner in self.calls.api_overdue(true, fx) {
+                    self.api_answered(owner, Err(no_answer()), fx);
+                }
+                return self.watch_again(watch.kind, fx);
+            }
+            WatchEvent::Listed(watch, _) => {
+                self.watch_tries[usize::from(watch.kind == Kind::Pod)] = 0;
+                if self.events.cut {
+                    self.events.reconnected(fx);
+                    self.renew_lease(fx);
+                    self.status_waits = false;
+                    self.write_status(fx);
+                }
+                watch.kind
+            }
+            other => other.object().map_or(Kind::Pod, |object| object.kind()),
+        };
+        match kind {
+            Kind::Node => self.node_watched(&event, fx),
+            _ if self.is_paused() => self.deferred_watch.push(event),
+            _ => self.pods_watched(&event, fx),
+        }
+    }
+
+    /// The sync loop goes on: it handles what has come meanwhile.
+    fn resume(&mut self, fx: &mut Fx) {
+        for event in std::mem::take(&mut self.deferred_watch) {
+            self.pods_watched(&event, fx);
+        }
+        for uid in std::mem::take(&mut self.deferred_syncs) {
+            self.sync_soon(uid, fx);
+        }
+    }
+}
+
+fn no_answer() -> Status {
+    Status::new(StatusReason::Timeout, "context deadline exceeded")
+}
+
+/// The pod in the trace's records.
+fn pod_ref(pod: &Pod) -> PodRef {
+    PodRef { namespace: pod.meta.namespace, name: pod.meta.name, uid: pod.meta.uid }
+}
+
+/// Who decides, in the trace's records.
+fn component() -> Name {
+    Name::new("kubelet")
 }

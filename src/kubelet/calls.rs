@@ -1,0 +1,169 @@
+//! What the kubelet has asked of its runtime, of the API server and of probers, who in it waits for the answer, and until
+//! when.
+//!
+//! Kubernetes: the client deadlines of staging/src/k8s.io/cri-client/pkg (runtimeRequestTimeout 2 min), and of the
+//! kubelet's API clients. One timer a kind sweeps what is overdue, and only while something is under way.
+
+use std::collections::BTreeMap;
+
+use crate::kernel::{Duration, Time};
+use crate::model::Uid;
+use crate::protocol::{api, cri, probe};
+
+use super::{Fx, In, Out, Timer};
+
+/// Who waits for an answer of the runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CriOwner {
+    /// The step of a pod's worker.
+    Worker(Uid),
+    /// The kill of one container of a pod.
+    Kill(Uid, u16),
+    Pleg,
+    /// The image puller, for the pull of this number.
+    Puller(u64),
+    Garbage,
+    /// The check of the runtime's health.
+    Health,
+    /// The list of images for the node's status.
+    Images,
+}
+
+/// Who waits for an answer of the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiOwner {
+    PodStatus(Uid),
+    PodDelete(Uid),
+    /// A ConfigMap, Secret or claim that a pod's volumes need.
+    Volumes(Uid),
+    /// A ConfigMap or Secret that a container's environment needs.
+    Environment(Uid),
+    WatchPods,
+    WatchNode,
+    Register,
+    NodeStatus,
+    Lease,
+}
+
+/// Who waits for a probe or a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeOwner {
+    Worker { pod: Uid, worker: u16 },
+    PostStart(Uid),
+    PreStop { pod: Uid, kill: u16, container: super::pod_actions::ContainerRef },
+}
+
+/// Deadline of most calls of the runtime.
+const RUNTIME_REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+/// After this long a request to the API server is given up.
+const API_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// All that is under way.
+#[derive(Debug, Default)]
+pub struct Calls {
+    next: u64,
+    cri: BTreeMap<cri::CallId, (CriOwner, Time)>,
+    api: BTreeMap<api::Tag, (ApiOwner, Time)>,
+    probes: BTreeMap<probe::ProbeId, ProbeOwner>,
+    cri_sweep: bool,
+    api_sweep: bool,
+}
+
+impl Calls {
+    /// Begins the numbers at the process's start, so that answers to an earlier process are nobody's.
+    pub fn start(&mut self, now: Time) {
+        self.next = now.as_nanos() + 1;
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Calls the runtime.
+    pub fn cri(&mut self, owner: CriOwner, call: cri::Call, fx: &mut Fx) {
+        let id = cri::CallId(self.number());
+        let timeout = match &call {
+            cri::Call::RunPodSandbox(_) => RUNTIME_REQUEST_TIMEOUT * 2,
+            cri::Call::StopContainer { timeout, .. } => RUNTIME_REQUEST_TIMEOUT + *timeout,
+            cri::Call::PullImage { .. } => Duration::MAX,
+            _ => RUNTIME_REQUEST_TIMEOUT,
+        };
+        self.cri.insert(id, (owner, fx.now() + timeout));
+        fx.send(Out::Cri(Box::new(cri::Request { id, call })));
+        if !self.cri_sweep && timeout != Duration::MAX {
+            self.cri_sweep = true;
+            fx.wake_after(timeout, In::Timer(Timer::CriDeadline));
+        }
+    }
+
+    /// Who waits for this answer; None if nobody does any more.
+    pub fn cri_answered(&mut self, id: cri::CallId) -> Option<CriOwner> {
+        self.cri.remove(&id).map(|(owner, _)| owner)
+    }
+
+    /// Takes out the calls whose deadline is past.
+    pub fn cri_overdue(&mut self, fx: &mut Fx) -> Vec<CriOwner> {
+        let now = fx.now();
+        self.cri_sweep = false;
+        let overdue: Vec<_> =
+            self.cri.iter().filter(|(_, (_, until))| *until <= now).map(|(id, (owner, _))| (*id, *owner)).collect();
+        for (id, _) in &overdue {
+            self.cri.remove(id);
+        }
+        if let Some(next) = self.cri.values().map(|(_, until)| *until).min().filter(|until| *until != Time::MAX) {
+            self.cri_sweep = true;
+            fx.wake_at(next, In::Timer(Timer::CriDeadline));
+        }
+        overdue.into_iter().map(|(_, owner)| owner).collect()
+    }
+
+    /// Asks the API server.
+    pub fn api(&mut self, owner: ApiOwner, call: api::Call, fx: &mut Fx) {
+        let tag = api::Tag(self.number());
+        self.api.insert(tag, (owner, fx.now()));
+        fx.send(Out::Api(Box::new(api::Request { tag, call })));
+        if !self.api_sweep {
+            self.api_sweep = true;
+            fx.wake_after(API_TIMEOUT, In::Timer(Timer::ApiDeadline));
+        }
+    }
+
+    /// Who waits for this answer; None if nobody does any more.
+    pub fn api_answered(&mut self, tag: api::Tag) -> Option<ApiOwner> {
+        self.api.remove(&tag).map(|(owner, _)| owner)
+    }
+
+    /// Takes out the requests that have waited too long, or all of them if the connection broke.
+    pub fn api_overdue(&mut self, all: bool, fx: &mut Fx) -> Vec<ApiOwner> {
+        let now = fx.now();
+        let mut overdue = Vec::new();
+        self.api.retain(|_, (owner, sent)| {
+            let keep = !all && *sent + API_TIMEOUT > now;
+            if !keep {
+                overdue.push(*owner);
+            }
+            keep
+        });
+        if !all {
+            self.api_sweep = false;
+            if let Some((_, sent)) = self.api.values().next() {
+                self.api_sweep = true;
+                fx.wake_at(*sent + API_TIMEOUT, In::Timer(Timer::ApiDeadline));
+            }
+        }
+        overdue
+    }
+
+    /// A number for a probe.
+    pub fn probe(&mut self, owner: ProbeOwner) -> probe::ProbeId {
+        let id = probe::ProbeId(self.number());
+        self.probes.insert(id, owner);
+        id
+    }
+
+    /// Who waits for this probe.
+    pub fn probe_answered(&mut self, id: probe::ProbeId) -> Option<ProbeOwner> {
+        self.probes.remove(&id)
+    }
+}

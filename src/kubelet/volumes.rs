@@ -1,0 +1,261 @@
+//! The wait for a pod's volumes: what they are made from must exist. Mounting itself takes the volume manager's loops.
+//!
+//! Kubernetes: WaitForAttachAndMount in pkg/kubelet/volumemanager/volume_manager.go (an immediate check, then one each
+//! 300 ms, up to 2 min 3 s), the reconciler's and populator's loops of 100 ms, exponential back-off of operations in
+//! pkg/util/goroutinemap/exponentialbackoff. All volumes of a pod are tried together; attaching takes no time.
+
+use crate::kernel::{Duration, Time};
+use crate::model::pod::{ConfigSource, VolumeSource};
+use crate::model::storage::ClaimPhase;
+use crate::model::{EventType, Key, Kind, Name, Object, Pod, Text, Uid};
+use crate::protocol::api::{Answer, Call, Status, StatusReason};
+use crate::trace::{Stage, StageEdge};
+
+use super::calls::ApiOwner;
+use super::grid::Grid;
+use super::pod_worker::{Outcome, Task};
+use super::{Fx, In, Kubelet, Timer};
+
+/// The state of a pod's volumes.
+#[derive(Debug, Default)]
+pub struct PodVolumes {
+    mounted: bool,
+    /// The wait under way: when it began.
+    waits: Option<Time>,
+    /// When the volume manager tries (again).
+    try_at: Option<Time>,
+    tries: u32,
+    /// Index of the need that is being read.
+    reading: Option<usize>,
+    failed: bool,
+    /// A claim is not bound: the pod's volumes are not even known to the reconciler.
+    unprocessed: Option<(Name, Text)>,
+}
+
+impl PodVolumes {
+    /// True once everything was mounted.
+    pub fn is_mounted(&self) -> bool {
+        self.mounted
+    }
+}
+
+/// How often a waiting worker looks.
+pub const POLL: Duration = Duration::from_millis(300);
+/// How long it waits.
+const TIMEOUT: Duration = Duration::from_secs(123);
+/// From the beginning until the loops have got to a new pod's volumes.
+const FIRST_TRY: Duration = Duration::from_millis(200);
+/// The first wait after a failed mount; doubled each time.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// The longest.
+const LONGEST_RETRY: Duration = Duration::from_secs(122);
+/// How long until a claim that isn't bound is read again.
+const CLAIM_RETRY: Duration = Duration::from_secs(1);
+
+/// An object that a volume needs, with the keys that it must have.
+struct Need<'a> {
+    volume: Name,
+    key: Key,
+    optional: bool,
+    items: &'a [Name],
+}
+
+/// Everything that the volumes of a pod need from the API server.
+fn needs(pod: &Pod) -> Vec<Need<'_>> {
+    let key = |kind, name| Key { kind, namespace: pod.meta.namespace, name };
+    let mut all = Vec::new();
+    for volume in pod.spec.volumes.iter() {
+        let mut need = |kind, name, optional, items| {
+            all.push(Need { volume: volume.name, key: key(kind, name), optional, items });
+        };
+        match &volume.source {
+            VolumeSource::ConfigMap { name, optional, items } => need(Kind::ConfigMap, *name, *optional, &items[..]),
+            VolumeSource::Secret { name, optional, items } => need(Kind::Secret, *name, *optional, &items[..]),
+            VolumeSource::Claim { name, .. } => need(Kind::PersistentVolumeClaim, *name, false, &[]),
+            VolumeSource::Ephemeral { .. } => {
+                let name = Name::from(format!("{}-{}", pod.meta.name, volume.name));
+                need(Kind::PersistentVolumeClaim, name, false, &[]);
+            }
+            VolumeSource::Projected { sources, .. } => {
+                for (source, optional) in sources {
+                    match source {
+                        ConfigSource::ConfigMap(name) => need(Kind::ConfigMap, *name, *optional, &[]),
+                        ConfigSource::Secret(name) => need(Kind::Secret, *name, *optional, &[]),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+impl Kubelet {
+    /// True if the pod's volumes are there; else the worker is told when they are.
+    pub(super) fn volumes_ready(&mut self, uid: Uid, fx: &mut Fx) -> bool {
+        let Some(entry) = self.pods.get_mut(&uid) else { return false };
+        let spec = &entry.pod.spec;
+        let has_any = !spec.volumes.is_empty() || spec.automount_token;
+        let volumes = &mut entry.volumes;
+        if !has_any || volumes.mounted {
+            return true;
+        }
+        volumes.waits = Some(fx.now());
+        if volumes.try_at.is_none() && volumes.reading.is_none() {
+            volumes.try_at = Some(fx.now() + FIRST_TRY);
+            volumes.tries = 0;
+        }
+        let try_at = volumes.try_at;
+        let needs_nothing = needs(&entry.pod).is_empty();
+        self.stage(uid, Name::default(), Stage::Volumes, StageEdge::Begin, fx);
+        if needs_nothing {
+            // Nothing of it can fail: the first look after the loops' turn finds all mounted.
+            let polls = Grid::new(fx.now(), POLL);
+            let at = polls.at_or_after(try_at.unwrap_or(fx.now()));
+            fx.wake_at(at, In::Timer(Timer::Volumes { pod: uid }));
+        } else {
+            if let Some(at) = try_at {
+                fx.wake_at(at, In::Timer(Timer::Volumes { pod: uid }));
+            }
+            fx.wake_after(TIMEOUT, In::Timer(Timer::Volumes { pod: uid }));
+        }
+        false
+    }
+
+    /// A timer of a pod's volumes.
+    pub(super) fn volumes_tick(&mut self, uid: Uid, fx: &mut Fx) {
+        let now = fx.now();
+        let Some(entry) = self.pods.get_mut(&uid) else { return };
+        let volumes = &mut entry.volumes;
+        match &entry.worker.task {
+            Some(Task::Unmounting) => return self.finish(uid, fx),
+            _ if !entry.worker.is_syncing() => return,
+            _ => {}
+        }
+        if volumes.mounted {
+            return self.volumes_polled(uid, fx);
+        }
+        if volumes.try_at.is_some_and(|at| at <= now) {
+            volumes.try_at = None;
+            volumes.reading = Some(0);
+            volumes.failed = false;
+            volumes.unprocessed = None;
+            return self.read_need(uid, fx);
+        }
+        if let Some(since) = volumes.waits
+            && now >= since + TIMEOUT
+        {
+            self.volumes_timed_out(uid, fx);
+        }
+    }
+
+    fn volumes_polled(&mut self, uid: Uid, fx: &mut Fx) {
+        let Some(entry) = self.pods.get_mut(&uid) else { return };
+        let Some(since) = entry.volumes.waits else { return };
+        if Grid::new(since, POLL).at_or_after(fx.now()) != fx.now() {
+            return;
+        }
+        entry.volumes.waits = None;
+        self.stage(uid, Name::default(), Stage::Volumes, StageEdge::End, fx);
+        self.sync_mounted(uid, fx);
+    }
+
+    /// Reads the next object, or ends the try.
+    fn read_need(&mut self, uid: Uid, fx: &mut Fx) {
+        let Some(entry) = self.pods.get_mut(&uid) else { return };
+        let pod = entry.pod.clone();
+        let Some(at) = entry.volumes.reading else { return };
+        if let Some(need) = needs(&pod).get(at) {
+            return self.calls.api(ApiOwner::Volumes(uid), Call::Get(need.key), fx);
+        }
+        let now = fx.now();
+        let volumes = &mut entry.volumes;
+        volumes.reading = None;
+        if !volumes.failed && volumes.unprocessed.is_none() {
+            volumes.mounted = true;
+            if let Some(since) = volumes.waits {
+                let at = Grid::new(since, POLL).at_or_after(now);
+                if at == now {
+                    return self.volumes_polled(uid, fx);
+                }
+                fx.wake_at(at, In::Timer(Timer::Volumes { pod: uid }));
+            }
+            return;
+        }
+        let wait = if volumes.failed {
+            let doubled = FIRST_RETRY * (1 << volumes.tries.min(12));
+            volumes.tries += 1;
+            doubled.min(LONGEST_RETRY)
+        } else {
+            CLAIM_RETRY
+        };
+        volumes.try_at = Some(now + wait);
+        fx.wake_after(wait, In::Timer(Timer::Volumes { pod: uid }));
+    }
+
+    /// The API server answered about an object that a volume needs.
+    pub(super) fn volume_answered(&mut self, uid: Uid, result: Result<Answer, Status>, fx: &mut Fx) {
+        let Some(entry) = self.pods.get_mut(&uid) else { return };
+        let pod = entry.pod.clone();
+        let Some(at) = entry.volumes.reading else { return };
+        if !entry.worker.is_syncing() {
+            entry.volumes.reading = None;
+            return;
+        }
+        entry.volumes.reading = Some(at + 1);
+        let all = needs(&pod);
+        let Some(need) = all.get(at) else { return };
+        if need.key.kind == Kind::PersistentVolumeClaim {
+            let problem = match result {
+                Ok(Answer::Object(Object::PersistentVolumeClaim(claim))) if claim.phase == ClaimPhase::Bound => None,
+                Ok(_) => Some("PVC is not bound".to_owned()),
+                Err(error) => Some(format!("failed to fetch PVC from API server: {error}")),
+            };
+            if let Some(problem) = problem {
+                let full = format!("{}/{}", need.key.namespace, need.key.name);
+                let text = Text::from(format!("error processing PVC {full}: {problem}"));
+                entry.volumes.unprocessed = Some((need.volume, text));
+            }
+            return self.read_need(uid, fx);
+        }
+        let kind = if need.key.kind == Kind::Secret { "secret" } else { "configmap" };
+        let problem = match result {
+            Ok(Answer::Object(Object::ConfigMap(data) | Object::Secret(data))) => need
+                .items
+                .iter()
+                .find(|item| !need.optional && !data.has_key(**item))
+                .map(|_| format!("references non-existent {} key", if kind == "secret" { "secret" } else { "config" })),
+            Err(error) if error.reason == StatusReason::NotFound && need.optional => None,
+            Err(error) if error.reason == StatusReason::NotFound => Some(format!("{kind} \"{}\" not found", need.key.name)),
+            Ok(_) | Err(_) => Some(format!("failed to sync {kind} cache: timed out waiting for the condition")),
+        };
+        if let Some(problem) = problem {
+            entry.volumes.failed = true;
+            let message = format!("MountVolume.SetUp failed for volume \"{}\" : {problem}", need.volume);
+            self.pod_event(&pod, None, EventType::Warning, "FailedMount", message.into(), fx);
+        }
+        self.read_need(uid, fx);
+    }
+
+    fn volumes_timed_out(&mut self, uid: Uid, fx: &mut Fx) {
+        let Some(entry) = self.pods.get_mut(&uid) else { return };
+        if !matches!(&entry.worker.task, Some(Task::Sync(sync)) if sync.waits_for_volumes()) {
+            return;
+        }
+        entry.volumes.waits = None;
+        let pod = entry.pod.clone();
+        let mut unmounted: Vec<&str> = needs(&pod).iter().map(|need| need.volume.as_str()).collect();
+        unmounted.dedup();
+        let (failed, error) = match &entry.volumes.unprocessed {
+            Some((volume, error)) => (volume.as_str(), error.as_str()),
+            None => ("", "context deadline exceeded"),
+        };
+        let message = Text::from(format!(
+            "Unable to attach or mount volumes: unmounted volumes=[{}], unattached volumes=[], failed to process volumes=[{failed}]: {error}",
+            unmounted.join(" ")
+        ));
+        self.stage(uid, Name::default(), Stage::Volumes, StageEdge::Failed(message.clone()), fx);
+        self.pod_event(&pod, None, EventType::Warning, "FailedMount", message, fx);
+        self.complete(uid, Outcome::Failed, fx);
+    }
+}
