@@ -19,6 +19,8 @@ mod taint_eviction;
 mod template;
 mod workqueue;
 
+mod job;
+mod job_rules;
 mod node_lifecycle;
 mod node_zones;
 mod pod_control;
@@ -120,6 +122,7 @@ fn all(_config: &Config, _streams: &Streams) -> Vec<Box<dyn Controller>> {
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicaSet)),
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicationController)),
         Box::<deployment::DeploymentController>::default(),
+        Box::<job::JobController>::default(),
         Box::<node_lifecycle::NodeLifecycle>::default(),
         Box::<taint_eviction::TaintEviction>::default(),
         Box::<pod_gc::PodGc>::default(),
