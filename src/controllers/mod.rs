@@ -13,12 +13,17 @@ mod controller;
 mod deployment;
 mod deployment_sets;
 mod deployment_status;
+mod disruption;
+mod endpoint_slice;
 mod garbage_collector;
 mod informer;
 mod taint_eviction;
 mod template;
+mod ttl;
 mod workqueue;
 
+mod job;
+mod job_rules;
 mod node_lifecycle;
 mod node_zones;
 mod pod_control;
@@ -120,6 +125,10 @@ fn all(_config: &Config, _streams: &Streams) -> Vec<Box<dyn Controller>> {
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicaSet)),
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicationController)),
         Box::<deployment::DeploymentController>::default(),
+        Box::<job::JobController>::default(),
+        Box::<ttl::TtlAfterFinished>::default(),
+        Box::<endpoint_slice::EndpointSliceController>::default(),
+        Box::<disruption::Disruption>::default(),
         Box::<node_lifecycle::NodeLifecycle>::default(),
         Box::<taint_eviction::TaintEviction>::default(),
         Box::<pod_gc::PodGc>::default(),
