@@ -79,8 +79,20 @@ fn any_fault() -> impl Strategy<Value = Fault> {
 }
 
 fn any_world() -> impl Strategy<Value = SmallWorld> {
-    (1..4u32, 1..5u32, prop::collection::vec(any_workload(), 1..4), prop::collection::vec(any_fault(), 0..3), any::<u64>())
-        .prop_map(|(nodes, cpu, workloads, faults, seed)| SmallWorld { nodes, cpu, workloads, faults, seed: seed >> 1 })
+    (
+        1..4u32,
+        1..5u32,
+        prop::collection::vec(any_workload(), 1..4),
+        prop::collection::vec(any_fault(), 0..3),
+        any::<u64>(),
+    )
+        .prop_map(|(nodes, cpu, workloads, faults, seed)| SmallWorld {
+            nodes,
+            cpu,
+            workloads,
+            faults,
+            seed: seed >> 1,
+        })
 }
 
 impl SmallWorld {
@@ -156,7 +168,9 @@ fn explanation(pod: &Pod) -> Option<String> {
             _ => {}
         }
     }
-    condition::find(&status.conditions, "Ready").map(|ready| ready.reason.to_string()).filter(|reason| !reason.is_empty())
+    condition::find(&status.conditions, "Ready")
+        .map(|ready| ready.reason.to_string())
+        .filter(|reason| !reason.is_empty())
 }
 
 proptest! {

@@ -166,8 +166,18 @@ impl Cluster {
     }
 
     fn tell_runtime(&mut self, index: usize, cause: Cause, fault: runtime::Fault) {
+        let stream = match fault {
+            runtime::Fault::Stopped | runtime::Fault::Hung => Some(false),
+            runtime::Fault::Restored => Some(true),
+            _ => None,
+        };
         let to = self.runtime_actor(index);
         self.schedule_now(to, cause, Message::Runtime(runtime::In::Fault(Box::new(fault))));
+        if let (Some(up), true) = (stream, self.nodes[index].kubelet_running) {
+            // The kubelet's connection to the runtime tells it.
+            let message = Message::Kubelet(self.nodes[index].incarnation, kubelet::In::CriStream { up });
+            self.schedule_now(self.kubelet_actor(index), cause, message);
+        }
     }
 
     fn disconnect_registries(&mut self, index: usize, cause: Cause) {
@@ -194,8 +204,7 @@ impl Cluster {
         node.incarnation.0 += 1;
         node.kubelet_running = true;
         let mut config = self.config.nodes[index].kubelet.clone();
-        // A process that starts again is another process: it draws other numbers.
-        config.start = node.incarnation.0;
+        config.start = kubelet::StartKind::Restarts;
         node.kubelet = kubelet::Kubelet::new(config, &streams);
         let incarnation = node.incarnation;
         let to = self.kubelet_actor(index);

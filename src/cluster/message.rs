@@ -76,6 +76,7 @@ impl Fold for Message {
                         digest.word(event.pod.0);
                         digest.word(event.container.map_or(0, |container| container.0) << 2 | event.kind as u64);
                     }
+                    kubelet::In::CriStream { up } => digest.word(400 + u64::from(*up)),
                     kubelet::In::Probe(answer) => {
                         digest.word(answer.id.0);
                         digest.word(u64::from(answer.outcome == probe::Outcome::Success));

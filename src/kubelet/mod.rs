@@ -78,15 +78,27 @@ pub enum Timer {
     /// The sync loop's tick of 1 s.
     SyncTick,
     /// A pod's activeDeadlineSeconds are over.
-    Deadline { pod: Uid },
+    Deadline {
+        pod: Uid,
+    },
     /// A pod's volumes: the next try, the next look, the end of the wait.
-    Volumes { pod: Uid },
+    Volumes {
+        pod: Uid,
+    },
     /// A probe worker's tick.
-    Probe { pod: Uid, worker: u16 },
+    Probe {
+        pod: Uid,
+        worker: u16,
+    },
     /// A container that is being killed: its hook or its wait for others has taken all of the grace period.
-    Kill { pod: Uid, item: u16 },
+    Kill {
+        pod: Uid,
+        item: u16,
+    },
     /// A postStart hook that only sleeps.
-    PostStart { pod: Uid },
+    PostStart {
+        pod: Uid,
+    },
     /// Statuses that could not be written are written again.
     StatusRetry,
     NodeStatus,

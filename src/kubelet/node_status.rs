@@ -13,7 +13,7 @@ use crate::protocol::api::{Answer, Call, Status, StatusReason, WatchEvent};
 use crate::protocol::cri;
 
 use super::calls::{ApiOwner, CriOwner};
-use super::config::{Observe, StartKind};
+use super::config::{Config, Observe, StartKind};
 use super::{Fx, In, Kubelet, Timer};
 
 /// What the kubelet knows of its node and of its runtime's health.
@@ -226,23 +226,8 @@ impl Kubelet {
     }
 
     fn set_conditions(&self, conditions: &mut Conditions, now: Time) {
-        let mut set = |kind: &str, status: ConditionStatus, reason: &str, message: Text| {
-            condition::set(conditions, now, Name::new(kind), status, Name::new(reason), message);
-        };
-        for (kind, reason, message) in [
-            ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-            ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-            ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-        ] {
-            set(kind, ConditionStatus::False, reason, Text::new(message));
-        }
-        match self.readiness() {
-            (true, _) => {
-                let message = Text::new("kubelet is posting ready status");
-                set("Ready", ConditionStatus::True, "KubeletReady", message);
-            }
-            (false, message) => set("Ready", ConditionStatus::False, "KubeletNotReady", message),
-        }
+        let (ready, message) = self.readiness();
+        set_conditions(conditions, now, (!ready).then_some(message));
     }
 
     /// True if what the API server has differs from what the node is.
@@ -253,9 +238,10 @@ impl Kubelet {
             let before = conditions.clone();
             self.set_conditions(&mut conditions, Time::ZERO);
             before.len() != conditions.len()
-                || before.iter().zip(&conditions).any(|(a, b)| {
-                    (a.status, a.reason, &a.message) != (b.status, b.reason, &b.message)
-                })
+                || before
+                    .iter()
+                    .zip(&conditions)
+                    .any(|(a, b)| (a.status, a.reason, &a.message) != (b.status, b.reason, &b.message))
         };
         changed
             || seen.status.allocatable != self.allocatable
@@ -456,6 +442,40 @@ impl Kubelet {
         }
         self.arm_round(fx);
         self.resume(fx);
+    }
+}
+
+/// The conditions that the kubelet writes, all well but for `problem`.
+fn set_conditions(conditions: &mut Conditions, now: Time, problem: Option<Text>) {
+    let mut set = |kind: &str, status: ConditionStatus, reason: &str, message: Text| {
+        condition::set(conditions, now, Name::new(kind), status, Name::new(reason), message);
+    };
+    for (kind, reason, message) in [
+        ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ] {
+        set(kind, ConditionStatus::False, reason, Text::new(message));
+    }
+    match problem {
+        None => {
+            let message = Text::new("kubelet is posting ready status");
+            set("Ready", ConditionStatus::True, "KubeletReady", message);
+        }
+        Some(message) => set("Ready", ConditionStatus::False, "KubeletNotReady", message),
+    }
+}
+
+impl Config {
+    /// The Node as the API server shows it while this kubelet runs and all is well: what there is of a node that has been
+    /// running since before the scenario.
+    pub fn running_node(&self) -> Node {
+        let mut node = self.node.clone();
+        node.status.capacity = self.capacity();
+        node.status.allocatable = self.allocatable();
+        node.status.internal_ip = Some(self.node_ip);
+        set_conditions(&mut node.status.conditions, Time::ZERO, None);
+        node
     }
 }
 

@@ -242,7 +242,12 @@ impl Kubelet {
             (Step::RunSandbox, result) => {
                 let error = Text::from(result.err().map(|error| error.to_string()).unwrap_or_default());
                 self.stage(uid, Name::default(), Stage::Sandbox, StageEdge::Failed(error.clone()), fx);
-                self.sandbox_failed(uid, "FailedCreatePodSandBox", format!("Failed to create pod sandbox: {error}"), fx);
+                self.sandbox_failed(
+                    uid,
+                    "FailedCreatePodSandBox",
+                    format!("Failed to create pod sandbox: {error}"),
+                    fx,
+                );
             }
             (Step::SandboxStatus, Ok(_)) => {
                 self.sandbox_is_up(uid, fx);

@@ -446,8 +446,7 @@ impl World {
         run.status.started_at = now;
         let summary = run.status.summary;
         let program = self.program(summary.name);
-        if let Some((after, code)) =
-            program.runs.get(summary.attempt as usize).or_else(|| program.runs.last()).copied()
+        if let Some((after, code)) = program.runs.get(summary.attempt as usize).or_else(|| program.runs.last()).copied()
         {
             self.push(now + Duration::from_millis(after), Event::Exit(id, code));
         }
