@@ -135,10 +135,10 @@ impl Store {
         object.meta_mut().resource_version = self.version;
         if let Object::Pod(pod) = &object {
             self.move_pod((key.namespace, key.name), pod.node, None);
-        } else if indexed_by_namespace(key.kind) {
-            if let Some(names) = self.by_namespace.get_mut(&(key.kind, key.namespace)) {
-                names.retain(|name| *name != key.name);
-            }
+        } else if indexed_by_namespace(key.kind)
+            && let Some(names) = self.by_namespace.get_mut(&(key.kind, key.namespace))
+        {
+            names.retain(|name| *name != key.name);
         }
         Some(object)
     }
@@ -166,12 +166,12 @@ impl Store {
     }
 
     fn move_pod(&mut self, pod: (Name, Name), from: Option<Name>, to: Option<Name>) {
-        if let Some(from) = from {
-            if let Some(pods) = self.by_node.get_mut(&from) {
-                pods.retain(|other| *other != pod);
-                if pods.is_empty() {
-                    self.by_node.remove(&from);
-                }
+        if let Some(from) = from
+            && let Some(pods) = self.by_node.get_mut(&from)
+        {
+            pods.retain(|other| *other != pod);
+            if pods.is_empty() {
+                self.by_node.remove(&from);
             }
         }
         if let Some(to) = to {

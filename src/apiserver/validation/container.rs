@@ -168,10 +168,10 @@ fn probe(field: &str, probe: Option<&Probe>, problems: &mut Problems) {
 }
 
 fn success_threshold(field: &str, probe: Option<&Probe>, problems: &mut Problems) {
-    if let Some(probe) = probe {
-        if probe.success_threshold > 1 {
-            problems.invalid(format!("{field}.successThreshold"), probe.success_threshold, "must be 1");
-        }
+    if let Some(probe) = probe
+        && probe.success_threshold > 1
+    {
+        problems.invalid(format!("{field}.successThreshold"), probe.success_threshold, "must be 1");
     }
 }
 
