@@ -44,7 +44,7 @@ struct Holder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reaches {
     Yes,
-    /// It renews, but the API server is or was away: the next renewal that reaches it counts.
+    /// It renews, but the way or the API server is or was down: the next renewal that reaches it counts.
     NotYet,
     /// It was cut off. Its stream stays where it is, so that the next time it draws other intervals.
     No,
@@ -93,6 +93,16 @@ impl ApiServer {
             let last = holder.last;
             self.latency.commit = fx.now();
             self.store_lease(node, Some(last), fx);
+        }
+    }
+
+    /// The holder reaches the API server again, if it is one and has not begun anew: its next renewal counts.
+    pub(super) fn mend_lease(&mut self, node: Name, fx: &mut Fx) {
+        let Some(holder) = self.leases.holders.get_mut(&node) else { return };
+        if holder.reaches == Reaches::No {
+            holder.reaches = Reaches::NotYet;
+            holder.advance(fx.now());
+            fx.wake_at(holder.next, In::Timer(Timer::RenewAgain { node }));
         }
     }
 

@@ -48,6 +48,19 @@ pub struct Config {
     pub watch_latency: Distribution,
 }
 
+/// Of a small healthy cluster whose etcd has a fast disk.
+impl Default for Config {
+    fn default() -> Config {
+        let log_normal =
+            |p50, p99| Distribution::LogNormal { p50: Duration::from_micros(p50), p99: Duration::from_micros(p99) };
+        Config {
+            write_latency: log_normal(3_000, 20_000),
+            read_latency: log_normal(1_000, 8_000),
+            watch_latency: log_normal(800, 5_000),
+        }
+    }
+}
+
 /// What the API server hears.
 #[derive(Clone, Debug, PartialEq)]
 pub enum In {
@@ -57,6 +70,10 @@ pub enum In {
     },
     /// A fault of the world around it: the lease holder on this node can't reach it any more, so its renewals stop.
     LeaseCut {
+        node: Name,
+    },
+    /// The end of that fault: the holder, which has not stopped trying, reaches the API server with its next renewal.
+    LeaseMended {
         node: Name,
     },
     /// A client's connections broke (power, network, restart): its watches end and requests under way are lost.
@@ -69,7 +86,7 @@ pub enum In {
 /// The API server's timers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Timer {
-    /// The first renewal of a node's lease after an outage of the API server.
+    /// The first renewal of a node's lease that reaches the API server again.
     RenewAgain { node: Name },
 }
 
@@ -140,6 +157,7 @@ impl ApiServer {
         match message {
             In::Request { from, request } => self.request(from, *request, fx),
             In::LeaseCut { node } => self.cut_lease(node, fx),
+            In::LeaseMended { node } => self.mend_lease(node, fx),
             In::Disconnected(client) => self.watches.disconnect(client),
             In::Up(up) => self.set_up(up, fx),
             In::Timer(Timer::RenewAgain { node }) => self.renew_again(node, fx),

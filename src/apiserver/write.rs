@@ -30,9 +30,9 @@ impl ApiServer {
         let kind = object.kind();
         self.name_new(&mut object)?;
         let key = object.key();
-        admission::namespace_takes_new(&self.store, kind, key.namespace)?;
-        if self.store.get(&key).is_some() {
-            return Err(Status::already_exists(&key));
+        admission::namespace_takes_new(&self.store, &key)?;
+        if let Some(there) = self.store.get(&key) {
+            return Err(already_exists(there));
         }
         let meta = object.meta_mut();
         meta.uid = self.store.next_uid();
@@ -229,6 +229,15 @@ pub(super) fn invalid(object: &Object, problems: Vec<validation::Invalid>) -> Re
         return Ok(());
     }
     Err(Status::new(StatusReason::Invalid, validation::message(object.kind(), object.meta().name, &problems)))
+}
+
+/// 409 of a creation; a name is taken until its last holder is quite gone.
+fn already_exists(there: &Object) -> Status {
+    let mut status = Status::already_exists(&there.key());
+    if there.meta().deletion.is_some() {
+        status.message = format!("object is being deleted: {}", status.message).into();
+    }
+    status
 }
 
 /// 409 of a write that meant an object of the same name that is gone.

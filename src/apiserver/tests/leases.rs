@@ -87,3 +87,15 @@ fn a_holder_that_is_cut_off_during_an_outage_renews_no_more() {
     play.at(second(200));
     assert_eq!(lease(&play), frozen);
 }
+
+#[test]
+fn a_holder_whose_way_is_mended_goes_on_with_its_next_renewal() {
+    let mut play = Play::new();
+    play.call(renew()).unwrap();
+    play.at(second(100)).hand(In::LeaseCut { node: Name::new("n1") });
+    let cut = lease(&play);
+    play.at(second(300)).hand(In::LeaseMended { node: Name::new("n1") });
+    assert_eq!(lease(&play), cut);
+    play.at(Time::from_nanos(310_400_000_000));
+    assert!(lease(&play).renewing);
+}
