@@ -152,6 +152,11 @@ impl ApiServer {
         &self.store
     }
 
+    /// The watches of a client that are established: what breaks for it if its connections do.
+    pub fn watches_of(&self, client: ClientId) -> &[Watch] {
+        self.watches.of(client)
+    }
+
     /// Takes one message.
     pub fn handle(&mut self, message: In, fx: &mut Fx) {
         match message {

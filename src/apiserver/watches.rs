@@ -66,6 +66,11 @@ impl Watches {
         );
     }
 
+    /// The watches of a client, in the order in which they began.
+    pub(super) fn of(&self, client: ClientId) -> &[Watch] {
+        self.by_client.get(&client).map(SmallVec::as_slice).unwrap_or_default()
+    }
+
     /// Forgets the watches of a client whose connections broke.
     pub(super) fn disconnect(&mut self, client: ClientId) {
         let watches = self.by_client.get(&client).cloned().unwrap_or_default();
