@@ -1,8 +1,9 @@
 //! Deletion: grace periods of pods, finalizers, propagation.
 //!
-//! Kubernetes: staging/src/k8s.io/apiserver/pkg/registry/rest/delete.go (BeforeDelete), …/registry/generic/registry/store.go
-//! (Delete, deletionFinalizersForGarbageCollection), pkg/registry/core/pod/strategy.go (CheckGracefulDelete).
-//! Dependents are the garbage collector's, a controller: here an owner only gets or loses the finalizers by which it acts.
+//! Kubernetes: staging/src/k8s.io/apiserver/pkg/registry/rest/delete.go (BeforeDelete),
+//! …/registry/generic/registry/store.go (Delete, deletionFinalizersForGarbageCollection),
+//! pkg/registry/core/pod/strategy.go (CheckGracefulDelete). Dependents are the garbage collector's, a controller: here
+//! an owner only gets or loses the finalizers by which it acts.
 
 use smallvec::SmallVec;
 

@@ -1,12 +1,12 @@
 //! The API server with its etcd: storage and resource versions, watches, admission, validation, graceful deletion.
 //!
 //! It leaves out everything that is text: objects arrive compiled and defaulted (see `manifest/`). Networks between it
-//! and its clients are links of the cluster; its own processing time is in [`Config`]. Also left out, because nothing in a
-//! simulated cluster shows them: authentication, flow control, the watch cache's history, dry runs of writes.
+//! and its clients are links of the cluster; its own processing time is in [`Config`]. Also left out, because nothing
+//! in a simulated cluster shows them: authentication, flow control, the watch cache's history, dry runs of writes.
 //!
-//! A request is worked off at the moment at which it arrives, in the order of arrival, as etcd would order it. Its answer leaves after
-//! the write or read latency; the watch events of a write leave `watch_latency` after its commit, which is when the answer
-//! leaves.
+//! A request is worked off at the moment at which it arrives, in the order of arrival, as etcd would order it. Its
+//! answer leaves after the write or read latency; the watch events of a write leave `watch_latency` after its commit,
+//! which is when the answer leaves.
 //!
 //! Read `store` (what there is), `watches` (who is told), then `write` (creation and update), `patch`, `delete`, `pods`
 //! (binding and eviction), `lease`; `admission/` and `validation/` decide what may be stored.
@@ -123,7 +123,8 @@ struct Latency {
 type Fx = Effects<In, Out>;
 
 impl ApiServer {
-    /// An API server as it is when a cluster begins: with the namespaces and priority classes that Kubernetes makes itself.
+    /// An API server as it is when a cluster begins: with the namespaces and priority classes that Kubernetes makes
+    /// itself.
     pub fn new(config: Config, streams: &Streams) -> ApiServer {
         let stream = |purpose| streams.stream("apiserver", purpose);
         let mut store = Store::new();

@@ -122,8 +122,8 @@ fn template(object: &Object) -> Option<&Arc<PodTemplate>> {
     })
 }
 
-/// Gives `new` the template, or a pod the spec, of `old` if it differs in nothing but the lines where it was written: a file that
-/// was moved or edited elsewhere is no rollout.
+/// Gives `new` the template, or a pod the spec, of `old` if it differs in nothing but the lines where it was written: a
+/// file that was moved or edited elsewhere is no rollout.
 pub(super) fn keep_same_template(new: &mut Object, old: &Object) {
     match (&mut *new, old) {
         (Object::Pod(new), Object::Pod(old)) => {

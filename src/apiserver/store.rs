@@ -1,8 +1,8 @@
 //! The store: what etcd holds, with the one version that every write raises, and the indexes that requests need.
 //!
-//! Kubernetes: staging/src/k8s.io/apiserver/pkg/storage. History is not kept: a watch begins with a list, so that no one asks
-//! for an old version. Lists by namespace or labels walk the kind's objects; only pods by node and the few objects that
-//! admission looks at for each pod (budgets, quotas, limits) have indexes.
+//! Kubernetes: staging/src/k8s.io/apiserver/pkg/storage. History is not kept: a watch begins with a list, so that no
+//! one asks for an old version. Lists by namespace or labels walk the kind's objects; only pods by node and the few
+//! objects that admission looks at for each pod (budgets, quotas, limits) have indexes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -200,8 +200,8 @@ impl Store {
         }
     }
 
-    /// Changes that no part of a cluster may make (a pod that moves, an end that is undone), in the order in which they were written.
-    /// Costs nothing to ask: for each event of a run.
+    /// Changes that no part of a cluster may make (a pod that moves, an end that is undone), in the order in which they
+    /// were written. Costs nothing to ask: for each event of a run.
     pub fn broken(&self) -> &[String] {
         &self.broken
     }
@@ -210,8 +210,8 @@ impl Store {
         &self.tables[kind as usize]
     }
 
-    /// What is wrong with the store or was ever written that may not be; nothing, unless simlet has a bug. Walks everything: for tests and for the end of
-    /// a run.
+    /// What is wrong with the store or was ever written that may not be; nothing, unless simlet has a bug. Walks
+    /// everything: for tests and for the end of a run.
     pub fn check(&self) -> Vec<String> {
         let mut wrong = self.broken.clone();
         let mut uids = FxHashSet::default();

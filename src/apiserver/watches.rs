@@ -1,7 +1,8 @@
 //! Who watches what, and when each is told: every change once, in the order of the versions.
 //!
-//! Kubernetes: staging/src/k8s.io/apiserver/pkg/storage/cacher. Each kind is a stream; a watcher hears its kind's stream from
-//! its list on. Bookmarks, time-outs of watches and slow watchers are not modelled: they change nothing that a client knows.
+//! Kubernetes: staging/src/k8s.io/apiserver/pkg/storage/cacher. Each kind is a stream; a watcher hears its kind's
+//! stream from its list on. Bookmarks, time-outs of watches and slow watchers are not modelled: they change nothing
+//! that a client knows.
 
 use std::sync::Arc;
 
@@ -42,8 +43,8 @@ pub(super) enum Change<'a> {
 }
 
 impl Watches {
-    /// Begins a watch of `client`, in the place of the same one that it may have; `listed` is its list, which leaves at `at`
-    /// or, if events of the kind are still under way, after them.
+    /// Begins a watch of `client`, in the place of the same one that it may have; `listed` is its list, which leaves at
+    /// `at` or, if events of the kind are still under way, after them.
     pub(super) fn begin(
         &mut self,
         client: ClientId,

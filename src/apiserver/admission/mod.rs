@@ -1,8 +1,9 @@
 //! Admission: what the API server adds to objects and refuses for reasons outside the object itself.
 //!
-//! Kubernetes: pkg/kubeapiserver/options/plugins.go for the order, plugin/pkg/admission/* for the plug-ins. One file for pods,
-//! one for LimitRange, one for ResourceQuota, one for addresses; the small ones stand here. Not modelled: RuntimeClass overhead, webhooks,
-//! PodSecurity above `privileged`, ServiceAccount objects (each namespace has its `default`), protection of claims in use.
+//! Kubernetes: pkg/kubeapiserver/options/plugins.go for the order, plugin/pkg/admission/* for the plug-ins. One file
+//! for pods, one for LimitRange, one for ResourceQuota, one for addresses; the small ones stand here. Not modelled:
+//! RuntimeClass overhead, webhooks, PodSecurity above `privileged`, ServiceAccount objects (each namespace has its
+//! `default`), protection of claims in use.
 
 mod addresses;
 pub(super) mod limits;

@@ -1,7 +1,7 @@
 //! ResourceQuota: what a namespace uses, and the refusal of more.
 //!
-//! Kubernetes: staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota, pkg/quota/v1/evaluator/core/pods.go. A thin form:
-//! no scopes. Freed use is given back at once, where the quota controller does it a moment later.
+//! Kubernetes: staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota, pkg/quota/v1/evaluator/core/pods.go. A
+//! thin form: no scopes. Freed use is given back at once, where the quota controller does it a moment later.
 
 use std::sync::Arc;
 

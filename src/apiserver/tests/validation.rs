@@ -1,5 +1,5 @@
-//! Validation, against what a real API server said: the objects are those of the files in `../shared/data/broken`, compiled
-//! by hand, the messages are read from there.
+//! Validation, against what a real API server said: the objects are those of the files in `../shared/data/broken`,
+//! compiled by hand, the messages are read from there.
 
 use super::*;
 use crate::apiserver::validation::{Invalid, message, validate, validate_update};

@@ -1,6 +1,7 @@
 //! Containers: names, images, ports, resources, probes, mounts.
 //!
-//! Kubernetes: pkg/apis/core/validation/validation.go (validateContainers, validateInitContainers, ValidateResourceRequirements).
+//! Kubernetes: pkg/apis/core/validation/validation.go (validateContainers, validateInitContainers,
+//! ValidateResourceRequirements).
 
 use super::{NOT_NEGATIVE, PORT_RANGE, Problems, names};
 use crate::apiserver::admission::limits::{amount, amount_text, amounts};
