@@ -61,6 +61,7 @@ pub(super) fn has_generation(kind: Kind) -> bool {
             | Kind::Job
             | Kind::CronJob
             | Kind::PodDisruptionBudget
+            | Kind::EndpointSlice
     )
 }
 

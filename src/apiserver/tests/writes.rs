@@ -296,3 +296,9 @@ fn a_deletion_of_another_uid_is_refused() {
         )
     );
 }
+
+#[test]
+fn a_server_can_run_on_any_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<ApiServer>();
+}
