@@ -1,5 +1,5 @@
-//! Validation, against what a real API server said: the objects are those of the files in `../shared/data/broken`,
-//! compiled by hand, the messages are read from there.
+//! Validation, against what a real API server said: the objects have the mistakes of the files in
+//! `../shared/data/broken` (not all else that stands in them), the messages are read from there.
 
 use proptest::prelude::*;
 
@@ -115,11 +115,7 @@ fn pods_are_refused_in_kubernetes_words() {
     let mut labelled = pod("p");
     labelled.meta.labels = names(&[("app", &"a".repeat(63))]);
     assert_eq!(validate(&labelled.clone().into()), []);
-    let file =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/broken/k8s-label-too-long.yaml"));
-    let length = file.expect("the corpus is there").bytes().filter(|b| *b == b'a').count();
     labelled.meta.labels = names(&[("app", &"a".repeat(64))]);
-    assert!(length >= 64);
     check("k8s-label-too-long.yaml", labelled);
     check("k8s-no-containers.yaml", pod_with(|spec| spec.containers = Arc::new([])));
     check("k8s-image-missing.yaml", with_container(|c| c.image = Name::default()));
