@@ -1,8 +1,9 @@
 //! Deletion: grace periods of pods, finalizers, propagation.
 //!
-//! Kubernetes: staging/src/k8s.io/apiserver/pkg/registry/rest/delete.go (BeforeDelete), …/registry/generic/registry/store.go
-//! (Delete, deletionFinalizersForGarbageCollection), pkg/registry/core/pod/strategy.go (CheckGracefulDelete).
-//! Dependents are the garbage collector's, a controller: here an owner only gets or loses the finalizers by which it acts.
+//! Kubernetes: staging/src/k8s.io/apiserver/pkg/registry/rest/delete.go (BeforeDelete),
+//! …/registry/generic/registry/store.go (Delete, deletionFinalizersForGarbageCollection),
+//! pkg/registry/core/pod/strategy.go (CheckGracefulDelete). Dependents are the garbage collector's, a controller: here
+//! an owner only gets or loses the finalizers by which it acts.
 
 use smallvec::SmallVec;
 
@@ -22,19 +23,19 @@ impl ApiServer {
     pub(super) fn delete(&mut self, key: &Key, options: DeleteOptions, fx: &mut Fx) -> Result<Object, Status> {
         let old = self.get(key)?.clone();
         let meta = old.meta();
-        if let Some(uid) = options.uid {
-            if uid != meta.uid {
-                return Err(Status::new(
-                    StatusReason::Conflict,
-                    format!(
-                        "Operation cannot be fulfilled on {} \"{}\": the UID in the precondition ({uid}) does not match the UID in \
+        if let Some(uid) = options.uid
+            && uid != meta.uid
+        {
+            return Err(Status::new(
+                StatusReason::Conflict,
+                format!(
+                    "Operation cannot be fulfilled on {} \"{}\": the UID in the precondition ({uid}) does not match the UID in \
                          record ({}). The object might have been deleted and then recreated",
-                        admission::qualified(key.kind),
-                        key.name,
-                        meta.uid
-                    ),
-                ));
-            }
+                    admission::qualified(key.kind),
+                    key.name,
+                    meta.uid
+                ),
+            ));
         }
         if key.kind == Kind::Namespace {
             admission::namespace_may_go(key.name)?;
@@ -103,10 +104,10 @@ fn wanted_finalizers(meta: &Meta, propagation: Propagation) -> Option<SmallVec<[
     let is_collectors = |name: Name| name == *FOREGROUND || name == *ORPHAN;
     let mut finalizers: SmallVec<[Name; 1]> =
         meta.finalizers.iter().copied().filter(|&name| !is_collectors(name) || wanted == Some(name.as_str())).collect();
-    if let Some(wanted) = wanted {
-        if !finalizers.iter().any(|name| *name == *wanted) {
-            finalizers.push(Name::new(wanted));
-        }
+    if let Some(wanted) = wanted
+        && !finalizers.iter().any(|name| *name == *wanted)
+    {
+        finalizers.push(Name::new(wanted));
     }
     (finalizers != meta.finalizers).then_some(finalizers)
 }

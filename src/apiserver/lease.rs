@@ -1,5 +1,5 @@
-//! Node leases, computed instead of written: a kubelet says once that it renews, and when it is cut off the last renewal before that
-//! is worked out. A renewal that nobody observes costs nothing, however long it goes on.
+//! Node leases, computed instead of written: a kubelet says once that it renews, and when it is cut off the last
+//! renewal before that is worked out. A renewal that nobody observes costs nothing, however long it goes on.
 //!
 //! Kubernetes: staging/src/k8s.io/component-helpers/apimachinery/lease/controller.go (JitterUntil with factor 0.04),
 //! pkg/kubelet/kubelet.go (40 s, renewed each quarter of it). Watchers of leases are told when renewing begins or ends.
@@ -13,7 +13,7 @@ use super::watches::Change;
 use super::{ApiServer, Fx, In, Timer};
 use crate::kernel::{Duration, Stream, Streams, Time};
 use crate::model::config::Lease;
-use crate::model::{Key, Kind, Meta, Name, Object};
+use crate::model::{Key, Kind, Meta, Name, Object, OwnerReference};
 use crate::protocol::api::Status;
 
 /// The renewal interval, a quarter of the lease's 40 s.
@@ -44,7 +44,7 @@ struct Holder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reaches {
     Yes,
-    /// It renews, but the API server is or was away: the next renewal that reaches it counts.
+    /// It renews, but the way or the API server is or was down: the next renewal that reaches it counts.
     NotYet,
     /// It was cut off. Its stream stays where it is, so that the next time it draws other intervals.
     No,
@@ -96,6 +96,16 @@ impl ApiServer {
         }
     }
 
+    /// The holder reaches the API server again, if it is one and has not begun anew: its next renewal counts.
+    pub(super) fn mend_lease(&mut self, node: Name, fx: &mut Fx) {
+        let Some(holder) = self.leases.holders.get_mut(&node) else { return };
+        if holder.reaches == Reaches::No {
+            holder.reaches = Reaches::NotYet;
+            holder.advance(fx.now());
+            fx.wake_at(holder.next, In::Timer(Timer::RenewAgain { node }));
+        }
+    }
+
     /// The API server goes away: nobody hears of it, but the leases are as their last renewals left them.
     pub(super) fn leases_at_outage(&mut self, now: Time) {
         for (&node, holder) in &mut self.leases.holders {
@@ -140,6 +150,16 @@ impl ApiServer {
         self.store_lease(node, None, fx);
     }
 
+    /// A lease was deleted, as the garbage collector does when its node is gone: a holder that is still there makes it
+    /// anew.
+    pub(super) fn lease_gone(&mut self, lease: &Meta, fx: &mut Fx) {
+        let holder = self.leases.holders.get_mut(&lease.name).filter(|_| lease.namespace == *NAMESPACE);
+        let Some(holder) = holder.filter(|holder| holder.reaches == Reaches::Yes) else { return };
+        holder.reaches = Reaches::NotYet;
+        holder.advance(fx.now());
+        fx.wake_at(holder.next, In::Timer(Timer::RenewAgain { node: lease.name }));
+    }
+
     /// Stores a node's lease: held and renewed (`renewed` None) or as it was renewed last.
     fn store_lease(&mut self, node: Name, renewed: Option<Time>, fx: &mut Fx) {
         let namespace = Name::new(NAMESPACE);
@@ -150,6 +170,12 @@ impl ApiServer {
             None => Meta {
                 uid: self.store.next_uid(),
                 created: fx.now().truncated_to_second(),
+                owner: self.store.node(node).map(|owner| OwnerReference {
+                    kind: Kind::Node,
+                    name: node,
+                    uid: owner.meta.uid,
+                    block_deletion: false,
+                }),
                 ..Meta::named(namespace, node)
             },
         };

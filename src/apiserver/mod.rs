@@ -1,12 +1,12 @@
 //! The API server with its etcd: storage and resource versions, watches, admission, validation, graceful deletion.
 //!
 //! It leaves out everything that is text: objects arrive compiled and defaulted (see `manifest/`). Networks between it
-//! and its clients are links of the cluster; its own processing time is in [`Config`]. Also left out, because nothing in a
-//! simulated cluster shows them: authentication, flow control, the watch cache's history, dry runs of writes.
+//! and its clients are links of the cluster; its own processing time is in [`Config`]. Also left out, because nothing
+//! in a simulated cluster shows them: authentication, flow control, the watch cache's history, dry runs of writes.
 //!
-//! A request is worked off at the moment at which it arrives, in the order of arrival, as etcd would order it. Its answer leaves after
-//! the write or read latency; the watch events of a write leave `watch_latency` after its commit, which is when the answer
-//! leaves.
+//! A request is worked off at the moment at which it arrives, in the order of arrival, as etcd would order it. Its
+//! answer leaves after the write or read latency; the watch events of a write leave `watch_latency` after its commit,
+//! which is when the answer leaves.
 //!
 //! Read `store` (what there is), `watches` (who is told), then `write` (creation and update), `patch`, `delete`, `pods`
 //! (binding and eviction), `lease`; `admission/` and `validation/` decide what may be stored.
@@ -50,6 +50,7 @@ pub struct Config {
     pub watch_latency: Distribution,
 }
 
+<<<<<<< HEAD
 /// An API server on the machine of its etcd, neither of them busy: a write 2 ms, a read 0.8 ms, a watch event 0.5 ms more
 /// (fitted to ADDED → bound and bound → first status of the recordings).
 impl Default for Config {
@@ -58,6 +59,17 @@ impl Default for Config {
             write_latency: Distribution::LogNormal { p50: Duration::from_millis(2), p99: Duration::from_millis(10) },
             read_latency: Distribution::LogNormal { p50: Duration::from_micros(800), p99: Duration::from_millis(5) },
             watch_latency: Distribution::Constant(Duration::from_micros(500)),
+=======
+/// Of a small healthy cluster whose etcd has a fast disk.
+impl Default for Config {
+    fn default() -> Config {
+        let log_normal =
+            |p50, p99| Distribution::LogNormal { p50: Duration::from_micros(p50), p99: Duration::from_micros(p99) };
+        Config {
+            write_latency: log_normal(3_000, 20_000),
+            read_latency: log_normal(1_000, 8_000),
+            watch_latency: log_normal(800, 5_000),
+>>>>>>> apiserver
         }
     }
 }
@@ -73,6 +85,10 @@ pub enum In {
     LeaseCut {
         node: Name,
     },
+    /// The end of that fault: the holder, which has not stopped trying, reaches the API server with its next renewal.
+    LeaseMended {
+        node: Name,
+    },
     /// A client's connections broke (power, network, restart): its watches end and requests under way are lost.
     Disconnected(ClientId),
     /// The API server goes away (false) or comes back (true): while away it answers nothing and its watches break.
@@ -83,7 +99,7 @@ pub enum In {
 /// The API server's timers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Timer {
-    /// The first renewal of a node's lease after an outage of the API server.
+    /// The first renewal of a node's lease that reaches the API server again.
     RenewAgain { node: Name },
 }
 
@@ -120,7 +136,8 @@ struct Latency {
 type Fx = Effects<In, Out>;
 
 impl ApiServer {
-    /// An API server as it is when a cluster begins: with the namespaces and priority classes that Kubernetes makes itself.
+    /// An API server as it is when a cluster begins: with the namespaces and priority classes that Kubernetes makes
+    /// itself.
     pub fn new(config: Config, streams: &Streams) -> ApiServer {
         let stream = |purpose| streams.stream("apiserver", purpose);
         let mut store = Store::new();
@@ -149,11 +166,17 @@ impl ApiServer {
         &self.store
     }
 
+    /// The watches of a client that are established: what breaks for it if its connections do.
+    pub fn watches_of(&self, client: ClientId) -> &[Watch] {
+        self.watches.of(client)
+    }
+
     /// Takes one message.
     pub fn handle(&mut self, message: In, fx: &mut Fx) {
         match message {
             In::Request { from, request } => self.request(from, *request, fx),
             In::LeaseCut { node } => self.cut_lease(node, fx),
+            In::LeaseMended { node } => self.mend_lease(node, fx),
             In::Disconnected(client) => self.watches.disconnect(client),
             In::Up(up) => self.set_up(up, fx),
             In::Timer(Timer::RenewAgain { node }) => self.renew_again(node, fx),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::model::pod::ContainerState;
-use crate::model::workload::PodTemplate;
+use crate::model::workload::{Job, PodTemplate};
 use crate::model::{Condition, Container, Deletion, Kind, Meta, Object, PodSpec};
 
 macro_rules! status_fields {
@@ -61,6 +61,7 @@ pub(super) fn has_generation(kind: Kind) -> bool {
             | Kind::Job
             | Kind::CronJob
             | Kind::PodDisruptionBudget
+            | Kind::EndpointSlice
     )
 }
 
@@ -79,18 +80,25 @@ pub(super) fn spec_differs(old: &Object, new: &Object) -> bool {
     alike != *old
 }
 
-/// A pod template without the lines where a user wrote it.
-fn unsourced(template: &PodTemplate) -> PodTemplate {
+/// A pod spec without the lines where a user wrote it.
+fn unsourced(spec: &PodSpec) -> PodSpec {
     let bare = |containers: &[Container]| -> Arc<[Container]> {
         containers.iter().map(|container| Container { source: None, ..container.clone() }).collect()
     };
-    let spec = PodSpec {
+    PodSpec {
         source: None,
-        containers: bare(&template.spec.containers),
-        init_containers: bare(&template.spec.init_containers),
-        ..PodSpec::clone(&template.spec)
-    };
-    PodTemplate { spec: Arc::new(spec), ..template.clone() }
+        containers: bare(&spec.containers),
+        init_containers: bare(&spec.init_containers),
+        ..PodSpec::clone(spec)
+    }
+}
+
+/// True if two templates differ in nothing but the lines where they were written.
+fn is_same_template(one: &Arc<PodTemplate>, other: &Arc<PodTemplate>) -> bool {
+    Arc::ptr_eq(one, other)
+        || (one.labels == other.labels
+            && one.annotations == other.annotations
+            && unsourced(&one.spec) == unsourced(&other.spec))
 }
 
 fn template_mut(object: &mut Object) -> Option<&mut Arc<PodTemplate>> {
@@ -115,11 +123,32 @@ fn template(object: &Object) -> Option<&Arc<PodTemplate>> {
     })
 }
 
-/// Gives `new` the template of `old` if it differs in nothing but the lines where it was written: a file that was moved or
-/// edited elsewhere is no rollout.
+/// Gives `new` the template, or a pod the spec, of `old` if it differs in nothing but the lines where it was written: a
+/// file that was moved or edited elsewhere is no rollout.
 pub(super) fn keep_same_template(new: &mut Object, old: &Object) {
+    match (&mut *new, old) {
+        (Object::Pod(new), Object::Pod(old)) => {
+            if !Arc::ptr_eq(&new.spec, &old.spec) && unsourced(&new.spec) == unsourced(&old.spec) {
+                Arc::make_mut(new).spec = old.spec.clone();
+            }
+            return;
+        }
+        (Object::CronJob(new), Object::CronJob(old)) => {
+            let (given, kept) = (&new.job_template, &old.job_template);
+            let mut alike = Job::clone(given);
+            alike.meta.source = kept.meta.source;
+            if is_same_template(&given.template, &kept.template) {
+                alike.template = kept.template.clone();
+            }
+            if alike == **kept {
+                Arc::make_mut(new).job_template = kept.clone();
+            }
+            return;
+        }
+        _ => {}
+    }
     let (Some(kept), Some(given)) = (template(old), template(new)) else { return };
-    if Arc::ptr_eq(kept, given) || unsourced(kept) != unsourced(given) {
+    if Arc::ptr_eq(kept, given) || !is_same_template(kept, given) {
         return;
     }
     if let Some(given) = template_mut(new) {

@@ -1,7 +1,9 @@
-//! Patches: a change of one part of an object that needs no version, because the server reads, changes and writes in one go.
+//! Patches: a change of one part of an object that needs no version, because the server reads, changes and writes in
+//! one go.
 //!
-//! Kubernetes: staging/src/k8s.io/apiserver/pkg/endpoints/handlers/patch.go; for pod statuses pkg/kubelet/status/status_manager.go
-//! (mergePodStatus), whose order of the conditions is kept: those of others first, then the kubelet's.
+//! Kubernetes: staging/src/k8s.io/apiserver/pkg/endpoints/handlers/patch.go; for pod statuses
+//! pkg/kubelet/status/status_manager.go (mergePodStatus), whose order of the conditions is kept: those of others first,
+//! then the kubelet's.
 
 use std::sync::Arc;
 
@@ -77,8 +79,8 @@ impl ApiServer {
     }
 }
 
-/// `conditions` with `condition` in the place of the one of its type; None if that changes nothing. A condition whose status
-/// stays keeps its transition time; its update time alone is a change for nodes (heartbeats) only.
+/// `conditions` with `condition` in the place of the one of its type; None if that changes nothing. A condition whose
+/// status stays keeps its transition time; its update time alone is a change for nodes (heartbeats) only.
 pub(super) fn with_condition(
     conditions: &[Condition],
     mut condition: Condition,

@@ -84,15 +84,14 @@ impl ApiServer {
     ) -> Result<(), Status> {
         let old = self.get(&key)?.clone();
         let Some(pod) = old.as_pod() else { return Err(Status::not_found(&key)) };
-        if !ignores_budgets(pod) {
-            if let Some(budget) = self.budget_of(pod)? {
-                if !evictable_unready(pod, &budget) {
-                    let charged = charge(&budget, key.name, fx.now())?;
-                    if !dry_run {
-                        let budget = Object::PodDisruptionBudget(budget);
-                        self.replace(&budget, Object::PodDisruptionBudget(Arc::new(charged)), fx);
-                    }
-                }
+        if !ignores_budgets(pod)
+            && let Some(budget) = self.budget_of(pod)?
+            && !evictable_unready(pod, &budget)
+        {
+            let charged = charge(&budget, key.name, fx.now())?;
+            if !dry_run {
+                let budget = Object::PodDisruptionBudget(budget);
+                self.replace(&budget, Object::PodDisruptionBudget(Arc::new(charged)), fx);
             }
         }
         if dry_run {

@@ -1,8 +1,8 @@
 //! The store: what etcd holds, with the one version that every write raises, and the indexes that requests need.
 //!
-//! Kubernetes: staging/src/k8s.io/apiserver/pkg/storage. History is not kept: a watch begins with a list, so that no one asks
-//! for an old version. Lists by namespace or labels walk the kind's objects; only pods by node and the few objects that
-//! admission looks at for each pod (budgets, quotas, limits) have indexes.
+//! Kubernetes: staging/src/k8s.io/apiserver/pkg/storage. History is not kept: a watch begins with a list, so that no
+//! one asks for an old version. Lists by namespace or labels walk the kind's objects; only pods by node and the few
+//! objects that admission looks at for each pod (budgets, quotas, limits) have indexes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub struct Store {
     by_namespace: FxHashMap<(Kind, Name), SmallVec<[Name; 2]>>,
     /// When Events may be over, the earliest first.
     event_ends: VecDeque<(Time, Name, Name)>,
+    /// Changes that no part of a cluster may make, found when they were written.
+    broken: Vec<String>,
 }
 
 /// Kinds that admission or eviction looks up by namespace for each pod.
@@ -49,6 +51,7 @@ impl Store {
             by_node: FxHashMap::default(),
             by_namespace: FxHashMap::default(),
             event_ends: VecDeque::new(),
+            broken: Vec::new(),
         }
     }
 
@@ -114,7 +117,11 @@ impl Store {
         object.meta_mut().resource_version = self.version;
         let before = self.tables[object.kind() as usize].put(object.clone());
         if let Object::Pod(pod) = &object {
-            let old_node = before.as_ref().and_then(|before| before.as_pod()?.node);
+            let before = before.as_ref().and_then(Object::as_pod);
+            if let Some(before) = before {
+                self.check_history(before, pod);
+            }
+            let old_node = before.and_then(|before| before.node);
             if old_node != pod.node {
                 self.move_pod((pod.meta.namespace, pod.meta.name), old_node, pod.node);
             }
@@ -135,10 +142,10 @@ impl Store {
         object.meta_mut().resource_version = self.version;
         if let Object::Pod(pod) = &object {
             self.move_pod((key.namespace, key.name), pod.node, None);
-        } else if indexed_by_namespace(key.kind) {
-            if let Some(names) = self.by_namespace.get_mut(&(key.kind, key.namespace)) {
-                names.retain(|name| *name != key.name);
-            }
+        } else if indexed_by_namespace(key.kind)
+            && let Some(names) = self.by_namespace.get_mut(&(key.kind, key.namespace))
+        {
+            names.retain(|name| *name != key.name);
         }
         Some(object)
     }
@@ -165,13 +172,27 @@ impl Store {
         self.put(event)
     }
 
+    /// A bound pod stays on its node, an ended one stays ended.
+    fn check_history(&mut self, before: &Pod, now: &Pod) {
+        if before.meta.uid != now.meta.uid {
+            self.broken.push(format!("pod {} became another without a deletion", now.full_name()));
+        }
+        if before.node.is_some() && before.node != now.node {
+            self.broken.push(format!("pod {} moved from {:?} to {:?}", now.full_name(), before.node, now.node));
+        }
+        if before.status.phase.is_terminal() && before.status.phase != now.status.phase {
+            let (before, after) = (before.status.phase.as_str(), now.status.phase.as_str());
+            self.broken.push(format!("pod {} was {before} and became {after}", now.full_name()));
+        }
+    }
+
     fn move_pod(&mut self, pod: (Name, Name), from: Option<Name>, to: Option<Name>) {
-        if let Some(from) = from {
-            if let Some(pods) = self.by_node.get_mut(&from) {
-                pods.retain(|other| *other != pod);
-                if pods.is_empty() {
-                    self.by_node.remove(&from);
-                }
+        if let Some(from) = from
+            && let Some(pods) = self.by_node.get_mut(&from)
+        {
+            pods.retain(|other| *other != pod);
+            if pods.is_empty() {
+                self.by_node.remove(&from);
             }
         }
         if let Some(to) = to {
@@ -179,14 +200,20 @@ impl Store {
         }
     }
 
+    /// Changes that no part of a cluster may make (a pod that moves, an end that is undone), in the order in which they
+    /// were written. Costs nothing to ask: for each event of a run.
+    pub fn broken(&self) -> &[String] {
+        &self.broken
+    }
+
     fn table(&self, kind: Kind) -> &Table {
         &self.tables[kind as usize]
     }
 
-    /// What is wrong with the store itself; nothing, unless simlet has a bug. Walks everything: for tests and for the end of
-    /// a run.
+    /// What is wrong with the store or was ever written that may not be; nothing, unless simlet has a bug. Walks
+    /// everything: for tests and for the end of a run.
     pub fn check(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
+        let mut wrong = self.broken.clone();
         let mut uids = FxHashSet::default();
         let mut versions = FxHashSet::default();
         let mut on_nodes: BTreeMap<Name, usize> = BTreeMap::new();

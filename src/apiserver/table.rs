@@ -4,8 +4,8 @@ use rustc_hash::FxHashMap;
 
 use crate::model::{Name, Object};
 
-/// Slots in the order of creation. A removed object leaves an empty slot, and the table is packed when more than half of
-/// the slots are empty, so that a removal costs the same however many objects there are.
+/// Slots in the order of creation. A removed object leaves an empty slot, and the table is packed when more than half
+/// of the slots are empty, so that a removal costs the same however many objects there are.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     slots: Vec<Option<Object>>,

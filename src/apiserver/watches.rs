@@ -1,7 +1,8 @@
 //! Who watches what, and when each is told: every change once, in the order of the versions.
 //!
-//! Kubernetes: staging/src/k8s.io/apiserver/pkg/storage/cacher. Each kind is a stream; a watcher hears its kind's stream from
-//! its list on. Bookmarks, time-outs of watches and slow watchers are not modelled: they change nothing that a client knows.
+//! Kubernetes: staging/src/k8s.io/apiserver/pkg/storage/cacher. Each kind is a stream; a watcher hears its kind's
+//! stream from its list on. Bookmarks, time-outs of watches and slow watchers are not modelled: they change nothing
+//! that a client knows.
 
 use std::sync::Arc;
 
@@ -42,8 +43,8 @@ pub(super) enum Change<'a> {
 }
 
 impl Watches {
-    /// Begins a watch of `client`, in the place of the same one that it may have; `listed` is its list, which leaves at `at`
-    /// or, if events of the kind are still under way, after them.
+    /// Begins a watch of `client`, in the place of the same one that it may have; `listed` is its list, which leaves at
+    /// `at` or, if events of the kind are still under way, after them.
     pub(super) fn begin(
         &mut self,
         client: ClientId,
@@ -64,6 +65,11 @@ impl Watches {
             at.since(fx.now()),
             Out::Deliver { to: client, event: Arc::new(WatchEvent::Listed(watch, listed)) },
         );
+    }
+
+    /// The watches of a client, in the order in which they began.
+    pub(super) fn of(&self, client: ClientId) -> &[Watch] {
+        self.by_client.get(&client).map(SmallVec::as_slice).unwrap_or_default()
     }
 
     /// Forgets the watches of a client whose connections broke.

@@ -1,6 +1,7 @@
 //! Creation and update: what every write goes through, from names and admission to the watch event.
 //!
-//! Kubernetes: staging/src/k8s.io/apiserver/pkg/registry/generic/registry/store.go and …/registry/rest/{create,update}.go.
+//! Kubernetes: staging/src/k8s.io/apiserver/pkg/registry/generic/registry/store.go and
+//! …/registry/rest/{create,update}.go.
 
 use std::sync::Arc;
 
@@ -30,9 +31,9 @@ impl ApiServer {
         let kind = object.kind();
         self.name_new(&mut object)?;
         let key = object.key();
-        admission::namespace_takes_new(&self.store, kind, key.namespace)?;
-        if self.store.get(&key).is_some() {
-            return Err(Status::already_exists(&key));
+        admission::namespace_takes_new(&self.store, &key)?;
+        if let Some(there) = self.store.get(&key) {
+            return Err(already_exists(there));
         }
         let meta = object.meta_mut();
         meta.uid = self.store.next_uid();
@@ -116,8 +117,8 @@ impl ApiServer {
         Ok(stored)
     }
 
-    /// Stores `new`, a changed copy of `old`, and tells the watchers; nothing happens if nothing has changed. An object that
-    /// was only waiting for its last finalizer goes.
+    /// Stores `new`, a changed copy of `old`, and tells the watchers; nothing happens if nothing has changed. An object
+    /// that was only waiting for its last finalizer goes.
     pub(super) fn replace(&mut self, old: &Object, new: Object, fx: &mut Fx) -> Object {
         if new == *old {
             return old.clone();
@@ -147,9 +148,14 @@ impl ApiServer {
     pub(super) fn remove(&mut self, old: &Object, fx: &mut Fx) -> Object {
         let Some(gone) = self.store.remove(&old.key()) else { return old.clone() };
         self.admission.gone(&gone);
-        fx.record(Record::Written(trace::Change::Deleted, gone.clone()));
+        if !matches!(gone, Object::Event(_)) {
+            fx.record(Record::Written(trace::Change::Deleted, gone.clone()));
+        }
         self.tell(Change::Deleted(&gone), fx);
         let namespace = gone.meta().namespace;
+        if let Object::Lease(lease) = &gone {
+            self.lease_gone(&lease.meta, fx);
+        }
         if self.has_quotas(namespace) {
             self.charge_quotas(namespace, &Usage::of(&gone), &Usage::default(), fx);
         }
@@ -229,6 +235,15 @@ pub(super) fn invalid(object: &Object, problems: Vec<validation::Invalid>) -> Re
         return Ok(());
     }
     Err(Status::new(StatusReason::Invalid, validation::message(object.kind(), object.meta().name, &problems)))
+}
+
+/// 409 of a creation; a name is taken until its last holder is quite gone.
+fn already_exists(there: &Object) -> Status {
+    let mut status = Status::already_exists(&there.key());
+    if there.meta().deletion.is_some() {
+        status.message = format!("object is being deleted: {}", status.message).into();
+    }
+    status
 }
 
 /// 409 of a write that meant an object of the same name that is gone.

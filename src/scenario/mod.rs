@@ -16,5 +16,5 @@ mod timeline;
 mod values;
 mod world;
 
-pub use file::{Files, Loaded, Scenario, load};
+pub use file::{Files, LoadOptions, Loaded, Scenario, load};
 pub use run::{End, Options, run};

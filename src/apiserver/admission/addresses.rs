@@ -1,4 +1,5 @@
-//! Addresses that the API server hands out: cluster IPs and node ports of Services, and the IP of a node that came without.
+//! Addresses that the API server hands out: cluster IPs and node ports of Services, and the IP of a node that came
+//! without.
 //!
 //! Kubernetes: pkg/registry/core/service/ipallocator, …/portallocator: a random free one.
 

@@ -1,7 +1,7 @@
 //! LimitRange: default requests and limits of containers, least and greatest amounts. How amounts are written.
 //!
-//! Kubernetes: plugin/pkg/admission/limitranger/admission.go; pkg/apis/core/v1/defaults.go (SetDefaults_LimitRangeItem).
-//! `maxLimitRequestRatio` is not in the model; claims' limits are not checked.
+//! Kubernetes: plugin/pkg/admission/limitranger/admission.go; pkg/apis/core/v1/defaults.go
+//! (SetDefaults_LimitRangeItem). `maxLimitRequestRatio` is not in the model; claims' limits are not checked.
 
 use crate::model::pod::{Container, ResourceRequirements};
 use crate::model::policy::LimitRange;
@@ -129,8 +129,8 @@ pub(in crate::apiserver) fn amount(list: &ResourceList, name: Name) -> Option<i6
     amounts(list).find(|(existing, _)| *existing == name).map(|(_, amount)| amount)
 }
 
-/// An amount of `resource` as Kubernetes writes it: thousandths for CPU (`requests.cpu` and the like too), bytes for memory and storage, else
-/// a number.
+/// An amount of `resource` as Kubernetes writes it: thousandths for CPU (`requests.cpu` and the like too), bytes for
+/// memory and storage, else a number.
 pub(in crate::apiserver) fn amount_text(resource: Name, amount: i64) -> String {
     let base = resource.rsplit_once('.').map_or(resource.as_str(), |(_, base)| base);
     match base {

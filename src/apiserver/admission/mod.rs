@@ -1,8 +1,9 @@
 //! Admission: what the API server adds to objects and refuses for reasons outside the object itself.
 //!
-//! Kubernetes: pkg/kubeapiserver/options/plugins.go for the order, plugin/pkg/admission/* for the plug-ins. One file for pods,
-//! one for LimitRange, one for ResourceQuota, one for addresses; the small ones stand here. Not modelled: RuntimeClass overhead, webhooks,
-//! PodSecurity above `privileged`, ServiceAccount objects (each namespace has its `default`), protection of claims in use.
+//! Kubernetes: pkg/kubeapiserver/options/plugins.go for the order, plugin/pkg/admission/* for the plug-ins. One file
+//! for pods, one for LimitRange, one for ResourceQuota, one for addresses; the small ones stand here. Not modelled:
+//! RuntimeClass overhead, webhooks, PodSecurity above `privileged`, ServiceAccount objects (each namespace has its
+//! `default`), protection of claims in use.
 
 mod addresses;
 pub(super) mod limits;
@@ -158,17 +159,18 @@ impl Admission {
 }
 
 /// NamespaceLifecycle: nothing is created in a namespace that is missing or ending.
-pub(super) fn namespace_takes_new(store: &Store, kind: Kind, namespace: Name) -> Result<(), Status> {
-    if !kind.is_namespaced() {
+pub(super) fn namespace_takes_new(store: &Store, new: &Key) -> Result<(), Status> {
+    if !new.kind.is_namespaced() {
         return Ok(());
     }
-    let key = Key { kind: Kind::Namespace, namespace: Name::default(), name: namespace };
+    let key = Key { kind: Kind::Namespace, namespace: Name::default(), name: new.namespace };
     match store.get(&key) {
         None => Err(Status::not_found(&key)),
-        Some(found) if found.meta().deletion.is_some() => Err(Status::new(
-            StatusReason::Forbidden,
-            format!("unable to create new content in namespace {namespace} because it is being terminated"),
-        )),
+        Some(found) if found.meta().deletion.is_some() => {
+            let why =
+                format!("unable to create new content in namespace {} because it is being terminated", new.namespace);
+            Err(forbidden(new.kind, new.name, why))
+        }
         Some(_) => Ok(()),
     }
 }
@@ -176,8 +178,7 @@ pub(super) fn namespace_takes_new(store: &Store, kind: Kind, namespace: Name) ->
 /// NamespaceLifecycle: some namespaces stay (`kube-node-lease` may go).
 pub(super) fn namespace_may_go(name: Name) -> Result<(), Status> {
     if matches!(name.as_str(), "default" | "kube-system" | "kube-public") {
-        let message = format!("namespaces \"{name}\" is forbidden: this namespace may not be deleted");
-        return Err(Status::new(StatusReason::Forbidden, message));
+        return Err(forbidden(Kind::Namespace, name, "this namespace may not be deleted"));
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! What admission does to a new pod: limits' defaults, service account, priority, default tolerations, its node's topology, and
-//! the pod's own labels and namespace where its affinity means them.
+//! What admission does to a new pod: limits' defaults, service account, priority, default tolerations, its node's
+//! topology, and the pod's own labels and namespace where its affinity means them.
 //!
 //! Kubernetes: plugin/pkg/admission/{limitranger,serviceaccount,priority,defaulttolerationseconds,podtopologylabels},
 //! pkg/registry/core/pod/strategy.go (applyMatchLabelKeysAndMismatchLabelKeys; for spread constraints since 1.34).
@@ -26,7 +26,8 @@ const DEFAULT_TOLERATION: Duration = Duration::from_secs(300);
 /// Specs that are remembered; when there are more, all are forgotten.
 const MAX_SPECS: usize = 4096;
 
-/// What was made of the shared specs of earlier pods. Each entry holds the spec it is known by, so that its address stays its own.
+/// What was made of the shared specs of earlier pods. Each entry holds the spec it is known by, so that its address
+/// stays its own.
 #[derive(Debug, Default)]
 pub(super) struct AdmittedSpecs {
     by_given: FxHashMap<(usize, Name), Admitted>,
@@ -166,7 +167,8 @@ fn as_class(object: &Object) -> Option<&PriorityClass> {
     }
 }
 
-/// DefaultTolerationSeconds: five minutes on a node that is not ready or unreachable, unless the pod says something of it.
+/// DefaultTolerationSeconds: five minutes on a node that is not ready or unreachable, unless the pod says something of
+/// it.
 fn add_tolerations(spec: &mut PodSpec) {
     let missing = [NOT_READY, UNREACHABLE].map(Name::new).into_iter().filter(|&key| {
         !spec.tolerations.iter().any(|toleration| {

@@ -1,7 +1,7 @@
 //! ResourceQuota: what a namespace uses, and the refusal of more.
 //!
-//! Kubernetes: staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota, pkg/quota/v1/evaluator/core/pods.go. A thin form:
-//! no scopes. Freed use is given back at once, where the quota controller does it a moment later.
+//! Kubernetes: staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota, pkg/quota/v1/evaluator/core/pods.go. A
+//! thin form: no scopes. Freed use is given back at once, where the quota controller does it a moment later.
 
 use std::sync::Arc;
 
@@ -86,7 +86,7 @@ impl ApiServer {
             let mut exceeded: Vec<(Name, i64, i64, i64)> = Vec::new();
             for &(name, hard) in &quota.hard {
                 let (wanted, used) = (charged.get(name), used(quota, name));
-                if wanted > 0 && used + wanted > hard {
+                if wanted > 0 && used.saturating_add(wanted) > hard {
                     exceeded.push((name, wanted, used, hard));
                 }
             }
@@ -125,7 +125,9 @@ impl ApiServer {
                 // A new or another quota: what was there before it counts too.
                 quota.hard.iter().map(|&(name, _)| (name, self.used_in(namespace, name))).collect()
             } else {
-                let change = |&(name, amount): &(Name, i64)| (name, amount + new.get(name) - old.get(name));
+                let change = |&(name, amount): &(Name, i64)| {
+                    (name, amount.saturating_add(new.get(name)).saturating_sub(old.get(name)))
+                };
                 quota.used.iter().map(change).collect()
             };
             if changed != quota.used {
@@ -141,7 +143,10 @@ impl ApiServer {
     fn used_in(&self, namespace: Name, name: Name) -> i64 {
         let kinds = Kind::ALL.iter().filter(|kind| kind.is_namespaced() && !matches!(kind, Kind::Event | Kind::Lease));
         let objects = kinds.flat_map(|&kind| self.store.iter(kind));
-        objects.filter(|object| object.meta().namespace == namespace).map(|object| Usage::of(object).get(name)).sum()
+        objects
+            .filter(|object| object.meta().namespace == namespace)
+            .map(|object| Usage::of(object).get(name))
+            .fold(0, i64::saturating_add)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What admission adds and refuses.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::model::pod::ResourceRequirements;
 use crate::model::policy::{LimitRange, LimitRangeItem, PriorityClass, ResourceQuota};
@@ -215,6 +217,40 @@ fn a_quota_counts_what_is_there_what_comes_and_what_goes() {
     play.delete(pod_key("p"), None);
     play.delete(Key::new(Kind::Deployment, "default", "web"), None);
     assert_eq!(used(&play), [("pods", 0), ("requests.cpu", 0), ("count/deployments.apps", 0)]);
+}
+
+proptest! {
+    #[test]
+    fn a_quota_never_drifts_from_what_is_there(
+        steps in prop::collection::vec((0..5u8, 0..4u8), 1..60),
+        quota_at in 0..20usize,
+    ) {
+        use crate::model::pod::{Phase, PodStatus};
+        let mut play = Play::new();
+        for (idx, (name, step)) in steps.into_iter().enumerate() {
+            if idx == quota_at {
+                play.create(quota(&[("pods", 3), ("requests.cpu", 900), ("count/pods", 4)]));
+            }
+            let name = format!("p{name}");
+            let call = match step {
+                0 | 1 => Call::Create(with_requests(&name, Some(100 + 50 * i64::from(step)), None).into()),
+                2 => {
+                    let uid = play.pod(&name).map(|pod| pod.meta.uid).unwrap_or_default();
+                    let status = Box::new(PodStatus { phase: Phase::Failed, ..PodStatus::default() });
+                    Call::Patch(pod_key(&name), Patch::PodStatus { uid, status })
+                }
+                _ => Call::Delete(pod_key(&name), DeleteOptions::default()),
+            };
+            play.send(CLIENT, Tag::NONE, call);
+        }
+        if play.api.store().count(Kind::ResourceQuota) == 1 {
+            let pods: Vec<Arc<Pod>> = play.api.store().iter(Kind::Pod).filter_map(|o| o.as_pod()).cloned().collect();
+            let live: Vec<&Arc<Pod>> = pods.iter().filter(|pod| !pod.status.phase.is_terminal()).collect();
+            let cpu = live.iter().map(|pod| pod.spec.requests().cpu.0).sum();
+            let there = [("pods", live.len() as i64), ("requests.cpu", cpu), ("count/pods", pods.len() as i64)];
+            prop_assert_eq!(used(&play), there);
+        }
+    }
 }
 
 #[test]

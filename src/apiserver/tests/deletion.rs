@@ -85,6 +85,7 @@ fn a_pod_with_a_finalizer_goes_when_both_kubelet_and_finalizer_let_it() {
     play.delete(pod_key("p"), Some(5));
     play.delete(pod_key("p"), Some(0));
     assert!(play.pod("p").is_some());
+    assert_eq!(play.error(Call::Create(pod("p").into())), "409 object is being deleted: pods \"p\" already exists");
     play.watch(CLIENT, Kind::Pod, None);
     play.patch(pod_key("p"), Patch::RemoveFinalizer(finalizer));
     assert_eq!(play.pod("p"), None);
@@ -155,7 +156,7 @@ fn a_namespace_ends_when_its_contents_are_gone_and_takes_nothing_new_until_then(
     late.meta.namespace = Name::new("shop");
     assert_eq!(
         play.error(Call::Create(late.into())),
-        "403 unable to create new content in namespace shop because it is being terminated"
+        "403 pods \"p\" is forbidden: unable to create new content in namespace shop because it is being terminated"
     );
     play.patch(shop, Patch::RemoveFinalizer(Name::new("kubernetes")));
     assert_eq!(play.api.store().get(&shop), None);

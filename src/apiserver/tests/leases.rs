@@ -87,3 +87,28 @@ fn a_holder_that_is_cut_off_during_an_outage_renews_no_more() {
     play.at(second(200));
     assert_eq!(lease(&play), frozen);
 }
+
+#[test]
+fn a_holder_whose_way_is_mended_goes_on_with_its_next_renewal() {
+    let mut play = Play::new();
+    play.call(renew()).unwrap();
+    play.at(second(100)).hand(In::LeaseCut { node: Name::new("n1") });
+    let cut = lease(&play);
+    play.at(second(300)).hand(In::LeaseMended { node: Name::new("n1") });
+    assert_eq!(lease(&play), cut);
+    play.at(Time::from_nanos(310_400_000_000));
+    assert!(lease(&play).renewing);
+}
+
+#[test]
+fn a_lease_belongs_to_its_node_and_is_made_anew_if_its_holder_outlives_that() {
+    let mut play = Play::new();
+    let uid = play.create(node("n1", &[])).meta().uid;
+    play.call(renew()).unwrap();
+    assert!(lease(&play).meta.is_owned_by(uid));
+    play.delete(Key::new(Kind::Node, "", "n1"), None);
+    play.delete(key(), None);
+    assert_eq!(play.api.store().get(&key()), None);
+    play.at(second(11));
+    assert!(lease(&play).renewing && lease(&play).meta.owner.is_none());
+}

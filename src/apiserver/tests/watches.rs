@@ -72,7 +72,10 @@ fn a_disconnected_client_hears_nothing_more() {
     play.watch(KUBELET, Kind::Pod, Some("n1"));
     play.watch(KUBELET, Kind::Node, None);
     play.heard(KUBELET);
+    let kinds: Vec<Kind> = play.api.watches_of(KUBELET).iter().map(|watch| watch.kind).collect();
+    assert_eq!(kinds, [Kind::Pod, Kind::Node]);
     play.hand(In::Disconnected(KUBELET));
+    assert_eq!(play.api.watches_of(KUBELET), []);
     play.create(node("n1", &[]));
     play.create(pod("p"));
     play.bind("p", "n1");

@@ -126,6 +126,9 @@ fn a_write_that_changes_nothing_is_none() {
     shifted.source = Some(Source { file: 1, line: 40 });
     moved.template = Arc::new(PodTemplate { spec: Arc::new(shifted), ..PodTemplate::clone(&moved.template) });
     play.ok(Call::Update(moved.into()));
+    let mut shifted = spec();
+    shifted.source = Some(Source { file: 1, line: 9 });
+    play.ok(Call::Update(Pod { spec: Arc::new(shifted), ..pod("p") }.into()));
     assert_eq!((play.api.store().version(), play.records.len()), (version, records));
     assert_eq!(play.heard(CLIENT), Vec::<String>::new());
 }
@@ -171,6 +174,27 @@ fn a_condition_keeps_its_transition_time_while_its_status_stays() {
     assert_eq!(set(1500, ConditionStatus::True, "KubeletReady"), (second(1), second(1)));
     assert_eq!(set(9700, ConditionStatus::True, "KubeletReady"), (second(1), second(9)));
     assert_eq!(set(20_000, ConditionStatus::Unknown, "NodeStatusUnknown"), (second(20), second(20)));
+}
+
+#[test]
+fn a_bound_pods_image_may_change_and_its_command_may_not() {
+    let mut play = Play::new();
+    play.create(pod("p"));
+    play.bind("p", "n1");
+    let with = |change: &dyn Fn(&mut Container)| {
+        let mut only = container("main");
+        change(&mut only);
+        let spec = PodSpec { containers: Arc::new([only]), ..spec() };
+        Call::Update(Pod { spec: Arc::new(spec), ..pod("p") }.into())
+    };
+    play.ok(with(&|c| c.image = Name::new("app:2")));
+    let now = play.pod("p").unwrap();
+    assert_eq!((&*now.spec.containers[0].image, now.meta.generation, now.node), ("app:2", 2, Some(Name::new("n1"))));
+    let refused = play.error(with(&|c| c.command = Arc::new(["sh".into()])));
+    assert!(
+        refused.starts_with("422 Pod \"p\" is invalid: spec: Forbidden: pod updates may not change fields"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -271,4 +295,10 @@ fn a_deletion_of_another_uid_is_refused() {
             Uid(999)
         )
     );
+}
+
+#[test]
+fn a_server_can_run_on_any_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<ApiServer>();
 }

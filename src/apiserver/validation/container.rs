@@ -1,6 +1,7 @@
 //! Containers: names, images, ports, resources, probes, mounts.
 //!
-//! Kubernetes: pkg/apis/core/validation/validation.go (validateContainers, validateInitContainers, ValidateResourceRequirements).
+//! Kubernetes: pkg/apis/core/validation/validation.go (validateContainers, validateInitContainers,
+//! ValidateResourceRequirements).
 
 use super::{NOT_NEGATIVE, PORT_RANGE, Problems, names};
 use crate::apiserver::admission::limits::{amount, amount_text, amounts};
@@ -168,10 +169,10 @@ fn probe(field: &str, probe: Option<&Probe>, problems: &mut Problems) {
 }
 
 fn success_threshold(field: &str, probe: Option<&Probe>, problems: &mut Problems) {
-    if let Some(probe) = probe {
-        if probe.success_threshold > 1 {
-            problems.invalid(format!("{field}.successThreshold"), probe.success_threshold, "must be 1");
-        }
+    if let Some(probe) = probe
+        && probe.success_threshold > 1
+    {
+        problems.invalid(format!("{field}.successThreshold"), probe.success_threshold, "must be 1");
     }
 }
 

@@ -1,11 +1,11 @@
 //! Validation: what is wrong with an object by itself, in Kubernetes' words.
 //!
-//! Kubernetes: pkg/apis/{core,apps,batch,policy}/validation, staging/src/k8s.io/apimachinery/pkg/util/validation. Thin: what the model
-//! can show and users meet. Wrong enum words, missing fields without a default and texts that are no quantities are found
-//! when a file is compiled into the model.
+//! Kubernetes: pkg/apis/{core,apps,batch,policy}/validation, staging/src/k8s.io/apimachinery/pkg/util/validation. Thin:
+//! what the model can show and users meet. Wrong enum words, missing fields without a default and texts that are no
+//! quantities are found when a file is compiled into the model.
 //!
-//! `names` has the grammars, `pod`, `container` and `affinity` the pod's spec, `workload` what makes pods, `small` the rest, `update` what
-//! may not change, `cron` the schedule's grammar.
+//! `names` has the grammars, `pod`, `container` and `affinity` the pod's spec, `workload` what makes pods, `small` the
+//! rest, `update` what may not change, `cron` the schedule's grammar.
 
 mod affinity;
 mod container;
@@ -45,8 +45,8 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// Everything that is wrong with a new object, in Kubernetes' order. Empty if nothing is. A missing name is not among it: names may
-/// be generated.
+/// Everything that is wrong with a new object, in Kubernetes' order. Empty if nothing is. A missing name is not among
+/// it: names may be generated.
 pub fn validate(object: &Object) -> Vec<Invalid> {
     let mut problems = Problems::default();
     meta(object.kind(), object.meta(), &mut problems);

@@ -113,7 +113,8 @@ pub(super) fn claim(claim: &PersistentVolumeClaim, problems: &mut Problems) {
     claim_spec("spec", &claim.spec, problems);
 }
 
-fn claim_spec(field: &str, spec: &ClaimSpec, problems: &mut Problems) {
+/// `spec` of a claim, or of a StatefulSet's claim template.
+pub(super) fn claim_spec(field: &str, spec: &ClaimSpec, problems: &mut Problems) {
     if spec.access_modes.is_empty() {
         problems.add(format!("{field}.accessModes"), "Required value: at least 1 access mode is required");
     }

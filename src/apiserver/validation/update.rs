@@ -22,10 +22,8 @@ pub fn validate_update(old: &Object, new: &Object) -> Vec<Invalid> {
     let mut problems = Problems::default();
     finalizers(old, new, &mut problems);
     match (old, new) {
-        (Object::Pod(old), Object::Pod(new)) => {
-            if !Arc::ptr_eq(&old.spec, &new.spec) || old.node != new.node {
-                pod_spec(&old.spec, &new.spec, old.node == new.node, &mut problems);
-            }
+        (Object::Pod(old), Object::Pod(new)) if (!Arc::ptr_eq(&old.spec, &new.spec) || old.node != new.node) => {
+            pod_spec(&old.spec, &new.spec, old.node == new.node, &mut problems);
         }
         (Object::ReplicaSet(old), Object::ReplicaSet(new)) => selector(&old.selector, &new.selector, &mut problems),
         (Object::Deployment(old), Object::Deployment(new)) => selector(&old.selector, &new.selector, &mut problems),
@@ -73,11 +71,11 @@ pub fn validate_update(old: &Object, new: &Object) -> Vec<Invalid> {
             }
         }
         (Object::Service(old), Object::Service(new)) => {
-            if let (Some(old), now) = (old.cluster_ip, new.cluster_ip) {
-                if now != Some(old) {
-                    let shown = now.map(|ip| format!("{ip:?}")).unwrap_or_default();
-                    problems.invalid("spec.clusterIPs[0]", format_args!("[\"{shown}\"]"), "may not change once set");
-                }
+            if let (Some(old), now) = (old.cluster_ip, new.cluster_ip)
+                && now != Some(old)
+            {
+                let shown = now.map(|ip| format!("{ip:?}")).unwrap_or_default();
+                problems.invalid("spec.clusterIPs[0]", format_args!("[\"{shown}\"]"), "may not change once set");
             }
         }
         _ => {}

@@ -3,7 +3,7 @@
 //! Kubernetes: pkg/apis/apps/validation/validation.go, pkg/apis/batch/validation/validation.go.
 
 use super::container::not_found;
-use super::{Invalid, Problems, cron, labels_json, pod};
+use super::{Invalid, Problems, cron, labels_json, pod, small};
 use crate::model::Selector;
 use crate::model::pod::RestartPolicy;
 use crate::model::workload::{
@@ -50,6 +50,9 @@ pub(super) fn stateful_set(set: &StatefulSet, problems: &mut Problems) {
     problems.not_negative("spec.replicas", set.replicas);
     problems.not_negative("spec.ordinals.start", set.start_ordinal);
     problems.not_negative("spec.revisionHistoryLimit", set.revision_history_limit);
+    for (idx, claim) in set.claim_templates.iter().enumerate() {
+        small::claim_spec(&format!("spec.volumeClaimTemplates[{idx}].spec"), &claim.spec, problems);
+    }
     // The claims that the set makes are volumes of its pods, though the template doesn't name them.
     let from_template = problems.0.len();
     selected_template("StatefulSet", "statefulset", &set.selector, &set.template, problems);
