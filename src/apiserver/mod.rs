@@ -50,16 +50,6 @@ pub struct Config {
     pub watch_latency: Distribution,
 }
 
-<<<<<<< HEAD
-/// An API server on the machine of its etcd, neither of them busy: a write 2 ms, a read 0.8 ms, a watch event 0.5 ms more
-/// (fitted to ADDED → bound and bound → first status of the recordings).
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            write_latency: Distribution::LogNormal { p50: Duration::from_millis(2), p99: Duration::from_millis(10) },
-            read_latency: Distribution::LogNormal { p50: Duration::from_micros(800), p99: Duration::from_millis(5) },
-            watch_latency: Distribution::Constant(Duration::from_micros(500)),
-=======
 /// Of a small healthy cluster whose etcd has a fast disk.
 impl Default for Config {
     fn default() -> Config {
@@ -69,7 +59,6 @@ impl Default for Config {
             write_latency: log_normal(3_000, 20_000),
             read_latency: log_normal(1_000, 8_000),
             watch_latency: log_normal(800, 5_000),
->>>>>>> apiserver
         }
     }
 }
