@@ -25,7 +25,6 @@ macro_rules! queue_context {
         }
     };
 }
-use queue_context;
 
 pub mod classes;
 pub mod cycle;
