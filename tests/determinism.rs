@@ -1,6 +1,6 @@
 //! Same binary, same scenario, same seed: the same bytes in every output, twice, and on one thread or two.
 
-mod support;
+mod runs;
 
 use std::fs;
 use std::path::Path;

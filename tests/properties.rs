@@ -1,7 +1,7 @@
 //! What must hold in every small world: nothing over-committed, every pod ends somewhere explained, the same run on every
 //! thread, and sleeping as good as polling.
 
-mod support;
+mod runs;
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use simlet::kernel::Duration;
 use simlet::model::{ContainerState, Kind, Object, Phase, Pod, condition};
 use simlet::scenario::{self, Options};
 
-use support::{Keep, run, scenario};
+use runs::{Keep, run, scenario};
 
 /// A random small world as a user would write it.
 #[derive(Clone, Debug)]

@@ -1,14 +1,40 @@
-//! kube-scheduler: queue, scheduling and binding cycle, plug-ins at Kubernetes' extension points.
+//! kube-scheduler 1.36: queue, scheduling and binding cycle, plug-ins at Kubernetes' extension points.
+//!
+//! It hears of the cluster through watches and acts through API requests only. Read `framework` (what plug-ins are), then
+//! `queue`, `cycle`, `search`; `node_table` and `classes` are what makes it fast; `plugins` has one file a plug-in.
+//!
+//! Left out: extenders, gangs, resource claims, leader election (a fault `down` stands for it), the goroutine that preempts
+//! while the pod is gated.
 
 use std::sync::Arc;
 
-use crate::protocol::api::{Request, Response, WatchEvent};
+use rustc_hash::FxHashMap;
+
+use crate::kernel::{Cause, Distribution, Duration, Stream, Streams, Time};
+use crate::model::{Kind, Name, Uid};
+use crate::protocol::api::{Request, Response, Watch, WatchEvent};
+use crate::trace::Effects;
+
+/// What the queue asks about pods, while the queue itself is borrowed.
+macro_rules! queue_context {
+    ($scheduler:ident, $fx:ident) => {
+        $crate::scheduler::queue::Context {
+            profiles: &$scheduler.config.profiles,
+            world: &$scheduler.world,
+            now: $fx.now(),
+        }
+    };
+}
 
 pub mod classes;
+pub mod cycle;
+pub mod event_series;
 pub mod events;
 pub mod explain;
 pub mod fit_error;
 pub mod framework;
+pub mod informers;
+pub mod limiter;
 pub mod listers;
 pub mod node_order;
 pub mod node_table;
@@ -16,8 +42,51 @@ pub mod nominator;
 pub mod plugins;
 pub mod pod_info;
 pub mod profile;
+pub mod queue;
 pub mod search;
 pub mod states;
+
+use cycle::{Busy, PendingCall};
+use event_series::EventSeries;
+use limiter::Limiter;
+use listers::{Listers, World};
+use nominator::Nominator;
+use pod_info::{PodInfo, SpecCache};
+use profile::Profile;
+use queue::{Queue, QueueConfig};
+use search::Search;
+
+/// Settings of the scheduler: KubeSchedulerConfiguration, and what simlet adds.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// At least one; the first is for pods that name no scheduler.
+    pub profiles: Vec<Profile>,
+    pub queue: QueueConfig,
+    /// `clientConnection.qps` and `burst`, of the client for bindings and statuses and of the one for events each. A qps of
+    /// 0 is no limit.
+    pub client_qps: u32,
+    pub client_burst: u32,
+    /// How long one scheduling cycle takes, from the pop until the binding cycle begins.
+    pub cycle_time: Distribution,
+    /// How long the scheduler waits before it lists and watches again after a watch broke.
+    pub rewatch_after: Duration,
+    /// Record every node's verdict with each attempt.
+    pub explain: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            profiles: vec![plugins::default_profile()],
+            queue: QueueConfig::default(),
+            client_qps: 50,
+            client_burst: 100,
+            cycle_time: Distribution::LogNormal { p50: Duration::from_micros(700), p99: Duration::from_millis(4) },
+            rewatch_after: Duration::from_millis(800),
+            explain: false,
+        }
+    }
+}
 
 /// What the scheduler hears.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,12 +98,182 @@ pub enum In {
     Timer(Timer),
 }
 
-/// The scheduler's timers.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Timer {}
+/// The scheduler's timers. Each carries the number of the process's start that set it; after a restart it means nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// The scheduling cycle under way has taken its time.
+    CycleEnds { start: u32 },
+    /// A full second at which a back-off may be over.
+    FlushBackoff { start: u32 },
+    /// A tick of the 30 seconds at which a pod may have waited for too long.
+    FlushUnschedulable { start: u32 },
+    /// Time to list and watch again.
+    Rewatch { start: u32, watch: Watch },
+}
 
 /// What the scheduler says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Out {
     Api(Box<Request>),
+}
+
+/// The effects of a call.
+pub type Fx = Effects<In, Out>;
+
+/// The scheduler.
+#[derive(Debug)]
+pub struct Scheduler {
+    config: Config,
+    streams: Streams,
+    /// How often the process has started.
+    start: u32,
+    started: Time,
+    world: World,
+    queue: Queue,
+    nominator: Nominator,
+    search: Search,
+    specs: SpecCache,
+    /// All pods that are neither terminal nor another scheduler's to place.
+    pods: FxHashMap<Uid, Known>,
+    /// The kinds whose first list has come; scheduling begins when all have.
+    listed: Vec<Kind>,
+    busy: Busy,
+    calls: FxHashMap<u64, PendingCall>,
+    next_tag: u64,
+    limiter: Limiter,
+    event_limiter: Limiter,
+    events: EventSeries,
+    cycle_times: Stream,
+    preemption_draws: Stream,
+    backoff_timer: Option<Time>,
+    unschedulable_timer: Option<Time>,
+}
+
+/// A pod that the scheduler knows.
+#[derive(Clone, Debug)]
+struct Known {
+    info: PodInfo,
+    place: Place,
+}
+
+/// Where a pod is, as the scheduler believes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// To be scheduled.
+    Unassigned,
+    /// The scheduler chose this node, but has not yet seen the binding.
+    Assumed(Name),
+    Assigned(Name),
+}
+
+/// Every kind that the scheduler watches.
+fn watched() -> impl Iterator<Item = Kind> {
+    [Kind::Node, Kind::Pod].into_iter().chain(Listers::KINDS)
+}
+
+impl Scheduler {
+    /// A scheduler that has not started yet.
+    pub fn new(config: Config, streams: &Streams) -> Scheduler {
+        Scheduler {
+            streams: *streams,
+            start: 0,
+            started: Time::ZERO,
+            world: World::default(),
+            queue: Queue::new(config.queue),
+            nominator: Nominator::default(),
+            search: Search::default(),
+            specs: SpecCache::default(),
+            pods: FxHashMap::default(),
+            listed: Vec::new(),
+            busy: Busy::No,
+            calls: FxHashMap::default(),
+            next_tag: 1,
+            limiter: Limiter::new(config.client_qps, config.client_burst),
+            event_limiter: Limiter::new(config.client_qps, config.client_burst),
+            events: EventSeries::default(),
+            cycle_times: streams.stream("scheduler", "cycle-time"),
+            preemption_draws: streams.stream("scheduler", "preemption-offset"),
+            backoff_timer: None,
+            unschedulable_timer: None,
+            config,
+        }
+    }
+
+    /// Hears a message and does what follows from it.
+    pub fn handle(&mut self, message: In, fx: &mut Fx) {
+        match message {
+            In::Start => self.restart(fx),
+            In::Watch(event) => self.watch_event(&event, fx),
+            In::Api(response) => self.answered(*response, fx),
+            In::Timer(timer) => self.fired(timer, fx),
+        }
+        if self.start > 0 {
+            self.schedule(fx);
+            self.arm_timers(fx);
+        }
+    }
+
+    /// The picture of the cluster that decisions are made on.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The queue.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// A process that starts knows nothing; the streams of random numbers and the tags go on.
+    fn restart(&mut self, fx: &mut Fx) {
+        let mut fresh = Scheduler::new(self.config.clone(), &self.streams);
+        fresh.start = self.start + 1;
+        fresh.started = fx.now();
+        fresh.next_tag = self.next_tag;
+        std::mem::swap(&mut fresh.cycle_times, &mut self.cycle_times);
+        std::mem::swap(&mut fresh.preemption_draws, &mut self.preemption_draws);
+        *self = fresh;
+        for kind in watched() {
+            self.watch(Watch { kind, node: None }, fx);
+        }
+    }
+
+    fn fired(&mut self, timer: Timer, fx: &mut Fx) {
+        match timer {
+            Timer::CycleEnds { start } if start == self.start => self.cycle_ends(fx),
+            Timer::FlushBackoff { start } if start == self.start => {
+                self.backoff_timer = None;
+                self.queue.flush_backoff(queue_context!(self, fx));
+            }
+            Timer::FlushUnschedulable { start } if start == self.start => {
+                self.unschedulable_timer = None;
+                self.queue.flush_unschedulable(queue_context!(self, fx));
+            }
+            Timer::Rewatch { start, watch } if start == self.start => self.watch(watch, fx),
+            _ => {}
+        }
+    }
+
+    /// Sets the timers for the next ticks at which a flush has something to do; without waiting pods there are none.
+    fn arm_timers(&mut self, fx: &mut Fx) {
+        const TICK: u64 = 30;
+        if let Some(at) = self.queue.next_backoff_flush() {
+            let at = at.max(fx.now().truncated_to_second() + Duration::from_secs(1));
+            if self.backoff_timer.is_none_or(|armed| at < armed) {
+                self.backoff_timer = Some(at);
+                fx.wake_at(at, In::Timer(Timer::FlushBackoff { start: self.start }));
+            }
+        }
+        if let Some(after) = self.queue.next_unschedulable_flush() {
+            let ticks = after.max(fx.now()).since(self.started).as_secs() / TICK + 1;
+            let at = self.started + Duration::from_secs(ticks * TICK);
+            if self.unschedulable_timer.is_none_or(|armed| at < armed) {
+                self.unschedulable_timer = Some(at);
+                fx.wake_at(at, In::Timer(Timer::FlushUnschedulable { start: self.start }));
+            }
+        }
+    }
+
+    fn cause_of(&self, pod: Uid) -> Cause {
+        self.queue.get(pod).map_or(Cause::NONE, |pod| pod.cause)
+    }
 }

@@ -149,17 +149,17 @@ fn non_zero(spec: &PodSpec, requests: &Resources) -> (MilliCpu, Bytes) {
     };
     // With pod-level resources a default stands in only where nothing in the whole pod says anything.
     let says = |get: fn(&Container) -> bool| spec.containers.iter().chain(spec.init_containers.iter()).any(get);
-    let cpu_said = pod_level.requests.cpu.is_some() || says(|container| container.resources.requests.cpu.is_some());
-    let memory_said =
-        pod_level.requests.memory.is_some() || says(|container| container.resources.requests.memory.is_some());
+    let overhead = |get: fn(&Resources) -> i64| spec.overhead.as_deref().is_some_and(|overhead| get(overhead) > 0);
+    let cpu_said = pod_level.requests.cpu.is_some()
+        || overhead(|overhead| overhead.cpu.0)
+        || says(|container| container.resources.requests.cpu.is_some());
+    let memory_said = pod_level.requests.memory.is_some()
+        || overhead(|overhead| overhead.memory.0)
+        || says(|container| container.resources.requests.memory.is_some());
     let cpu = (!cpu_said).then_some(DEFAULT_MILLI_CPU);
     let memory = (!memory_said).then_some(DEFAULT_MEMORY);
     let assumed = spec.aggregate(|container| with_defaults(container, cpu, memory));
-    let overhead = spec.overhead.as_deref();
-    (
-        if cpu_said { requests.cpu } else { assumed.cpu + overhead.map_or(MilliCpu(0), |overhead| overhead.cpu) },
-        if memory_said { requests.memory } else { assumed.memory + overhead.map_or(Bytes(0), |over| over.memory) },
-    )
+    (if cpu_said { requests.cpu } else { assumed.cpu }, if memory_said { requests.memory } else { assumed.memory })
 }
 
 /// Shares a [`SpecInfo`] between the pods that share a spec.

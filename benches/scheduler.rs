@@ -1,0 +1,54 @@
+//! How many pods a second of CPU does the scheduler place on 5,000 nodes?
+
+#[path = "../tests/support/cluster.rs"]
+#[allow(dead_code, reason = "shared with the tests")]
+mod cluster;
+
+use std::sync::Arc;
+
+use cluster::{Cluster, node, spec};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use simlet::kernel::{Distribution, Duration, Time};
+use simlet::scheduler::Config;
+
+const PODS: usize = 10_000;
+
+/// 5,000 nodes in 3 zones, and the pods in the scheduler's inbox.
+fn prepared(specs: usize) -> Cluster {
+    let config =
+        Config { client_qps: 0, cycle_time: Distribution::Constant(Duration::from_micros(100)), ..Config::default() };
+    let mut cluster = Cluster::new(config);
+    cluster.keep_log = false;
+    for number in 0..5000 {
+        let mut node = node(&format!("node-{number}"), 32_000);
+        let zone = format!("zone-{}", number % 3);
+        node.meta.labels = node.meta.labels.with("topology.kubernetes.io/zone".into(), zone.as_str().into());
+        cluster.add_node(node);
+    }
+    cluster.run_until(Time::from_secs(1));
+    let specs: Vec<_> = (0..specs).map(|number| Arc::new(spec(100 + number as i64))).collect();
+    for number in 0..PODS {
+        cluster.add_pod(&format!("pod-{number}"), &specs[number % specs.len()]);
+    }
+    cluster
+}
+
+fn place(mut cluster: Cluster) -> Cluster {
+    cluster.run_until(Time::from_secs(60));
+    assert_eq!(cluster.bound, PODS, "every pod was placed");
+    cluster
+}
+
+fn pods_on_5000_nodes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("10,000 pods on 5,000 nodes");
+    group.throughput(Throughput::Elements(PODS as u64)).sample_size(10);
+    for (name, specs) in [("one spec", 1), ("100 specs", 100)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(|| prepared(specs), place, BatchSize::PerIteration);
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, pods_on_5000_nodes);
+criterion_main!(benches);

@@ -1,0 +1,186 @@
+//! The fast search decides as the plain evaluation does, whatever happens between attempts.
+
+mod support;
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use simlet::kernel::Time;
+use simlet::model::affinity::NodeSelectorOperator;
+use simlet::model::pod::{ContainerPort, Protocol};
+use simlet::model::*;
+use simlet::scheduler::explain::evaluate;
+use simlet::scheduler::listers::World;
+use simlet::scheduler::nominator::Nominator;
+use simlet::scheduler::plugins::default_profile;
+use simlet::scheduler::pod_info::{PodInfo, SpecCache};
+use simlet::scheduler::search::{Search, select};
+use support::cluster;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Node {
+        number: u8,
+        cpu: u8,
+        zone: u8,
+        tainted: u8,
+        cordoned: bool,
+        image: bool,
+    },
+    RemoveNode(u8),
+    /// A pod of this template is scheduled, and stays where it lands.
+    Place(u8),
+    /// The oldest pod goes.
+    Finish,
+    Nominate {
+        template: u8,
+        node: u8,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => (0u8..12, 1u8..8, 0u8..3, 0u8..4, prop::bool::weighted(0.1), any::<bool>()).prop_map(
+            |(number, cpu, zone, tainted, cordoned, image)| Step::Node { number, cpu, zone, tainted, cordoned, image }
+        ),
+        1 => (0u8..12).prop_map(Step::RemoveNode),
+        8 => (0u8..6).prop_map(Step::Place),
+        2 => Just(Step::Finish),
+        1 => (0u8..6, 0u8..12).prop_map(|(template, node)| Step::Nominate { template, node }),
+    ]
+}
+
+/// Six templates: plain, with a preference, with a host port, with a selector, spread hard, with anti-affinity.
+fn template(number: u8) -> PodSpec {
+    let mut spec = cluster::spec(200 + 150 * i64::from(number));
+    let zone = Name::new("topology.kubernetes.io/zone");
+    let selector = Selector::from_labels(&labels(number));
+    match number {
+        1 => {
+            let expressions = vec![NodeSelectorRequirement {
+                key: zone,
+                operator: NodeSelectorOperator::In,
+                values: vec![Name::new("z1")],
+            }];
+            let term = NodeSelectorTerm { expressions, fields: Vec::new() };
+            spec.affinity = Some(Arc::new(Affinity { node_preferred: vec![(5, term)], ..Affinity::default() }));
+        }
+        2 => {
+            let mut container = spec.containers[0].clone();
+            container.ports = vec![ContainerPort {
+                name: Name::default(),
+                port: 80,
+                host_port: 80,
+                host_ip: Name::default(),
+                protocol: Protocol::Tcp,
+            }];
+            spec.containers = Arc::new([container]);
+        }
+        3 => spec.node_selector = Labels::new([(zone, Name::new("z0"))]),
+        4 => {
+            spec.topology_spread = Arc::new([TopologySpreadConstraint {
+                max_skew: 1,
+                topology_key: zone,
+                hard: true,
+                selector: Some(selector),
+                min_domains: None,
+                honor_node_affinity: true,
+                honor_node_taints: false,
+                match_label_keys: Vec::new(),
+            }]);
+        }
+        5 => {
+            let term = PodAffinityTerm {
+                selector: Some(selector),
+                namespaces: Vec::new(),
+                namespace_selector: None,
+                topology_key: zone,
+                match_label_keys: Vec::new(),
+                mismatch_label_keys: Vec::new(),
+            };
+            spec.affinity = Some(Arc::new(Affinity { pod_anti_required: vec![term], ..Affinity::default() }));
+        }
+        _ => {}
+    }
+    spec
+}
+
+fn labels(number: u8) -> Labels {
+    Labels::new([(Name::new("app"), Name::from(format!("app-{number}")))])
+}
+
+fn node(number: u8, cpu: u8, zone: u8, tainted: u8, cordoned: bool, image: bool) -> Node {
+    let mut node = cluster::node(&format!("n{number}"), i64::from(cpu) * 500);
+    node.meta.labels = Labels::new([(Name::new("topology.kubernetes.io/zone"), Name::from(format!("z{zone}")))]);
+    node.spec.unschedulable = cordoned;
+    node.spec.taints = match tainted {
+        1 => vec![Taint::new("soft", TaintEffect::PreferNoSchedule)],
+        2 => vec![Taint::new("hard", TaintEffect::NoSchedule)],
+        _ => Vec::new(),
+    };
+    if image {
+        let names = vec![Name::new("app:latest")];
+        node.status.images = Arc::new([NodeImage { names, size_bytes: 300 << 20 }]);
+    }
+    node
+}
+
+proptest! {
+    #[test]
+    fn the_search_chooses_as_the_plain_evaluation(steps in prop::collection::vec(step(), 1..80)) {
+        let profile = default_profile();
+        let templates: Vec<Arc<PodSpec>> = (0..6).map(|number| Arc::new(template(number))).collect();
+        let (mut world, mut nominator, mut search) = (World::default(), Nominator::default(), Search::default());
+        let mut specs = SpecCache::default();
+        let mut placed: Vec<(Name, Uid)> = Vec::new();
+        let mut uid = 0;
+        let mut pod = |number: u8, specs: &mut SpecCache| -> PodInfo {
+            uid += 1;
+            let meta = Meta { uid: Uid(uid), labels: labels(number), ..Meta::named("default", format!("p{uid}")) };
+            let spec = templates[usize::from(number)].clone();
+            let status = PodStatus { start_time: Some(Time::ZERO), ..PodStatus::default() };
+            specs.pod(&Arc::new(Pod { meta, spec, node: None, status }))
+        };
+        for step in steps {
+            match step {
+                Step::Node { number, cpu, zone, tainted, cordoned, image } => {
+                    world.nodes.set_node(&Arc::new(node(number, cpu, zone, tainted, cordoned, image)));
+                }
+                Step::RemoveNode(number) => {
+                    world.nodes.remove_node(Name::from(format!("n{number}")));
+                }
+                Step::Finish if !placed.is_empty() => {
+                    let (node, uid) = placed.remove(0);
+                    prop_assert!(world.nodes.remove_pod(node, uid).is_some());
+                }
+                Step::Finish => {}
+                Step::Nominate { template, node } => {
+                    let pod = pod(template, &mut specs);
+                    nominator.add(pod, Name::from(format!("n{node}")));
+                }
+                Step::Place(number) => {
+                    world.nodes.refresh_order();
+                    let pod = pod(number, &mut specs);
+                    let found = evaluate(&profile, &pod, &world, &nominator, world.nodes.order());
+                    let found = found.map_err(|status| TestCaseError::fail(status.message()))?;
+                    match search.schedule((0, &profile), &pod, &world, &nominator, 0) {
+                        Ok(chosen) => {
+                            let mut heap = Vec::new();
+                            let best = select(&found.totals(), &mut heap);
+                            let best = world.nodes.get(found.feasible[best]).name;
+                            prop_assert_eq!(best, chosen.node);
+                            prop_assert_eq!(found.feasible.len(), chosen.feasible);
+                            if chosen.feasible > 1 {
+                                let totals: Vec<i64> = search.last_totals().map(|(_, total)| total).collect();
+                                prop_assert_eq!(found.totals(), totals);
+                            }
+                            placed.push((chosen.node, pod.uid()));
+                            world.nodes.add_pod(chosen.node, pod);
+                        }
+                        Err(_) => prop_assert!(found.feasible.is_empty()),
+                    }
+                }
+            }
+        }
+    }
+}
