@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn ten_pulls_at_once_then_five_a_second() {
         let mut puller = Puller::default();
-        let mut taken = |millis| puller.take_token(5, 10, Time::from_nanos(millis * 1_000_000));
+        let mut taken = |millis: u64| puller.take_token(5, 10, Time::from_nanos(millis * 1_000_000));
         assert_eq!((0..12).filter(|_| taken(0)).count(), 10);
         assert!(!taken(199));
         assert!(taken(200));

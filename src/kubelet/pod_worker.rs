@@ -437,6 +437,7 @@ impl Kubelet {
         let mut status = entry.status.status.clone();
         status::give_up_unknown(&entry.pod, &mut status);
         self.set_status(uid, status, fx);
+        self.publish_phase(uid, fx);
         self.delete_if_done(uid, fx);
     }
 

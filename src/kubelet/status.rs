@@ -504,14 +504,16 @@ pub fn give_up_unknown(pod: &Pod, status: &mut PodStatus) {
         }));
         (one.ready, one.started) = (false, Some(false));
     };
-    status.containers.iter_mut().for_each(unknown);
-    let initialized = condition::is_true(&status.conditions, "Initialized");
-    for (container, one) in pod.spec.init_containers.iter().zip(&mut status.init_containers) {
-        // Init containers that were never reached stay as they are, if a later one shows that.
-        if initialized || container.is_sidecar() || !matches!(one.state, ContainerState::Waiting { .. }) {
-            unknown(one);
-        }
+    // Containers that were never reached stay as they are: regular ones of a pod that was not initialised, and init
+    // containers after the last one that has ended, but for the first.
+    if pod.spec.init_containers.is_empty() || condition::is_true(&status.conditions, "Initialized") {
+        status.containers.iter_mut().for_each(unknown);
     }
+    let has_ended = |one: &ContainerStatus| {
+        matches!(one.state, ContainerState::Terminated(_)) || one.last_terminated.is_some()
+    };
+    let reached = status.init_containers.iter().rposition(has_ended).unwrap_or(0);
+    status.init_containers.iter_mut().take(reached + 1).for_each(unknown);
     if !status.phase.is_terminal() {
         status.phase = Phase::Failed;
     }

@@ -71,6 +71,16 @@ impl Kubelet {
         self.write_status(fx);
     }
 
+    /// The worker has ended: a terminal phase that was held back is written even if nothing else changed (`TerminatePod`).
+    pub(super) fn publish_phase(&mut self, uid: Uid, fx: &mut Fx) {
+        let Some(entry) = self.pods.get_mut(&uid) else { return };
+        if entry.status.phase.0 != entry.status.status.phase {
+            entry.status.version += 1;
+            self.status_queue.insert(uid);
+            self.write_status(fx);
+        }
+    }
+
     /// Admission refused the pod.
     pub(super) fn reject(&mut self, uid: Uid, rejection: Rejection, fx: &mut Fx) {
         let status = PodStatus {

@@ -1,4 +1,8 @@
 //! The kubelet as a whole, in a small world.
 
+use super::{Observe, StartKind};
+
 mod lifecycle;
+mod probing;
+mod pulling;
 mod world;

@@ -270,7 +270,7 @@ impl World {
     fn cri(&mut self, request: cri::Request) {
         use cri::{Answer, Call};
         let id = request.id;
-        let answer = |world: &mut World, millis: u64, result| {
+        let answer = move |world: &mut World, millis: u64, result| {
             let response = cri::Response { id, result };
             world.tell(Duration::from_millis(millis), In::Cri(Box::new(response)));
         };
@@ -603,4 +603,15 @@ fn show_container(one: &ContainerStatus) -> String {
     let ready = if one.ready { "!" } else { "" };
     let restarts = if one.restart_count > 0 { format!("#{}", one.restart_count) } else { String::new() };
     format!("{state}{ready}{restarts}")
+}
+
+/// Compares lines; uids are replaced.
+pub fn check(found: Vec<String>, expected: &str) {
+    let without_uid = |line: &String| match (line.find('('), line.find(')')) {
+        (Some(from), Some(to)) if to - from == 37 => format!("{}(<uid>){}", &line[..from], &line[to + 1..]),
+        _ => line.clone(),
+    };
+    let found: Vec<String> = found.iter().map(without_uid).collect();
+    let expected: Vec<&str> = expected.lines().map(|line| line.trim_start()).collect();
+    assert_eq!(found, expected, "\nfound:\n{}", found.join("\n"));
 }
