@@ -27,13 +27,20 @@ impl Runtime {
                     self.process = Process::Runs;
                 }
             }
-            Fault::Stopped => self.process_stops(fx),
+            Fault::Stopped => {
+                self.process_stops(fx);
+                self.exec_probes_change(fx);
+            }
             Fault::Hung => {
                 if self.process == Process::Runs {
                     self.process = Process::Hung;
+                    self.exec_probes_change(fx);
                 }
             }
-            Fault::Restored => self.process_works(fx),
+            Fault::Restored => {
+                self.process_works(fx);
+                self.exec_probes_change(fx);
+            }
             Fault::NetworkHangs(hangs) => {
                 self.network.hangs = hangs;
                 if !hangs {
@@ -63,6 +70,13 @@ impl Runtime {
                     self.probes_change(id, fx);
                 }
             }
+        }
+    }
+
+    /// Exec probes go through the runtime's process, so their answers change with it.
+    fn exec_probes_change(&mut self, fx: &mut Effects<In, Out>) {
+        for id in self.running(Name::default(), Name::default(), Name::default()) {
+            self.probes_change(id, fx);
         }
     }
 

@@ -178,6 +178,13 @@ fn exec_probes_need_the_runtime_and_network_probes_do_not() {
     let (text, _, holds) = ask(&mut world, id, &spec(exec(&["x"])), Purpose::Readiness, 1);
     assert!(text.starts_with("error: rpc error: code = Unavailable") && holds == Holds::Once, "{text}");
     assert_eq!(ask(&mut world, id, &spec(tcp()), Purpose::Readiness, 1).0, "ok");
+    world.fault(Fault::Restored);
+    assert_eq!(ask(&mut world, id, &spec(exec(&["x"])), Purpose::Readiness, 1).0, "ok");
+    assert_eq!(world.changes.len(), 1, "back; nobody had asked before it stopped");
+    world.fault(Fault::Hung);
+    let (text, took, holds) = ask(&mut world, id, &spec(exec(&["x"])), Purpose::Readiness, 1);
+    assert_eq!((took, holds), (Duration::from_secs(121), Holds::Once), "{text}");
+    assert_eq!(world.changes.len(), 2);
 }
 
 #[test]
