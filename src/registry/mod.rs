@@ -13,7 +13,7 @@ use crate::protocol::pull;
 
 pub use flows::Limits;
 pub use images::{BASES, ImageRule, SHARES, UNPACKED_PER_THOUSAND, manifest};
-pub use server::{Config, DOCKER_HUB_LIMIT_TEXT, Registry};
+pub use server::{Config, DOCKER_HUB_LIMIT_TEXT, MANIFEST_ROUND_TRIPS, Registry};
 
 /// The address of a node's runtime, given by the cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use crate::kernel::{Duration, Time};
 use crate::model::Name;
 use crate::protocol::cri::{Call, Code, ContainerId, ContainerState, Error, SandboxState};
+use crate::protocol::probe::{Answer, Holds, Outcome, ProbeId};
 use crate::protocol::pull;
 use crate::trace::Effects;
 
@@ -26,13 +27,20 @@ impl Runtime {
                     self.process = Process::Runs;
                 }
             }
-            Fault::Stopped => self.process_stops(fx),
+            Fault::Stopped => {
+                self.process_stops(fx);
+                self.exec_probes_change(fx);
+            }
             Fault::Hung => {
                 if self.process == Process::Runs {
                     self.process = Process::Hung;
+                    self.exec_probes_change(fx);
                 }
             }
-            Fault::Restored => self.process_works(fx),
+            Fault::Restored => {
+                self.process_works(fx);
+                self.exec_probes_change(fx);
+            }
             Fault::NetworkHangs(hangs) => {
                 self.network.hangs = hangs;
                 if !hangs {
@@ -62,6 +70,13 @@ impl Runtime {
                     self.probes_change(id, fx);
                 }
             }
+        }
+    }
+
+    /// Exec probes go through the runtime's process, so their answers change with it.
+    fn exec_probes_change(&mut self, fx: &mut Effects<In, Out>) {
+        for id in self.running(Name::default(), Name::default(), Name::default()) {
+            self.probes_change(id, fx);
         }
     }
 
@@ -130,7 +145,7 @@ impl Runtime {
         for container in self.containers.values_mut() {
             callers.extend(container.stops.drain(..));
         }
-        let mut hooks: SmallVec<[crate::protocol::probe::ProbeId; 2]> = SmallVec::new();
+        let mut hooks: SmallVec<[ProbeId; 2]> = SmallVec::new();
         for (_, exec) in std::mem::take(&mut self.execs) {
             match exec.who {
                 Asker::Call(caller) => callers.push(caller),
@@ -138,8 +153,10 @@ impl Runtime {
             }
         }
         for (_, since, message) in std::mem::take(&mut self.held) {
-            if let In::Cri(request) = message {
-                callers.push(Caller { id: request.id, cause: fx.cause(), since });
+            match message {
+                In::Cri(request) => callers.push(Caller { id: request.id, cause: fx.cause(), since }),
+                In::Probe(request) => hooks.push(request.id),
+                _ => {}
             }
         }
         // In the order in which they were asked.
@@ -148,7 +165,6 @@ impl Runtime {
             reply(caller.id, Err(Error::new(Code::Unavailable, "error reading from server: EOF")), fx);
         }
         for id in hooks {
-            use crate::protocol::probe::{Answer, Holds, Outcome};
             let outcome =
                 Outcome::Failure("rpc error: code = Unavailable desc = error reading from server: EOF".into());
             fx.send(Out::Probe(Box::new(Answer { id, outcome, holds: Holds::Once })));

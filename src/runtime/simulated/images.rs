@@ -167,11 +167,18 @@ impl Images {
 
     fn release(&mut self, manifest: &Manifest) {
         for layer in manifest.layers.iter() {
+            // A pull under way that found the layer here keeps it.
+            let is_wanted = self.pulls.values().any(|pull| {
+                let layers = pull.manifest.as_ref().map(|manifest| &manifest.layers[..]);
+                layers.unwrap_or_default().iter().any(|other| other.digest == layer.digest)
+            });
             if let Some(state) = self.layers.get_mut(&layer.digest) {
                 state.images = state.images.saturating_sub(1);
                 if state.images == 0 {
                     self.used_bytes = self.used_bytes.saturating_sub(state.unpacked);
-                    self.layers.remove(&layer.digest);
+                    if !is_wanted {
+                        self.layers.remove(&layer.digest);
+                    }
                 }
             }
         }

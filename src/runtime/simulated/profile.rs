@@ -1,8 +1,9 @@
 //! What tells container runtimes apart, as data of one model: how long operations take, where they fail and in which
 //! words, how images are pulled.
 //!
-//! The latencies are estimates for a healthy node with up to 30 pods, given as median and 99th percentile; `simlet
-//! calibrate` replaces them with measured ones. Texts are those of containerd 2, CRI-O 1.3x and cri-dockerd 0.4 with
+//! Latencies are given as median and 99th percentile. containerd's medians are those recorded of a real one (bridge network,
+//! an idle node, a local disk); the rest are estimates for a healthy node with up to 30 pods. `simlet calibrate` replaces
+//! them with measured ones. Texts are those of containerd 2, CRI-O 1.3x and cri-dockerd 0.4 with
 //! Docker Engine.
 
 use crate::kernel::{Distribution, Duration};
@@ -70,7 +71,7 @@ pub struct Latencies {
     pub stop_sandbox: Distribution,
     /// RemoveContainer, RemovePodSandbox, RemoveImage.
     pub remove: Distribution,
-    /// The round trips of a pull before its first layer, beyond the registry's own latency.
+    /// A pull before its first layer, beyond the registry's own latency.
     pub resolve: Distribution,
 }
 
@@ -94,9 +95,9 @@ pub enum OnRepeat {
     Replace,
 }
 
-/// CNI ADD by a bridge with host-local addresses: 60/300 ms.
+/// CNI ADD by a bridge with host-local addresses: 55/250 ms.
 pub fn bridge_cni() -> Distribution {
-    millis(60, 300)
+    millis(55, 250)
 }
 
 /// CNI ADD by an overlay or with a cloud's address management: 200/2000 ms.
@@ -136,19 +137,19 @@ impl Profile {
             runtime_name: Name::new("containerd"),
             runtime_version: Name::new("2.2.0"),
             latency: Latencies {
-                status: millis(1, 10),
-                list: millis(3, 20),
-                inspect: micros(500, 5_000),
-                image_status: millis(1, 10),
-                sandbox: millis(100, 500),
+                status: micros(500, 10_000),
+                list: micros(500, 10_000),
+                inspect: micros(300, 5_000),
+                image_status: micros(400, 10_000),
+                sandbox: millis(65, 250),
                 cni_add: bridge_cni(),
-                create: millis(40, 250),
-                start: millis(60, 300),
-                exec: millis(50, 300),
-                stop: millis(20, 150),
-                stop_sandbox: millis(100, 800),
-                remove: millis(20, 150),
-                resolve: millis(300, 2000),
+                create: millis(15, 80),
+                start: millis(85, 250),
+                exec: millis(45, 300),
+                stop: millis(50, 150),
+                stop_sandbox: millis(70, 400),
+                remove: millis(6, 100),
+                resolve: millis(60, 400),
             },
             contention_per_thousand: 500,
             contention_cap: 16,
@@ -171,16 +172,19 @@ impl Profile {
             runtime_name: Name::new("cri-o"),
             runtime_version: Name::new("1.36.0"),
             latency: Latencies {
+                status: millis(1, 10),
                 list: millis(3, 25),
+                inspect: micros(500, 5_000),
                 image_status: millis(2, 20),
                 sandbox: millis(70, 400),
                 create: millis(100, 500),
                 start: millis(15, 100),
                 exec: millis(40, 250),
                 stop: millis(60, 200),
+                stop_sandbox: millis(100, 800),
                 remove: millis(30, 200),
-                resolve: millis(400, 2500),
-                ..containerd.latency
+                resolve: millis(100, 600),
+                cni_add: bridge_cni(),
             },
             pull_streams: 6,
             shared_streams: false,
@@ -213,7 +217,7 @@ impl Profile {
                 stop: millis(60, 400),
                 stop_sandbox: millis(250, 1500),
                 remove: millis(60, 400),
-                resolve: millis(400, 2500),
+                resolve: millis(100, 600),
             },
             start_failure: StartFailure::AtStart { code: 127, reason: "ContainerCannotRun" },
             on_repeat: OnRepeat::Replace,

@@ -91,7 +91,7 @@ impl Runtime {
             (None, _) => None,
         };
         let finished = self.pods.get(&config.uid).into_iter().flatten().copied();
-        let finished = finished.filter(|id| self.sandboxes.get(id).is_some_and(|sandbox| same(&sandbox.config))).last();
+        let finished = finished.rev().find(|id| self.sandboxes.get(id).is_some_and(|sandbox| same(&sandbox.config)));
         let taken_by = match (taken_by.or(finished), on_repeat) {
             (Some(id), OnRepeat::HandOver)
                 if self.sandboxes.get(&id).is_some_and(|s| s.state == SandboxState::Ready) =>
@@ -131,9 +131,6 @@ impl Runtime {
     }
 
     pub(super) fn sandbox_set_up(&mut self, mut job: SandboxJob, fx: &mut Effects<In, Out>) {
-        if job.replaced {
-            return;
-        }
         if self.network.hangs && !job.config.host_network {
             return self.stalled.push(job);
         }
@@ -142,6 +139,13 @@ impl Runtime {
             fx.because(first.cause);
         }
         job.callers.retain(|caller| now.since(caller.since) <= deadline);
+        if job.replaced {
+            for caller in &job.callers {
+                let text = "failed to start sandbox container: Error response from daemon: No such container";
+                reply(caller.id, Err(Error::new(Code::Unknown, text)), fx);
+            }
+            return;
+        }
         if job.callers.is_empty() && self.config.profile.on_repeat != OnRepeat::HandOver {
             // The client is gone: what was set up is torn down, and the name is free again.
             return;

@@ -224,8 +224,7 @@ impl<'a> Machine<'a> {
     }
 
     fn command(&mut self, command: &Command) -> Result<Flow, NotUnderstood> {
-        self.steps += 1;
-        if self.steps > MAX_STEPS {
+        if self.is_exhausted() {
             return Ok(Flow::Forever);
         }
         match command {
@@ -264,6 +263,9 @@ impl<'a> Machine<'a> {
             Command::For { times, body } => {
                 let mut status = 0;
                 for _ in 0..*times {
+                    if self.is_exhausted() {
+                        return Ok(Flow::Forever);
+                    }
                     match self.list(body)? {
                         Flow::Status(code) => status = code,
                         Flow::Continue => {}
@@ -276,9 +278,18 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Counts a step.
+    fn is_exhausted(&mut self) -> bool {
+        self.steps += 1;
+        self.steps > MAX_STEPS
+    }
+
     fn while_loop(&mut self, until: bool, condition: &List, body: &List) -> Result<Flow, NotUnderstood> {
         let mut status = 0;
         loop {
+            if self.is_exhausted() {
+                return Ok(Flow::Forever);
+            }
             let start = self.now;
             let changes = self.run.files.len();
             match self.list(condition)? {
@@ -310,6 +321,8 @@ impl<'a> Machine<'a> {
             name if QUICK.contains(&name) => Ok(Flow::Status(0)),
             "false" => Ok(Flow::Status(1)),
             "exec" if args.is_empty() => Ok(Flow::Status(0)),
+            // A second `exec` is no program.
+            "exec" if args[0] == "exec" => self.not_known(),
             "exec" => Ok(match self.simple(args)? {
                 Flow::Status(code) => Flow::Exit(code),
                 other => other,
@@ -396,21 +409,15 @@ impl<'a> Machine<'a> {
 
     fn test(&self, args: &[String]) -> Result<Flow, NotUnderstood> {
         let words: Vec<&str> = args.iter().map(String::as_str).collect();
-        let holds = match words.as_slice() {
-            ["!", rest @ ..] => {
-                let rest: Vec<String> = rest.iter().map(|&word| word.to_owned()).collect();
-                return Ok(match self.test(&rest)? {
-                    Flow::Status(code) => Flow::Status(i32::from(code == 0)),
-                    other => other,
-                });
-            }
+        let negations = words.iter().take_while(|word| **word == "!").count();
+        let holds = match &words[negations..] {
             ["-f" | "-e" | "-s" | "-r" | "-d", path] => self.file(path).unwrap_or(false),
             [left, "=" | "==", right] => left == right,
             [left, "!=", right] => left != right,
             [word] => !word.is_empty(),
             _ => return Err(NotUnderstood),
         };
-        Ok(Flow::Status(i32::from(!holds)))
+        Ok(Flow::Status(i32::from(holds == (negations % 2 == 1))))
     }
 
     fn change(&mut self, path: &str, there: bool) {
@@ -509,9 +516,41 @@ mod tests {
             ("if true; then", "not understood"),
             ("done", "not understood"),
             ("( ( ( (", "not understood"),
+            ("cat << EOF", "not understood"),
+            ("cat <(ls)", "not understood"),
+            ("sleep 1 >>", "not understood"),
             ("", "0s:0"),
         ] {
             assert_eq!(end(shell(script)), expected, "{script}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_script_makes_trouble(
+            words in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "sleep 1", "exit 2", "while", "until", "do", "done", "if", "then", "elif", "else", "fi", "for i in",
+                    "{1..99999999}", "$(seq 9)", "(", ")", "{", "}", ";", "&", "&&", "||", "|", "!", "wait", "true", "false",
+                    "trap 'exit 3' TERM", "[ -f x ]", "touch x", "rm x", "echo > y", "'", "\"", "\\", "$(", "#", "break", "é",
+                ]),
+                0..30,
+            ),
+            at in 0u64..100,
+        ) {
+            let script = words.join(" ");
+            for unknown in [Unknown::Refuse, Unknown::RunsForever] {
+                let command: Vec<Text> = ["sh", "-c", &script].into_iter().map(Text::new).collect();
+                if let Some(run) = run(&command, unknown, &|_| None) {
+                    run.on_sigterm(seconds(at));
+                    run.file("x", seconds(at));
+                }
+            }
+        }
+
+        #[test]
+        fn no_text_makes_trouble(script: String) {
+            shell(&script);
         }
     }
 

@@ -152,7 +152,8 @@ fn word(text: &str) -> Option<(String, bool, &str)> {
             }
         }
     }
-    Some((word, quoted, rest))
+    // Here-documents and process substitution begin like nothing that is known.
+    (rest.len() < text.len()).then_some((word, quoted, rest))
 }
 
 fn closing_quote(text: &str) -> Option<usize> {

@@ -1,5 +1,6 @@
 //! The runtime as its callers see it: a world of one runtime and a registry that answers at once, in virtual time.
 
+mod any;
 mod faults;
 mod life;
 mod probing;
@@ -35,6 +36,8 @@ pub(super) struct World {
     probes: Vec<(Time, probe::Answer)>,
     changes: Vec<(Time, ContainerId)>,
     events: Vec<ContainerEvent>,
+    event_causes: Vec<Cause>,
+    causes: BTreeMap<CallId, Cause>,
     fetches: Vec<(Time, String)>,
     records: Vec<Record>,
     handled: u64,
@@ -43,8 +46,8 @@ pub(super) struct World {
 }
 
 enum Heard {
-    Runtime(In),
-    Said(Out),
+    Runtime(In, Cause),
+    Said(Out, Cause),
 }
 
 /// A profile whose operations always take their median, and alone.
@@ -122,6 +125,8 @@ impl World {
             probes: Vec::new(),
             changes: Vec::new(),
             events: Vec::new(),
+            event_causes: Vec::new(),
+            causes: BTreeMap::new(),
             fetches: Vec::new(),
             records: Vec::new(),
             handled: 0,
@@ -136,27 +141,35 @@ impl World {
     }
 
     fn hear(&mut self, message: In) {
+        self.hear_because(message, Cause::NONE);
+    }
+
+    fn hear_because(&mut self, message: In, cause: Cause) {
         self.handled += 1;
         let mut fx: Effects<In, Out> = Effects::default();
-        fx.begin(self.now, Cause::NONE, 1);
+        fx.begin(self.now, cause, 1_000_000);
         self.runtime.handle(message, &mut fx);
         self.records.extend(fx.drain_records().map(|record| record.what));
         let effects: Vec<_> = fx.drain_effects().collect();
-        for (_, effect) in effects {
+        for (cause, effect) in effects {
             match effect {
-                Effect::Wake { at, message } => self.push(at, Heard::Runtime(message)),
-                Effect::Send { delay, message } => self.push(self.now + delay, Heard::Said(message)),
+                Effect::Wake { at, message } => self.push(at, Heard::Runtime(message, cause)),
+                Effect::Send { delay, message } => self.push(self.now + delay, Heard::Said(message, cause)),
             }
         }
     }
 
-    fn say(&mut self, out: Out) {
+    fn say(&mut self, out: Out, cause: Cause) {
         match out {
             Out::Cri(response) => {
                 let before = self.answers.insert(response.id, (self.now, response.result));
                 assert!(before.is_none(), "call {:?} was answered twice", response.id);
+                self.causes.insert(response.id, cause);
             }
-            Out::Event(event) => self.events.push(*event),
+            Out::Event(event) => {
+                self.events.push(*event);
+                self.event_causes.push(cause);
+            }
             Out::Probe(answer) => self.probes.push((self.now, *answer)),
             Out::ProbeChanged(changed) => self.changes.push((self.now, changed.container)),
             Out::Pull { host, request } => {
@@ -168,7 +181,7 @@ impl World {
                     Fetch::Cancel => return self.cancelled.push(request.id),
                 };
                 let response = Box::new(pull::Response { id: request.id, result });
-                self.push(self.now + Duration::from_secs(delay), Heard::Runtime(In::Pull(response)));
+                self.push(self.now + Duration::from_secs(delay), Heard::Runtime(In::Pull(response), cause));
             }
         }
     }
@@ -182,8 +195,8 @@ impl World {
             let ((at, _), heard) = entry.remove_entry();
             self.now = at;
             match heard {
-                Heard::Runtime(message) => self.hear(message),
-                Heard::Said(out) => self.say(out),
+                Heard::Runtime(message, cause) => self.hear_because(message, cause),
+                Heard::Said(out, cause) => self.say(out, cause),
             }
         }
         self.now = end;
@@ -196,7 +209,8 @@ impl World {
     fn send(&mut self, call: Call) -> CallId {
         self.calls += 1;
         let id = CallId(self.calls);
-        self.hear(In::Cri(Box::new(Request { id, call })));
+        // Each call is its own cause.
+        self.hear_because(In::Cri(Box::new(Request { id, call })), Cause::from_raw(self.calls as u32));
         id
     }
 

@@ -160,10 +160,10 @@ fn hooks_take_their_time_and_say_how_they_failed() {
         let (text, took, _) = ask(&mut world, id, &spec, Purpose::PostStart, 0);
         format!("{text} after {took}")
     };
-    assert_eq!(hook(exec(&["sh", "-c", "sleep 5"])), "ok after 5.05s");
+    assert_eq!(hook(exec(&["sh", "-c", "sleep 5"])), "ok after 5.045s");
     assert_eq!(
         hook(exec(&["sh", "-c", "sleep 2; exit 1"])),
-        "failure: command 'sh -c sleep 2; exit 1' exited with 1:  after 2.05s"
+        "failure: command 'sh -c sleep 2; exit 1' exited with 1:  after 2.045s"
     );
     assert_eq!(hook(Handler::Sleep(Duration::from_secs(6))), "ok after 6s");
     assert_eq!(hook(http("/drain")), "ok after 1ms");
@@ -178,6 +178,13 @@ fn exec_probes_need_the_runtime_and_network_probes_do_not() {
     let (text, _, holds) = ask(&mut world, id, &spec(exec(&["x"])), Purpose::Readiness, 1);
     assert!(text.starts_with("error: rpc error: code = Unavailable") && holds == Holds::Once, "{text}");
     assert_eq!(ask(&mut world, id, &spec(tcp()), Purpose::Readiness, 1).0, "ok");
+    world.fault(Fault::Restored);
+    assert_eq!(ask(&mut world, id, &spec(exec(&["x"])), Purpose::Readiness, 1).0, "ok");
+    assert_eq!(world.changes.len(), 1, "back; nobody had asked before it stopped");
+    world.fault(Fault::Hung);
+    let (text, took, holds) = ask(&mut world, id, &spec(exec(&["x"])), Purpose::Readiness, 1);
+    assert_eq!((took, holds), (Duration::from_secs(121), Holds::Once), "{text}");
+    assert_eq!(world.changes.len(), 2);
 }
 
 #[test]
@@ -219,12 +226,12 @@ fn check_holds(behavior: Behavior, command: &[&str], handler: Handler, seconds: 
         // A look without taking time: the answer as it would come.
         let (before, probes) = (world.changes.len(), world.probes.len());
         world.hear(probe_request(0, id, Purpose::Readiness, &spec, 1));
-        let answers = world.queue.values().filter_map(|heard| match heard {
-            Heard::Said(Out::Probe(answer)) => Some((**answer).clone()),
+        let mut answers = world.queue.values().filter_map(|heard| match heard {
+            Heard::Said(Out::Probe(answer), _) => Some((**answer).clone()),
             _ => None,
         });
-        let polled = answers.last().expect("the probe is answered").clone();
-        world.queue.retain(|_, heard| !matches!(heard, Heard::Said(Out::Probe(_))));
+        let polled = answers.next_back().expect("the probe is answered").clone();
+        world.queue.retain(|_, heard| !matches!(heard, Heard::Said(Out::Probe(_), _)));
         assert_eq!((world.changes.len(), world.probes.len()), (before, probes));
         let polled = (format!("{:?}", polled.outcome), polled.holds);
         let still = believed.as_ref().filter(|(_, holds, changes)| {

@@ -27,7 +27,7 @@ fn seconds(world: &mut World, call: CallId) -> String {
 fn layers_come_in_as_many_streams_as_the_runtime_has() {
     let six: Registry = |_| Ok(manifest("six", &[(1, 10), (2, 10), (3, 10), (4, 10), (5, 10), (6, 10)]));
     for (profile, expected) in
-        [(Profile::containerd(), "20.3s"), (Profile::docker(), "20.4s"), (Profile::cri_o(), "10.4s")]
+        [(Profile::containerd(), "20.06s"), (Profile::docker(), "20.1s"), (Profile::cri_o(), "10.1s")]
     {
         let mut world = world(fast(profile), six);
         let call = world.send(pull("six"));
@@ -75,7 +75,7 @@ fn layers_are_unpacked_in_order_while_others_come() {
     let mut world = world(profile, two);
     let call = world.send(pull("two"));
     world.play(60_000);
-    assert_eq!(seconds(&mut world, call), "10.3s");
+    assert_eq!(seconds(&mut world, call), "10.06s");
 }
 
 #[test]
