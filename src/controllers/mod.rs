@@ -17,6 +17,8 @@ mod disruption;
 mod endpoint_slice;
 mod garbage_collector;
 mod informer;
+mod revisions;
+mod stateful_set;
 mod taint_eviction;
 mod template;
 mod ttl;
@@ -125,6 +127,7 @@ fn all(_config: &Config, _streams: &Streams) -> Vec<Box<dyn Controller>> {
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicaSet)),
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicationController)),
         Box::<deployment::DeploymentController>::default(),
+        Box::<stateful_set::StatefulSetController>::default(),
         Box::<job::JobController>::default(),
         Box::<ttl::TtlAfterFinished>::default(),
         Box::<endpoint_slice::EndpointSliceController>::default(),
@@ -448,7 +451,7 @@ impl ControllerManager {
         if let Ok(Answer::Object(object)) = &response.result
             && !self.watchers[object.kind() as usize].is_empty()
         {
-            self.cache.wrote(object);
+            self.cache.wrote(object, pending.creates);
         }
         self.replied(pending, response.result, fx);
     }
