@@ -10,6 +10,7 @@
 //! contention are not modelled. A lost answer is noticed when the watches break, as a lost connection is.
 
 mod controller;
+mod daemon_set;
 mod deployment;
 mod deployment_sets;
 mod deployment_status;
@@ -28,6 +29,7 @@ mod job;
 mod job_rules;
 mod node_lifecycle;
 mod node_zones;
+mod persistent_volume;
 mod pod_control;
 mod pod_gc;
 mod replica_set;
@@ -128,8 +130,10 @@ fn all(_config: &Config, _streams: &Streams) -> Vec<Box<dyn Controller>> {
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicationController)),
         Box::<deployment::DeploymentController>::default(),
         Box::<stateful_set::StatefulSetController>::default(),
+        Box::<daemon_set::DaemonSetController>::default(),
         Box::<job::JobController>::default(),
         Box::<ttl::TtlAfterFinished>::default(),
+        Box::<persistent_volume::PersistentVolumes>::default(),
         Box::<endpoint_slice::EndpointSliceController>::default(),
         Box::<disruption::Disruption>::default(),
         Box::<node_lifecycle::NodeLifecycle>::default(),
