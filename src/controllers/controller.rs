@@ -110,6 +110,8 @@ pub struct Pending {
     pub key: Key,
     pub index: usize,
     pub sent: Time,
+    /// The request creates an object.
+    pub creates: bool,
 }
 
 /// What a controller may use while it handles one matter.
@@ -156,7 +158,13 @@ impl Context<'_> {
         self.requests.last_tag += 1;
         let tag = Tag(self.requests.last_tag);
         let running = self.hub.running.entry(key).or_default();
-        let pending = Pending { controller: self.hub.index, key, index: running.replies.len(), sent: self.now };
+        let pending = Pending {
+            controller: self.hub.index,
+            key,
+            index: running.replies.len(),
+            sent: self.now,
+            creates: matches!(call, Call::Create(_)),
+        };
         running.replies.push(None);
         running.outstanding += 1;
         self.requests.pending.insert(tag, pending);

@@ -243,7 +243,10 @@ impl World {
             let first_node = self.objects.values().find_map(|object| object.as_node().map(|node| node.meta.name));
             let Object::Pod(pod) = &mut object else { unreachable!("it is a pod") };
             let pod = Arc::make_mut(pod);
-            pod.node = pod.node.or(first_node);
+            // The scheduler would follow the affinity of a DaemonSet's pod.
+            let meant = pod.spec.affinity.as_ref().and_then(|affinity| affinity.node_required.as_ref());
+            let meant = meant.and_then(|required| required.terms.first()?.fields.first()?.values.first().copied());
+            pod.node = pod.node.or(meant).or(first_node);
             let uid = pod.meta.uid;
             if let Some(ready_after) = self.kubelet.ready_after {
                 self.push(now + ready_after, What::Pod(uid, key, Step::Ready));

@@ -242,10 +242,11 @@ impl Cache {
         self.written.contains_key(&key)
     }
 
-    /// Notes that an own write has brought `object` to its version.
-    pub fn wrote(&mut self, object: &Object) {
+    /// Notes that an own write has brought `object` to its version. One that the cache doesn't have is awaited only if it
+    /// was `created`: else it is gone already.
+    pub fn wrote(&mut self, object: &Object, created: bool) {
         let (key, version) = (object.key(), object.meta().resource_version);
-        if self.get(key).is_none_or(|known| known.meta().resource_version < version) {
+        if self.get(key).map_or(created, |known| known.meta().resource_version < version) {
             self.written.insert(key, version);
         }
     }

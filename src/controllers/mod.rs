@@ -10,6 +10,7 @@
 //! contention are not modelled. A lost answer is noticed when the watches break, as a lost connection is.
 
 mod controller;
+mod daemon_set;
 mod deployment;
 mod deployment_sets;
 mod deployment_status;
@@ -17,6 +18,8 @@ mod disruption;
 mod endpoint_slice;
 mod garbage_collector;
 mod informer;
+mod revisions;
+mod stateful_set;
 mod taint_eviction;
 mod template;
 mod ttl;
@@ -26,6 +29,7 @@ mod job;
 mod job_rules;
 mod node_lifecycle;
 mod node_zones;
+mod persistent_volume;
 mod pod_control;
 mod pod_gc;
 mod replica_set;
@@ -125,8 +129,11 @@ fn all(_config: &Config, _streams: &Streams) -> Vec<Box<dyn Controller>> {
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicaSet)),
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicationController)),
         Box::<deployment::DeploymentController>::default(),
+        Box::<stateful_set::StatefulSetController>::default(),
+        Box::<daemon_set::DaemonSetController>::default(),
         Box::<job::JobController>::default(),
         Box::<ttl::TtlAfterFinished>::default(),
+        Box::<persistent_volume::PersistentVolumes>::default(),
         Box::<endpoint_slice::EndpointSliceController>::default(),
         Box::<disruption::Disruption>::default(),
         Box::<node_lifecycle::NodeLifecycle>::default(),
@@ -448,7 +455,7 @@ impl ControllerManager {
         if let Ok(Answer::Object(object)) = &response.result
             && !self.watchers[object.kind() as usize].is_empty()
         {
-            self.cache.wrote(object);
+            self.cache.wrote(object, pending.creates);
         }
         self.replied(pending, response.result, fx);
     }
