@@ -22,6 +22,8 @@ pub(super) struct Context<'t> {
     text: &'t str,
     /// `Deployment web`, for messages.
     object: String,
+    /// The object comes from a cluster, perhaps of another version: its unknown fields are no errors.
+    stored: bool,
     path: RefCell<Vec<Step<'t>>>,
     problems: RefCell<Vec<Problem>>,
 }
@@ -35,8 +37,8 @@ enum Step<'t> {
 
 impl<'t> Context<'t> {
     /// `text` is the source's, which spans count in.
-    pub(super) fn new(text: &'t str, object: String) -> Context<'t> {
-        Context { text, object, path: RefCell::default(), problems: RefCell::default() }
+    pub(super) fn new(text: &'t str, object: String, stored: bool) -> Context<'t> {
+        Context { text, object, stored, path: RefCell::default(), problems: RefCell::default() }
     }
 
     /// Decodes an object. `None` only where an outer type's own decoder failed, which is then a problem too.
@@ -120,8 +122,18 @@ impl<'t> De<'_, 't> {
         let what = self.node.describe();
         let found = if short && scalar { format!("{what} ({written})") } else { what.to_owned() };
         let bare = matches!(self.node.value, Value::Bool(_) | Value::Int(_) | Value::Float(_));
-        let quote = (wanted == "a string" && bare && short).then(|| format!("\"{written}\""));
-        self.report(Kind::WrongType { wanted, found, quote });
+        let write = match &self.node.value {
+            // `name:web`, which is a string.
+            Value::String(text) if matches!(wanted, "an object" | "a mapping") => {
+                text.split_once(':').filter(|_| short).map(|(key, value)| format!("`{key}: {}`", value.trim_start()))
+            }
+            Value::String(text) => super::scalar::resolve(text).and_then(|value| match (wanted, value) {
+                ("an integer" | "a number", Value::Int(_)) | ("a boolean", Value::Bool(_)) => Some(text.to_string()),
+                _ => None,
+            }),
+            _ => (wanted == "a string" && bare && short).then(|| format!("\"{written}\"")),
+        };
+        self.report(Kind::WrongType { wanted, found, write });
     }
 
     /// An integer, or 0 with a problem. Floats without a fraction are integers.
@@ -529,15 +541,170 @@ impl<'t> MapAccess<'t> for Fields<'_, 't> {
     }
 }
 
+/// Fields that people write one level too high, and what they belong under.
+const MISPLACED: &[(&str, &str)] = &[
+    ("annotations", "metadata"),
+    ("containers", "spec"),
+    ("containers", "template"),
+    ("labels", "metadata"),
+    ("limits", "resources"),
+    ("matchExpressions", "selector"),
+    ("matchLabels", "selector"),
+    ("name", "metadata"),
+    ("namespace", "metadata"),
+    ("ports", "spec"),
+    ("replicas", "spec"),
+    ("requests", "resources"),
+    ("selector", "spec"),
+    ("template", "spec"),
+    ("volumes", "spec"),
+    ("volumes", "template"),
+];
+
 /// Points at the name without the blanks that a plain key may begin with: no-break spaces.
 fn report_unknown(cx: &Context<'_>, key: &Key<'_>, fields: &[&'static str]) {
     let name = key.name.trim_start();
     let blanks = key.name.len() - name.len();
     let at = if blanks < key.span.len() { key.span.start + blanks..key.span.end } else { key.span.clone() };
-    let nearest = nearest(name, fields.iter().copied());
+    // A file of another kind altogether needs no hint for each line.
+    let many = cx.problems.borrow().len() > 100;
+    let nearest = if many { None } else { nearest(name, fields.iter().copied()) };
+    let belongs_under = match nearest {
+        None => MISPLACED.iter().find(|(field, parent)| *field == name && fields.contains(parent)).map(|(_, p)| *p),
+        Some(_) => None,
+    };
     let no_break_space = key.name.starts_with('\u{a0}');
-    let kind = Kind::UnknownField { name: name.to_owned(), nearest, no_break_space };
+    let kind = Kind::UnknownField { name: name.to_owned(), nearest, belongs_under, no_break_space, stored: cx.stored };
     // Where the type's own decoder passes over the field, the path has it already.
     let inside = matches!(cx.path.borrow().last(), Some(Step::Entry(last) | Step::Field(last)) if *last == key.name);
     cx.report_below(at, if inside && fields.is_empty() { None } else { Some(name) }, kind);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::manifest::{Decoded, Source, load};
+
+    /// Each problem of a text as `line: field: message; hint`.
+    #[track_caller]
+    fn check(text: &str, want: &[&str]) {
+        let sources = [Source::new("f", text)];
+        let loaded = load(&sources);
+        let show = |p: &crate::manifest::Problem| {
+            let hint = p.kind.hint().map(|h| format!("; {h}")).unwrap_or_default();
+            format!("{}: {}: {}{hint}", sources[0].place(p.at.start).line, p.field, p.kind)
+        };
+        let got: Vec<_> = loaded.problems[0].iter().map(show).collect();
+        assert_eq!(got, want);
+    }
+
+    fn pod(spec: &str) -> String {
+        format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n{spec}")
+    }
+
+    /// The pod of a text that has no problem.
+    #[track_caller]
+    fn decoded(spec: &str) -> k8s_openapi::api::core::v1::PodSpec {
+        let sources = [Source::new("f", pod(spec))];
+        let mut loaded = load(&sources);
+        assert_eq!(loaded.problems, [vec![]]);
+        match loaded.objects.pop().expect("an object").decoded {
+            Decoded::Pod(pod) => pod.spec.expect("a spec"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn all_problems_of_an_object_are_found_at_once() {
+        let spec = "  containers:\n  - image: 5\n    Ports: []\n    command: [sh, 1, true]\n    env: {A: b}\n  - text\n  volumes: no\n  hostNetwork: \"true\"\n  requests: x\n";
+        check(
+            &pod(spec),
+            &[
+                "6: spec.containers[0].image: a number (5) where a string is expected; write \"5\"",
+                "7: spec.containers[0].Ports: unknown field `Ports`; did you mean `ports`?",
+                "8: spec.containers[0].command[1]: a number (1) where a string is expected; write \"1\"",
+                "8: spec.containers[0].command[2]: a boolean (true) where a string is expected; write \"true\"",
+                "9: spec.containers[0].env: an object where a list is expected",
+                "10: spec.containers[1]: a string (text) where an object is expected",
+                "11: spec.volumes: a boolean (no) where a list is expected",
+                "12: spec.hostNetwork: a string (\"true\") where a boolean is expected; write true",
+                "13: spec.requests: unknown field `requests`; it belongs under `resources`",
+            ],
+        );
+    }
+
+    #[test]
+    fn fields_one_level_too_high_are_sent_where_they_belong() {
+        check(
+            &pod("  containers:\n  - name: c\n    requests: {cpu: 1}\n"),
+            &["7: spec.containers[0].requests: unknown field `requests`; it belongs under `resources`"],
+        );
+    }
+
+    #[test]
+    fn whole_floats_are_integers_and_others_are_not() {
+        assert_eq!(decoded("  priority: 3.0").priority, Some(3));
+        assert_eq!(decoded("  terminationGracePeriodSeconds: 1e3").termination_grace_period_seconds, Some(1000));
+        check(&pod("  priority: 3.5"), &["5: spec.priority: a number (3.5) where an integer is expected"]);
+        check(&pod("  priority: 3000000000"), &["5: spec.priority: 3000000000 does not fit 32 bits"]);
+        check(
+            &pod("  terminationGracePeriodSeconds: 9223372036854775808"),
+            &["5: spec.terminationGracePeriodSeconds: 9223372036854775808 does not fit 64 bits"],
+        );
+    }
+
+    #[test]
+    fn null_leaves_a_field_unset_and_an_element_empty() {
+        assert_eq!(decoded("  priority: null\n  nodeSelector:\n  containers:\n").containers, []);
+        let spec = decoded("  nodeSelector: {a: null}\n  containers: [{args: [null]}, null]");
+        assert_eq!(spec.node_selector.expect("a selector")["a"], "");
+        assert_eq!((spec.containers.len(), spec.containers[0].args.as_deref()), (2, Some(&[String::new()][..])));
+    }
+
+    #[test]
+    fn quantities_and_ports_take_numbers_and_strings() {
+        let spec = decoded(
+            "  containers: [{resources: {limits: {cpu: .5, memory: 1Gi, a: null, b: 1e3}}, livenessProbe: {tcpSocket: {port: 80.0}}}]",
+        );
+        let limits = spec.containers[0].resources.clone().expect("resources").limits.expect("limits");
+        let limits: Vec<_> = limits.iter().map(|(k, v)| format!("{k}={}", v.0)).collect();
+        assert_eq!(limits, ["a=0", "b=1000", "cpu=0.5", "memory=1Gi"]);
+        check(
+            &pod(
+                "  containers:\n  - resources: {limits: {cpu: [], memory: 12Gib}}\n    livenessProbe: {tcpSocket: {port: true}}\n",
+            ),
+            &[
+                "6: spec.containers[0].resources.limits[cpu]: a list where a quantity is expected",
+                "6: spec.containers[0].resources.limits[memory]: `12Gib` is not a quantity such as 500m, 2 or 1Gi",
+                "7: spec.containers[0].livenessProbe.tcpSocket.port: a boolean (true) where an integer or a string is expected",
+            ],
+        );
+    }
+
+    #[test]
+    fn times_and_base64_are_looked_at() {
+        check(
+            "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\n  creationTimestamp: yesterday\ndata:\n  a: aGk=\n  b: hi!\n  c: |\n    aGVs\n    bG8=\n  d: aGk\n  e: ''\n",
+            &[
+                "5: metadata.creationTimestamp: `yesterday` is not a time such as 2026-01-31T12:00:00Z",
+                "8: data[b]: this is not base64",
+                "12: data[d]: this is not base64",
+            ],
+        );
+    }
+
+    #[test]
+    fn fields_of_an_object_from_a_cluster_are_warnings() {
+        let text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  uid: x\n  managedFields: [{any: thing}]\nspec:\n  oldField: 1\n";
+        let sources = [Source::new("f", text)];
+        let loaded = load(&sources);
+        assert_eq!((loaded.has_errors(), loaded.problems[0].len(), loaded.objects.len()), (false, 1, 1));
+    }
+
+    #[test]
+    fn what_was_inside_an_object_is_not_held_against_its_kind() {
+        check(
+            "apiVersion: apps/v1\nkind: StatefulSet\nspec:\n  volumeClaimTemplates:\n  - apiVersion: v2\n    kind: Claim\n    metadata: {name: a}\n",
+            &[],
+        );
+    }
 }

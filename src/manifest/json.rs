@@ -151,7 +151,8 @@ impl<'a> Reader<'a, '_> {
         if !float && let Ok(value) = text.parse() {
             return Ok(Value::Int(value));
         }
-        text.parse().map(Value::Float).map_err(|_| NotJson)
+        let value: f64 = text.parse().map_err(|_| NotJson)?;
+        if value.is_finite() { Ok(Value::Float(value)) } else { Err(NotJson) }
     }
 
     fn digits(&mut self) -> usize {
@@ -276,6 +277,7 @@ mod tests {
             "{} {}",
             "\"\\x\"",
             "[123456789012345678901234567890]",
+            "[1e999]",
         ] {
             check(text);
         }

@@ -196,7 +196,7 @@ pub(super) enum Known {
     /// Kubernetes has or had it, but a default cluster does not serve it.
     NotServed,
     /// Served, but under this other apiVersion. `group` says whether it is another group's.
-    Elsewhere { served: &'static str, group: bool },
+    Elsewhere { served: &'static Served, group: bool },
     /// No such kind; perhaps this one was meant.
     Unknown { nearest: Option<String> },
 }
@@ -210,12 +210,8 @@ pub(super) fn look_up(api_version: &str, kind: &str) -> Known {
     if !OWN_GROUPS.contains(&group) {
         // A group that is one letter off, such as `app/v1`, is a slip; others' groups have dots.
         let meant = if group.contains('.') { None } else { nearest(api_version, SERVED.iter().map(|s| s.api_version)) };
-        return match meant {
-            Some(meant) if SERVED.iter().any(|s| s.kind == kind && s.api_version == meant) => {
-                Known::Elsewhere { served: meant, group: true }
-            }
-            _ => Known::Foreign,
-        };
+        let meant = meant.and_then(|meant| SERVED.iter().find(|s| s.kind == kind && s.api_version == meant));
+        return meant.map_or(Known::Foreign, |served| Known::Elsewhere { served, group: true });
     }
     if NOT_SERVED.contains(&kind) {
         return Known::NotServed;
@@ -223,7 +219,7 @@ pub(super) fn look_up(api_version: &str, kind: &str) -> Known {
     let same_kind = || SERVED.iter().filter(|s| s.kind == kind);
     // The last of a group is its newest.
     if let Some(served) = same_kind().rfind(|s| group_of(s.api_version) == group).or_else(|| same_kind().next()) {
-        return Known::Elsewhere { served: served.api_version, group: group_of(served.api_version) != group };
+        return Known::Elsewhere { served, group: group_of(served.api_version) != group };
     }
     let in_group = SERVED.iter().filter(|s| s.api_version == api_version).map(|s| s.kind);
     let meant = nearest(kind, in_group).or_else(|| nearest(kind, SERVED.iter().map(|s| s.kind)));
@@ -248,7 +244,7 @@ mod tests {
             Known::Served(served) => format!("served {}", served.api_version),
             Known::Foreign => "foreign".to_owned(),
             Known::NotServed => "not served".to_owned(),
-            Known::Elsewhere { served, .. } => format!("use {served}"),
+            Known::Elsewhere { served, .. } => format!("use {}", served.api_version),
             Known::Unknown { nearest } => format!("unknown, {}", nearest.as_deref().unwrap_or("nothing near")),
         };
         assert_eq!(got, want, "{api_version} {kind}");

@@ -7,11 +7,12 @@
 use std::ops::Range;
 
 use indexmap::IndexMap;
+use rustc_hash::FxHashSet;
 
 use super::decode::Context;
 use super::documents;
-use super::kinds::{Decoded, Known, group_of, look_up};
-use super::problem::{Kind, Problem};
+use super::kinds::{Decoded, Known, Served, group_of, look_up};
+use super::problem::{Kind, Problem, nearest};
 use super::source::Source;
 use super::tree::{Node, Value};
 
@@ -55,6 +56,10 @@ pub struct LoadedObject<'a> {
     pub node: Node<'a>,
     /// Decoded; fields that had a problem are at their type's zero.
     pub decoded: Decoded,
+    /// Its place in the List that it stands in.
+    pub item: Option<usize>,
+    /// It comes from a cluster: it has a uid, or its file is a dump.
+    pub stored: bool,
     /// The fields that already have a problem, so that validation need not repeat it.
     pub reported: Vec<String>,
 }
@@ -67,8 +72,10 @@ impl LoadedObject<'_> {
 
     /// A problem of a field of this object, for validation.
     pub fn problem(&self, path: impl Into<String>, kind: Kind) -> Problem {
-        let field = path.into();
-        Problem { at: self.place(&field), field, object: object_name(&self.node), kind }
+        let path = path.into();
+        let object = object_name_of(self.decoded.api_version_and_kind().1, &self.node);
+        let at = self.place(&path);
+        Problem { at, field: in_list(self.item, path), object, kind }
     }
 
     /// Whether a problem was reported at this field, around it or inside it.
@@ -87,13 +94,28 @@ impl Loaded<'_> {
     }
 }
 
+/// What is passed over, a line each in the order of first sight, for people. Empty if nothing is.
+pub fn render_passed_over(loaded: &Loaded<'_>, sources: &[Source]) -> String {
+    let mut text = String::new();
+    for (KindName { api_version, kind }, passed_over) in &loaded.passed_over {
+        let Some(source) = sources.get(passed_over.source) else { continue };
+        let line = source.place(passed_over.at.start).line;
+        let count = passed_over.count;
+        text += &format!(
+            "warning: {kind} ({api_version}) is not simulated; {count} passed over, first at {}:{line}\n",
+            source.name
+        );
+    }
+    text
+}
+
 /// Loads sources in their order. Never fails: what is wrong is in `problems`.
 pub fn load(sources: &[Source]) -> Loaded<'_> {
     let mut loaded = Loaded { problems: vec![Vec::new(); sources.len()], ..Loaded::default() };
     for (idx, source) in sources.iter().enumerate() {
-        let mut file = File { idx, source, loaded: &mut loaded, problems: Vec::new() };
+        let mut file = File { idx, source, loaded: &mut loaded, problems: Vec::new(), seen: FxHashSet::default() };
         let documents = documents::read(source, &mut file.problems);
-        if documents.is_empty() && !file.problems.iter().any(Problem::is_error) {
+        if documents.iter().all(|node| node.value == Value::Null) && !file.problems.iter().any(Problem::is_error) {
             file.problems.push(Problem::of_text(0..0, Kind::NoObjects));
         }
         for document in documents {
@@ -121,11 +143,22 @@ pub fn files_of_folder<P: AsRef<str>>(listing: impl IntoIterator<Item = P>) -> V
     files
 }
 
+/// An object whose kind is known.
+struct Found<'a> {
+    node: Node<'a>,
+    api_version: String,
+    kind: String,
+    item: Option<usize>,
+    stored: bool,
+}
+
 struct File<'a, 'l> {
     idx: usize,
     source: &'a Source,
     loaded: &'l mut Loaded<'a>,
     problems: Vec<Problem>,
+    /// Group, kind, namespace and name of the objects so far. Looked up, never iterated.
+    seen: FxHashSet<(&'static str, &'static str, String, String)>,
 }
 
 /// The apiVersion and kind that a typed list gives its items.
@@ -145,7 +178,7 @@ impl<'a> File<'a, '_> {
             }
             return;
         }
-        self.object(node, None);
+        self.object(node, None, None);
     }
 
     /// A range without what stands after its first line.
@@ -155,7 +188,7 @@ impl<'a> File<'a, '_> {
     }
 
     /// An object, or a List of them. `of_list` is what a list around it says about it.
-    fn object(&mut self, node: Node<'a>, of_list: Option<&ItemKind>) {
+    fn object(&mut self, node: Node<'a>, of_list: Option<&ItemKind>, item: Option<usize>) {
         let Some((api_version, kind)) = self.type_meta(&node, of_list) else { return };
         let items = matches!(node.get("items").map(|n| &n.value), Some(Value::Seq(_) | Value::Null));
         let is_list = kind == "List" && api_version == "v1";
@@ -174,28 +207,21 @@ impl<'a> File<'a, '_> {
             self.items(node, &item_kind.unwrap_or(nothing));
             return;
         }
+        // What has a uid was in a cluster once, and all its fields were fields there.
+        let stored = self.source.is_dump || node.at_path("metadata.uid").is_some();
         match look_up(&api_version, &kind) {
-            Known::Served(served) => {
-                let cx = Context::new(self.source.text(), object_name_of(&kind, &node));
-                let decoded = (served.decode)(&cx, &node);
-                let problems = cx.into_problems();
-                let reported = problems.iter().map(|p| p.field.clone()).collect();
-                self.problems.extend(problems);
-                match decoded {
-                    Some(decoded) => {
-                        self.loaded.objects.push(LoadedObject { source: self.idx, node, decoded, reported });
-                    }
-                    None => self.pass_over(&node, api_version, kind),
-                }
-            }
+            Known::Served(served) => self.decode(served, Found { node, api_version, kind, item, stored }),
             Known::Foreign => self.pass_over(&node, api_version, kind),
             Known::NotServed => {
-                self.report(
-                    &node,
-                    "apiVersion",
-                    Kind::NotServed { kind: kind.clone(), api_version: api_version.clone() },
-                );
+                let not_served = Kind::NotServed { kind: kind.clone(), api_version: api_version.clone() };
+                self.report(&node, "apiVersion", not_served);
                 self.pass_over(&node, api_version, kind);
+            }
+            Known::Elsewhere { served, .. } if stored => {
+                let read_as = served.api_version;
+                let old = Kind::OldVersion { kind: kind.clone(), api_version: api_version.clone(), served: read_as };
+                self.report(&node, "apiVersion", old);
+                self.decode(served, Found { node, api_version, kind, item, stored });
             }
             Known::Elsewhere { served, group } => {
                 // A group that exists has another kind's place: its name is wrong. Else the whole line is.
@@ -203,12 +229,34 @@ impl<'a> File<'a, '_> {
                 let at = node.place("apiVersion");
                 let key = node.place_of_key("apiVersion");
                 let at = if exists || key.start > at.start { at } else { key.start..at.end };
-                let kind = Kind::WrongVersion { kind, api_version, served };
+                let kind = Kind::WrongVersion { kind, api_version, served: served.api_version };
                 self.report_at(&node, at, "apiVersion", kind);
             }
             Known::Unknown { nearest } => {
                 self.report(&node, "kind", Kind::UnknownKind { kind, api_version, nearest });
             }
+        }
+    }
+
+    fn decode(&mut self, served: &Served, found: Found<'a>) {
+        let Found { node, api_version, kind, item, stored } = found;
+        let cx = Context::new(self.source.text(), object_name_of(&kind, &node), stored);
+        let decoded = (served.decode)(&cx, &node);
+        let problems = cx.into_problems();
+        let reported = problems.iter().map(|p| p.field.clone()).collect();
+        self.problems.extend(problems);
+        let Some(decoded) = decoded else { return self.pass_over(&node, api_version, kind) };
+        self.warn_if_double(&node, served);
+        self.loaded.objects.push(LoadedObject { source: self.idx, node, decoded, item, stored, reported });
+    }
+
+    /// With `kubectl apply` the second of two objects of one name wins; it is almost always a slip.
+    fn warn_if_double(&mut self, node: &Node<'a>, served: &Served) {
+        let text = |path: &str| node.at_path(path).and_then(Node::as_str).map(str::to_owned);
+        let Some(name) = text("metadata.name") else { return };
+        let namespace = text("metadata.namespace").unwrap_or_default();
+        if !self.seen.insert((group_of(served.api_version), served.kind, namespace, name)) {
+            self.report(node, "metadata.name", Kind::DuplicateObject);
         }
     }
 
@@ -221,15 +269,14 @@ impl<'a> File<'a, '_> {
             if !matches!(item.value, Value::Map(_)) {
                 let kind = Kind::NotAnObject { found: item.describe() };
                 let mut problem = Problem::of_text(self.first_line(&item.span), kind);
-                problem.field = format!("items[{idx}]");
+                problem.field = in_list(Some(idx), String::new());
                 self.problems.push(problem);
                 continue;
             }
             let before = self.problems.len();
-            self.object(item, Some(item_kind));
+            self.object(item, Some(item_kind), Some(idx));
             for problem in self.problems.iter_mut().skip(before) {
-                let dot = if problem.field.is_empty() { "" } else { "." };
-                problem.field = format!("items[{idx}]{dot}{}", problem.field);
+                problem.field = in_list(Some(idx), std::mem::take(&mut problem.field));
             }
         }
     }
@@ -244,7 +291,7 @@ impl<'a> File<'a, '_> {
                 Some(text) => Ok(Some(text.to_owned())),
                 None => {
                     let found = value.describe().to_owned();
-                    self.report(node, field, Kind::WrongType { wanted: "a string", found, quote: None });
+                    self.report(node, field, Kind::WrongType { wanted: "a string", found, write: None });
                     Err(())
                 }
             },
@@ -257,19 +304,25 @@ impl<'a> File<'a, '_> {
             (None, None) => self.without_type_meta(node),
             (api_version, None) => match from_list {
                 Some(list) => Some((api_version.unwrap_or_default(), list.kind.clone())),
-                None => {
-                    self.report_at(node, self.first_line(&node.span), "", Kind::MissingKind);
-                    None
-                }
+                None => self.missing(node, "kind", Kind::MissingKind),
             },
             (None, Some(kind)) => match from_list {
                 Some(list) => Some((list.api_version.clone(), kind)),
-                None => {
-                    self.report_at(node, self.first_line(&node.span), "", Kind::MissingApiVersion);
-                    None
-                }
+                None => self.missing(node, "apiVersion", Kind::MissingApiVersion),
             },
         }
+    }
+
+    /// Points at the object's beginning, or at the key that was meant.
+    fn missing<T>(&mut self, node: &Node<'a>, field: &str, kind: Kind) -> Option<T> {
+        let keys = match &node.value {
+            Value::Map(entries) => entries.as_slice(),
+            _ => &[],
+        };
+        let meant = keys.iter().find(|(key, _)| key.name != field && nearest(&key.name, [field]).is_some());
+        let at = meant.map_or(&node.span, |(key, _)| &key.span);
+        self.report_at(node, at.clone(), "", kind);
+        None
     }
 
     /// Some tools store objects without saying what they are: pods and nodes show it by their fields.
@@ -307,6 +360,15 @@ impl<'a> File<'a, '_> {
     }
 }
 
+/// The path of a field from the top of its document.
+fn in_list(item: Option<usize>, path: String) -> String {
+    match item {
+        None => path,
+        Some(idx) if path.is_empty() => format!("items[{idx}]"),
+        Some(idx) => format!("items[{idx}].{path}"),
+    }
+}
+
 /// `Deployment web`, for messages.
 fn object_name(node: &Node<'_>) -> String {
     object_name_of(node.get("kind").and_then(Node::as_str).unwrap_or_default(), node)
@@ -315,4 +377,135 @@ fn object_name(node: &Node<'_>) -> String {
 fn object_name_of(kind: &str, node: &Node<'_>) -> String {
     let name = node.at_path("metadata.name").and_then(Node::as_str).unwrap_or_default();
     format!("{kind} {name}").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The objects with their line and kind, what was passed over, and the problems.
+    #[track_caller]
+    fn check(text: &str, objects: &[&str], passed_over: &[&str], problems: &[&str]) {
+        let sources = [Source::new("f", text)];
+        let loaded = load(&sources);
+        let line = |at: &Range<usize>| sources[0].place(at.start).line;
+        let got: Vec<_> =
+            loaded.objects.iter().map(|o| format!("{} {}", line(&o.node.span), object_name(&o.node))).collect();
+        assert_eq!(got, objects);
+        let got: Vec<_> = loaded
+            .passed_over
+            .iter()
+            .map(|(name, p)| format!("{} {} {}", p.count, name.api_version, name.kind))
+            .collect();
+        assert_eq!(got, passed_over);
+        let got: Vec<_> =
+            loaded.problems[0].iter().map(|p| format!("{} {} {}", line(&p.at), p.kind.code(), p.field)).collect();
+        assert_eq!(got, problems);
+    }
+
+    const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n";
+
+    #[test]
+    fn documents_and_lists_become_objects_in_their_order() {
+        let other = NAMESPACE.replace("name: a", "name: b");
+        check(&format!("{NAMESPACE}---\n{other}"), &["1 Namespace a", "5 Namespace b"], &[], &[]);
+        check(
+            "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod}\n- {apiVersion: v1, kind: Node, metadata: {name: n1}}\n",
+            &["4 Pod", "5 Node n1"],
+            &[],
+            &[],
+        );
+        check("{apiVersion: v1, kind: PodList, items: [{metadata: {name: p}}]}", &["1 p"], &[], &[]);
+        check("{apiVersion: v1, kind: PodList, items: null}", &[], &[], &[]);
+    }
+
+    #[test]
+    fn lists_that_kubectl_does_not_read_are_refused() {
+        check("{apiVersion: v1, kind: List}", &[], &[], &["1 E0117 kind"]);
+        check(
+            "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: List\n  items: []\n- text\n- {kind: Pod}\n",
+            &[],
+            &[],
+            &["5 E0117 items[0].kind", "7 E0118 items[1]", "8 E0113 items[2]"],
+        );
+    }
+
+    #[test]
+    fn kinds_that_are_not_simulated_are_counted() {
+        let foreign = "{apiVersion: example.dev/v1, kind: Widget, any: thing}";
+        let role = "{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, rule: []}";
+        let alpha = "{apiVersion: scheduling.k8s.io/v1alpha2, kind: Workload}";
+        check(
+            &format!("{foreign}\n---\n{role}\n---\n{foreign}\n---\n{alpha}"),
+            &[],
+            &[
+                "2 example.dev/v1 Widget",
+                "1 rbac.authorization.k8s.io/v1 Role",
+                "1 scheduling.k8s.io/v1alpha2 Workload",
+            ],
+            &["3 E0107 rule", "7 E0116 apiVersion"],
+        );
+        check(
+            "{apiVersion: example.dev/v1, kind: WidgetList, items: [{}, {}]}",
+            &[],
+            &["2 example.dev/v1 Widget"],
+            &[],
+        );
+    }
+
+    #[test]
+    fn an_object_that_stands_twice_in_a_file_is_a_warning() {
+        let pod = |name: &str, namespace: &str| {
+            format!("{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: {namespace}}}}}")
+        };
+        let text = [pod("a", "x"), pod("b", "x"), pod("a", "z"), pod("a", "x")].join("\n---\n");
+        check(&text, &["1 Pod a", "3 Pod b", "5 Pod a", "7 Pod a"], &[], &["7 E0126 metadata.name"]);
+    }
+
+    #[test]
+    fn what_is_passed_over_is_said_in_a_line_for_each_kind() {
+        let sources = [Source::new("f.yaml", "\n{apiVersion: example.dev/v1, kind: WidgetList, items: [{}, {}]}")];
+        let text = render_passed_over(&load(&sources), &sources);
+        assert_eq!(text, "warning: Widget (example.dev/v1) is not simulated; 2 passed over, first at f.yaml:2\n");
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        check("text", &[], &[], &["1 E0118 "]);
+        check("{a: 1}", &[], &[], &["1 E0113 "]);
+        check("{apiVersion: 1, kind: Pod}", &[], &[], &["1 E0108 apiVersion"]);
+        check("# nothing\n---\n", &[], &[], &["1 E0119 "]);
+        check("null\n---\n~\n", &[], &[], &["1 E0119 "]);
+        check("apiVersion: v1\nKind: Pod\n", &[], &[], &["2 E0113 "]);
+        check("{apiVersion: '', kind: Pod}", &[], &[], &["1 E0113 "]);
+    }
+
+    #[test]
+    fn a_pod_or_node_without_its_kind_is_known_by_its_fields() {
+        check("{metadata: {name: p}, spec: {containers: []}}", &["1 p"], &[], &["1 E0124 "]);
+        check("{metadata: {name: n1}, status: {nodeInfo: {}}}", &["1 n1"], &[], &["1 E0124 "]);
+    }
+
+    #[test]
+    fn a_folder_gives_its_manifests_in_kubectls_order() {
+        let listing = ["b.yaml", "a/c.yml", "README.md", "a-b.json", "a.yaml", "a/b/d.json", "yaml", "x.yaml.bak"];
+        assert_eq!(files_of_folder(listing), ["a/b/d.json", "a/c.yml", "a-b.json", "a.yaml", "b.yaml"]);
+    }
+
+    #[test]
+    fn fields_that_have_a_problem_are_known() {
+        let text = "{apiVersion: v1, kind: Pod, spec: {containers: [{image: 5}]}}";
+        let sources = [Source::new("f", text)];
+        let loaded = load(&sources);
+        let pod = &loaded.objects[0];
+        let asked = [
+            "spec.containers[0].image",
+            "spec.containers",
+            "spec.containers[0].image.x",
+            "spec.containers[1]",
+            "spec.con",
+        ];
+        assert_eq!(asked.map(|path| pod.is_reported(path)), [true, true, true, false, false]);
+        assert_eq!(text.get(pod.place("spec.containers[0].image")), Some("5"));
+    }
 }

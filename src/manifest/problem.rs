@@ -80,8 +80,12 @@ pub enum Kind {
         name: String,
         /// The most similar field of the same object.
         nearest: Option<&'static str>,
+        /// The field of the same object under which one of this name stands.
+        belongs_under: Option<&'static str>,
         /// It begins with no-break spaces, as copied from a web page.
         no_break_space: bool,
+        /// The object comes from a cluster, whose version had the field: passed over.
+        stored: bool,
     },
     /// A value of another type than the field's.
     #[error("{found} where {wanted} is expected")]
@@ -90,8 +94,8 @@ pub enum Kind {
         wanted: &'static str,
         /// What was found.
         found: String,
-        /// A string was wanted and this, quoted, would be it.
-        quote: Option<String>,
+        /// What would be right: the same in quotes, or without them.
+        write: Option<String>,
     },
     /// A number that does not fit the field.
     #[error("{text} does not fit {wanted}")]
@@ -135,6 +139,16 @@ pub enum Kind {
     /// A kind under a version that is gone or never was.
     #[error("{api_version} {kind} is not served by Kubernetes 1.36")]
     WrongVersion {
+        /// As written.
+        kind: String,
+        /// As written.
+        api_version: String,
+        /// The version that is.
+        served: &'static str,
+    },
+    /// The same of an object that comes from a cluster: read as the version that is served.
+    #[error("{api_version} {kind} is not served by Kubernetes 1.36; read as {served}")]
+    OldVersion {
         /// As written.
         kind: String,
         /// As written.
@@ -186,6 +200,9 @@ pub enum Kind {
         /// What it was taken for, as `v1 Pod`.
         taken_for: &'static str,
     },
+    /// The same object a second time in one file.
+    #[error("this object stands twice in this file; the second wins")]
+    DuplicateObject,
     /// A decoder of an outer type did not like it.
     #[error("{message}")]
     Undecodable {
@@ -212,7 +229,7 @@ impl Kind {
             Kind::NotBase64 => "E0112",
             Kind::MissingKind | Kind::MissingApiVersion => "E0113",
             Kind::UnknownKind { .. } => "E0114",
-            Kind::WrongVersion { .. } => "E0115",
+            Kind::WrongVersion { .. } | Kind::OldVersion { .. } => "E0115",
             Kind::NotServed { .. } => "E0116",
             Kind::ListInList | Kind::ListWithoutItems => "E0117",
             Kind::NotAnObject { .. } | Kind::NotKubernetes => "E0118",
@@ -223,6 +240,7 @@ impl Kind {
             Kind::DocumentPassedOver => "E0123",
             Kind::KindGuessed { .. } => "E0124",
             Kind::Undecodable { .. } => "E0125",
+            Kind::DuplicateObject => "E0126",
         }
     }
 
@@ -230,6 +248,9 @@ impl Kind {
     pub fn severity(&self) -> Severity {
         match self {
             Kind::DuplicateKey { .. }
+            | Kind::DuplicateObject
+            | Kind::UnknownField { stored: true, .. }
+            | Kind::OldVersion { .. }
             | Kind::NotServed { .. }
             | Kind::NotKubernetes
             | Kind::NoObjects
@@ -248,11 +269,17 @@ impl Kind {
                 "no-break spaces (U+00A0) come before it; indent with spaces"
             }
             Kind::UnknownField { nearest: Some(nearest), .. } => return Some(format!("did you mean `{nearest}`?")),
+            Kind::UnknownField { belongs_under: Some(parent), .. } => {
+                return Some(format!("it belongs under `{parent}`"));
+            }
             Kind::UnknownKind { nearest: Some(nearest), .. } => return Some(format!("did you mean {nearest}?")),
             Kind::WrongVersion { served, .. } => return Some(format!("use {served}")),
-            Kind::WrongType { quote: Some(quoted), .. } => return Some(format!("write {quoted}")),
+            Kind::WrongType { write: Some(right), .. } => return Some(format!("write {right}")),
             Kind::InvalidKey { template: true } => {
                 "this looks like a template; render it first, as with `helm template`"
+            }
+            Kind::UnknownAnchor { name } if !name.starts_with(|c: char| c.is_alphanumeric()) => {
+                "`*` begins an alias; put the value in quotes"
             }
             Kind::UnknownAnchor { .. } => "an anchor ends with its document",
             Kind::MissingKind => "such as `kind: Deployment`",
@@ -320,12 +347,26 @@ pub fn render(source: &Source, problem: &Problem, colour: bool) -> String {
     text
 }
 
-/// Shows all problems of a file, those at the top of the file first, and closes with how many there are.
-/// Empty if there are none.
+/// So many problems of a file are shown; more would only scroll away.
+const SHOWN: usize = 100;
+
+/// Shows the problems of a file, those at the top of the file first, and closes with how many errors there are.
+/// Empty if there are none. Errors are shown before warnings are left out.
 pub fn render_all(source: &Source, problems: &[Problem], colour: bool) -> String {
     let mut text = String::new();
+    let room_for_warnings = SHOWN.saturating_sub(problems.iter().filter(|p| p.is_error()).count());
+    let (mut shown_errors, mut shown_warnings) = (0, 0);
     for problem in problems {
-        text.push_str(&render(source, problem, colour));
+        let (shown, room) =
+            if problem.is_error() { (&mut shown_errors, SHOWN) } else { (&mut shown_warnings, room_for_warnings) };
+        if *shown < room {
+            *shown += 1;
+            text.push_str(&render(source, problem, colour));
+        }
+    }
+    let more = problems.len() - shown_errors - shown_warnings;
+    if more > 0 {
+        text.push_str(&format!("{more} more in {}\n", source.name));
     }
     let errors = problems.iter().filter(|p| p.is_error()).count();
     if errors > 0 {
@@ -428,10 +469,21 @@ mod tests {
             kind: Kind::UnknownField {
                 name: "tolerationSecond".into(),
                 nearest: Some("tolerationSeconds"),
+                belongs_under: None,
                 no_break_space: false,
+                stored: false,
             },
         };
-        insta::assert_snapshot!(render_all(&source, &[problem], false), @r"");
+        insta::assert_snapshot!(render_all(&source, &[problem], false), @r"
+        error[E0107]: unknown field `tolerationSecond`
+         --> shop.yaml:2:3
+          |
+        2 |   tolerationSecond: 30
+          |   ^^^^^^^^^^^^^^^^ did you mean `tolerationSeconds`?
+          |
+          = Deployment checkout, spec.tolerationSecond
+        1 error in shop.yaml; nothing was run
+        ");
     }
 
     #[test]

@@ -31,7 +31,7 @@ fn point(text: &str) -> Option<Value<'static>> {
     match text {
         ".nan" | ".NaN" | ".NAN" => Some(Value::Float(f64::NAN)),
         ".inf" | ".Inf" | ".INF" => Some(Value::Float(f64::INFINITY)),
-        _ if is_float(text) => text.parse().ok().map(Value::Float),
+        _ if is_float(text) => float(text),
         _ => None,
     }
 }
@@ -52,7 +52,12 @@ fn number(text: &str) -> Option<Value<'static>> {
     if let Some(value) = integer(plain) {
         return Some(value);
     }
-    if is_float(plain) { plain.parse().ok().map(Value::Float) } else { None }
+    if is_float(plain) { float(plain) } else { None }
+}
+
+/// What does not fit is no float for Go, and so a string.
+fn float(text: &str) -> Option<Value<'static>> {
+    text.parse().ok().filter(|value: &f64| value.is_finite()).map(Value::Float)
 }
 
 /// Go's `strconv.ParseInt(text, 0, 64)`, then `ParseUint`: the prefix names the base.
@@ -179,6 +184,7 @@ mod tests {
     fn everything_else_is_a_string() {
         for text in [
             "22:30:00",
+            "1e400",
             "2001-01-01",
             "1.2.3",
             "500m",

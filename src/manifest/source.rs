@@ -12,6 +12,8 @@ pub struct Source {
     pub name: String,
     /// Found in a folder rather than named: what is no Kubernetes object at all is passed over instead of refused.
     pub from_folder: bool,
+    /// A dump of a cluster, perhaps of another version: fields and versions that 1.36 does not have are no errors.
+    pub is_dump: bool,
     text: String,
     not_utf8: Option<usize>,
     lines: OnceLock<Vec<usize>>,
@@ -33,7 +35,7 @@ impl Source {
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
         }
-        Source { name: name.into(), from_folder: false, text, not_utf8: None, lines: OnceLock::new() }
+        Source { name: name.into(), from_folder: false, is_dump: false, text, not_utf8: None, lines: OnceLock::new() }
     }
 
     /// The bytes of a file. Bytes that are no text become U+FFFD, and `not_utf8` says where the first was.
@@ -65,6 +67,13 @@ impl Source {
     #[must_use]
     pub fn found_in_folder(mut self) -> Source {
         self.from_folder = true;
+        self
+    }
+
+    /// The same source, as a dump of a cluster.
+    #[must_use]
+    pub fn as_dump(mut self) -> Source {
+        self.is_dump = true;
         self
     }
 

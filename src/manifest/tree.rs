@@ -162,20 +162,26 @@ pub(super) struct Entries<'a> {
     entries: Vec<(Key<'a>, Node<'a>)>,
     /// Filled once there are many; looked up, never iterated.
     index: FxHashMap<Cow<'a, str>, usize>,
+    /// Which of them came by a merge, so that writing them again is no slip.
+    merged: Vec<usize>,
 }
 
 /// Below this many keys a scan is faster than a table.
 const FEW: usize = 16;
 
 impl<'a> Entries<'a> {
-    /// Adds a key; answers whether it was there already.
+    /// Adds a key; answers whether it was written before.
     pub(super) fn insert(&mut self, key: Key<'a>, node: Node<'a>) -> bool {
         match self.position(&key.name) {
             Some(at) => {
                 if let Some(slot) = self.entries.get_mut(at) {
                     *slot = (key, node);
                 }
-                true
+                let merged = self.merged.iter().position(|&idx| idx == at);
+                if let Some(found) = merged {
+                    self.merged.swap_remove(found);
+                }
+                merged.is_none()
             }
             None => {
                 if !self.index.is_empty() {
@@ -187,6 +193,15 @@ impl<'a> Entries<'a> {
                 }
                 false
             }
+        }
+    }
+
+    /// Adds a key of a mapping that is merged into this one.
+    pub(super) fn merge(&mut self, key: Key<'a>, node: Node<'a>) {
+        let at = self.position(&key.name).unwrap_or(self.entries.len());
+        self.insert(key, node);
+        if !self.merged.contains(&at) {
+            self.merged.push(at);
         }
     }
 

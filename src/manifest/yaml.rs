@@ -16,6 +16,14 @@ use super::tree::{Entries, Key, MAX_DEPTH, Node, Value};
 /// Reads the first document of a text that stands at offset `base` of its file. `None` if it is empty or cannot be
 /// read; what is wrong is added to `problems`.
 pub(super) fn read<'a>(text: &'a str, base: usize, problems: &mut Vec<Problem>) -> Option<Node<'a>> {
+    if let Some(offset) = control_character(text) {
+        let message = "control characters are not allowed".to_owned();
+        let utf16 = text.as_bytes().get(offset) == Some(&0);
+        let hint = utf16.then_some("is this UTF-16 without a byte-order mark? save it as UTF-8");
+        let at = base + offset..base + offset + 1;
+        problems.push(Problem::of_text(at, Kind::Syntax { message, hint }));
+        return None;
+    }
     let mut builder = Builder {
         text,
         base,
@@ -28,12 +36,9 @@ pub(super) fn read<'a>(text: &'a str, base: usize, problems: &mut Vec<Problem>) 
         worst: None,
         problems,
     };
-    match builder.document() {
-        Ok(()) => {}
-        Err(problem) => {
-            builder.problems.push(problem);
-            return None;
-        }
+    if let Err(problem) = builder.document() {
+        builder.problems.push(*problem);
+        return None;
     }
     if let Some((size, at)) = builder.worst {
         let nodes = builder.expanded.max(size);
@@ -41,6 +46,30 @@ pub(super) fn read<'a>(text: &'a str, base: usize, problems: &mut Vec<Problem>) 
         return None;
     }
     builder.root
+}
+
+/// The first character that YAML does not allow and that goyaml's reader refuses (`readerc.go`).
+fn control_character(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let suspect = |&b: &u8| (b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r')) || b == 0x7f || b == 0xc2;
+    let mut from = 0;
+    while let Some(found) = bytes.get(from..)?.iter().position(suspect) {
+        let at = from + found;
+        let next = bytes.get(at + 1).copied().unwrap_or_default();
+        // U+0080 to U+009F, but for U+0085, which ends a line.
+        if bytes.get(at) != Some(&0xc2) || (next < 0xa0 && next != 0x85) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+    None
+}
+
+/// Why a document cannot be read further.
+type Refused = Box<Problem>;
+
+fn refused(at: Range<usize>, kind: Kind) -> Refused {
+    Box::new(Problem::of_text(at, kind))
 }
 
 struct Builder<'a, 'p> {
@@ -96,7 +125,7 @@ struct Done<'a> {
 }
 
 impl<'a> Builder<'a, '_> {
-    fn document(&mut self) -> Result<(), Problem> {
+    fn document(&mut self) -> Result<(), Refused> {
         let mut options = granit_parser::options! {
             // Both limits are beyond ours, which names the place.
             flow_nesting_limit: MAX_DEPTH + 8,
@@ -109,11 +138,7 @@ impl<'a> Builder<'a, '_> {
         for event in Parser::new_from_str_with_options(self.text, options) {
             let (event, span) = match event {
                 Ok(event) => event,
-                // What follows a complete document is not kubectl's business.
-                Err(error) if documents == 1 && self.root.is_some() => {
-                    return Err(self.scan_problem(&error));
-                }
-                Err(error) => return Err(self.scan_problem(&error)),
+                Err(error) => return Err(Box::new(self.scan_problem(&error))),
             };
             match event {
                 Event::DocumentStart(..) => {
@@ -151,11 +176,11 @@ impl<'a> Builder<'a, '_> {
         style: StructureStyle,
         anchor: usize,
         span: &Span,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Refused> {
         let at = self.range(span);
         self.no_key(&at)?;
         if self.stack.len() >= MAX_DEPTH {
-            return Err(self.too_deep(at.start));
+            return Err(Box::new(self.too_deep(at.start)));
         }
         self.count(1);
         self.stack.push(Frame {
@@ -170,7 +195,7 @@ impl<'a> Builder<'a, '_> {
     }
 
     /// A collection cannot be a key.
-    fn no_key(&self, at: &Range<usize>) -> Result<(), Problem> {
+    fn no_key(&self, at: &Range<usize>) -> Result<(), Refused> {
         let Some(Frame { collection: Collection::Map { key: None, .. }, start, .. }) = self.stack.last() else {
             return Ok(());
         };
@@ -180,7 +205,7 @@ impl<'a> Builder<'a, '_> {
             Some(end) => (*start, end + 2),
             None => (at.start, 1),
         };
-        Err(Problem::of_text(from..from + length, Kind::InvalidKey { template }))
+        Err(refused(from..from + length, Kind::InvalidKey { template }))
     }
 
     /// The place of the outermost of the brackets that open in a row before `at`.
@@ -197,7 +222,7 @@ impl<'a> Builder<'a, '_> {
         self.expanded = self.expanded.saturating_add(nodes);
     }
 
-    fn end(&mut self, span: &Span) -> Result<(), Problem> {
+    fn end(&mut self, span: &Span) -> Result<(), Refused> {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
         let after = self.range(span).end;
         let (value, last, first) = match frame.collection {
@@ -229,9 +254,14 @@ impl<'a> Builder<'a, '_> {
         anchor: usize,
         tag: Option<&Tag>,
         span: &Span,
-    ) -> Result<(), Problem> {
-        let at = self.range(span);
+    ) -> Result<(), Refused> {
+        let mut at = self.range(span);
         let plain = style == ScalarStyle::Plain;
+        if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
+            // The parser's span ends where the next token begins.
+            let written = self.text.get(at.start - self.base..at.end - self.base).unwrap_or_default();
+            at.end = at.start + written.trim_end().len();
+        }
         let expects_key =
             matches!(self.stack.last(), Some(Frame { collection: Collection::Map { key: None, .. }, .. }));
         if expects_key && plain && tag.is_none() && text == "<<" {
@@ -243,8 +273,9 @@ impl<'a> Builder<'a, '_> {
             Some(tag) => tagged(tag, text),
         };
         if expects_key {
+            self.count(1);
             let Some(name) = key_name(value) else {
-                return Err(Problem::of_text(at, Kind::InvalidKey { template: false }));
+                return Err(refused(at, Kind::InvalidKey { template: false }));
             };
             if anchor != 0 {
                 let node = Node { value: Value::String(name.clone()), span: at.clone() };
@@ -256,34 +287,35 @@ impl<'a> Builder<'a, '_> {
         self.add(Done { node: Node { value, span: at }, size: 1, depth: 1 }, anchor)
     }
 
-    fn key(&mut self, pending: PendingKey<'a>) -> Result<(), Problem> {
+    fn key(&mut self, pending: PendingKey<'a>) -> Result<(), Refused> {
         if let Some(Frame { collection: Collection::Map { key, .. }, .. }) = self.stack.last_mut() {
             *key = Some(pending);
         }
         Ok(())
     }
 
-    fn alias(&mut self, id: usize, span: &Span) -> Result<(), Problem> {
+    fn alias(&mut self, id: usize, span: &Span) -> Result<(), Refused> {
         let at = self.range(span);
         let Some(anchored) = self.anchors.get(&id) else {
             let message = "an alias inside the value of its own anchor";
-            return Err(Problem::of_text(at, Kind::BadAlias { message }));
+            return Err(refused(at, Kind::BadAlias { message }));
         };
         if self.stack.len() + anchored.depth > MAX_DEPTH {
-            return Err(Problem::of_text(at, Kind::TooDeep));
+            return Err(refused(at, Kind::TooDeep));
         }
         let expects_key =
             matches!(self.stack.last(), Some(Frame { collection: Collection::Map { key: None, .. }, .. }));
         if expects_key {
             let Some(name) = key_name(anchored.node.value.clone()) else {
-                return Err(Problem::of_text(at, Kind::InvalidKey { template: false }));
+                return Err(refused(at, Kind::InvalidKey { template: false }));
             };
             return self.key(PendingKey::Key(Key { name, span: at }));
         }
         let (size, depth) = (anchored.size, anchored.depth);
-        self.expanded = self.expanded.saturating_add(size);
+        // The alias itself counts too.
+        self.expanded = self.expanded.saturating_add(size + 1);
         let aliased = self.aliased.saturating_add(size);
-        let nodes = self.nodes.saturating_add(size);
+        let nodes = self.nodes.saturating_add(size + 1);
         if too_many(aliased, nodes) {
             if self.worst.as_ref().is_none_or(|(worst, _)| size > *worst) {
                 self.worst = Some((size, at.clone()));
@@ -296,7 +328,7 @@ impl<'a> Builder<'a, '_> {
         self.add(Done { node, size, depth }, 0)
     }
 
-    fn add(&mut self, done: Done<'a>, anchor: usize) -> Result<(), Problem> {
+    fn add(&mut self, done: Done<'a>, anchor: usize) -> Result<(), Refused> {
         let Done { node, size, depth } = done;
         if anchor != 0 {
             self.anchors.insert(anchor, Anchored { node: node.clone(), size, depth });
@@ -335,16 +367,40 @@ impl<'a> Builder<'a, '_> {
                 let start = self.base + offset;
                 return Problem::of_text(start..start + name.len() + 1, Kind::UnknownAnchor { name });
             }
+            ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation => {
+                // The tab, not what it indents.
+                let before = self.text.get(..offset).unwrap_or_default();
+                let start = before.trim_end_matches(['\t', ' ']).len();
+                let kind =
+                    Kind::Syntax { message: "a tab in the indentation".to_owned(), hint: Some("indent with spaces") };
+                return Problem::of_text(self.base + start..self.base + offset.max(start + 1), kind);
+            }
             ErrorKind::RecursionLimitExceeded => return self.too_deep(self.base + offset),
+            ErrorKind::UnexpectedCharacter { character } => Kind::Syntax {
+                message: format!("`{character}` cannot begin a value"),
+                hint: hint(error.kind(), self.text, offset),
+            },
             _ => Kind::Syntax { message: error.info(), hint: hint(error.kind(), self.text, offset) },
         };
+        let line = line_around(self.text, offset);
+        let written = self.text.get(line.clone()).unwrap_or_default();
+        // A template is marked from its braces, a quoted text that is wrong inside to the end of its line.
+        if let Some(found) = written.get(..offset + 1 - line.start).and_then(|before| before.rfind("{{")) {
+            let length = written.get(found..).and_then(|rest| rest.find("}}")).map_or(2, |end| end + 2);
+            let start = self.base + line.start + found;
+            return Problem::of_text(start..start + length, kind);
+        }
+        let quoted = self.text.get(offset..).is_some_and(|rest| rest.starts_with(['"', '\'']));
+        if quoted {
+            return Problem::of_text(self.base + offset..self.base + line.end, kind);
+        }
         Problem::of_text(at(offset), kind)
     }
 }
 
 /// `<<: *name` and `<<: [*name, *other]`. Takes the place of keys that stand before it, as goyaml.v2 has it; of
 /// several mappings the first wins.
-fn merge<'a>(entries: &mut Entries<'a>, node: Node<'a>, at: &Range<usize>) -> Result<(), Problem> {
+fn merge<'a>(entries: &mut Entries<'a>, node: Node<'a>, at: &Range<usize>) -> Result<(), Refused> {
     let maps = match node.value {
         Value::Map(map) => vec![map],
         Value::Seq(items) => items
@@ -358,13 +414,13 @@ fn merge<'a>(entries: &mut Entries<'a>, node: Node<'a>, at: &Range<usize>) -> Re
         _ => return Err(no_mapping(at)),
     };
     for (key, node) in maps.into_iter().flatten() {
-        entries.insert(key, node);
+        entries.merge(key, node);
     }
     Ok(())
 }
 
-fn no_mapping(at: &Range<usize>) -> Problem {
-    Problem::of_text(at.clone(), Kind::BadAlias { message: "a merge key takes a mapping or a list of mappings" })
+fn no_mapping(at: &Range<usize>) -> Refused {
+    refused(at.clone(), Kind::BadAlias { message: "a merge key takes a mapping or a list of mappings" })
 }
 
 /// The share of aliases that goyaml allows: nearly all of a small document, a tenth of a large one.
@@ -404,21 +460,47 @@ fn tagged<'a>(tag: &Tag, text: Cow<'a, str>) -> Value<'a> {
     }
 }
 
+/// The line that an offset is in, without its end.
+fn line_around(text: &str, offset: usize) -> Range<usize> {
+    let start = text.get(..offset).and_then(|before| before.rfind(['\n', '\r'])).map_or(0, |end| end + 1);
+    let rest = text.get(offset..).unwrap_or_default();
+    start..offset + rest.find(['\n', '\r']).unwrap_or(rest.len())
+}
+
 /// What usually is behind a syntax error.
 fn hint(kind: &ErrorKind, text: &str, offset: usize) -> Option<&'static str> {
-    let line_start = text.get(..offset)?.rfind(['\n', '\r']).map_or(0, |end| end + 1);
-    let line = text.get(line_start..)?.lines().next().unwrap_or_default();
+    let range = line_around(text, offset);
+    let before = text.get(..range.start)?.lines().next_back().unwrap_or_default().trim_start();
+    let line = text.get(range)?.trim_start();
     if line.contains("{{") {
         return Some("this looks like a template; render it first, as with `helm template`");
     }
     match kind {
-        ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation => {
-            Some("indent with spaces")
-        }
         ErrorKind::MissingAnchorOrAliasName => Some("`*` begins an alias; put the value in quotes"),
-        ErrorKind::UnclosedQuotedScalar | ErrorKind::UnexpectedEof => Some("the quote is never closed"),
-        ErrorKind::InvalidSimpleKey | ErrorKind::SimpleKeyExpected if line.matches(": ").count() > 1 => {
+        ErrorKind::UnclosedQuotedScalar => Some("the quote is never closed"),
+        ErrorKind::UnexpectedCharacter { .. } => Some("put the value in quotes"),
+        ErrorKind::UnknownQuotedScalarEscape | ErrorKind::InvalidQuotedScalarHexEscape => {
+            Some("write `\\\\` for a backslash, or use single quotes")
+        }
+        ErrorKind::InvalidTrailingSingleQuotedScalar => Some("write `''` for a quote inside single quotes"),
+        ErrorKind::ExpectedBlockMappingKey
+        | ErrorKind::ExpectedBlockSequenceEntry
+        | ErrorKind::ExpectedDocumentStart
+        | ErrorKind::InvalidIndentation
+        | ErrorKind::BlockSequenceEntryNotAllowed => Some("is this line indented as it should be?"),
+        ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidSimpleKey | ErrorKind::ExpectedFlowMappingSeparator
+            if line.matches(": ").count() > 1 =>
+        {
             Some("a value with `: ` in it must stand in quotes")
+        }
+        ErrorKind::ExpectedFlowMappingSeparator | ErrorKind::ExpectedFlowSequenceSeparator => {
+            Some("is a comma missing before this?")
+        }
+        _ if before.starts_with('-') && !before.starts_with("- ") && !before.starts_with("--") => {
+            Some("is there a blank behind the `-` of the line before?")
+        }
+        _ if before.contains(':') && !before.contains(": ") && !before.ends_with(':') => {
+            Some("is there a blank behind the `:` of the line before?")
         }
         _ => None,
     }
@@ -449,7 +531,7 @@ mod tests {
         let text = "a:\n- b: 'x y'\n  c: 1.10\n  d: |\n    one\n    two\n  e:\n";
         check(text, "a[0].b", Value::String("x y".into()), "'x y'");
         check(text, "a[0].c", Value::Float(1.1), "1.10");
-        check(text, "a[0].d", Value::String("one\ntwo\n".into()), "|\n    one\n    two\n");
+        check(text, "a[0].d", Value::String("one\ntwo\n".into()), "one\n    two");
         check(text, "a[0].e", Value::Null, "e");
     }
 
@@ -492,9 +574,36 @@ mod tests {
             "- a\nb: c",
             "~: 1",
             "%YAML 1.1\n---\na: @",
+            "a: \0",
+            "a: \u{80}",
+            "a\0:\0",
         ] {
             let (node, problems) = read_all(text);
             assert!(node.is_none() && problems.len() == 1, "{text}: {node:?} {problems:?}");
+        }
+    }
+
+    #[test]
+    fn syntax_errors_say_what_usually_is_behind_them() {
+        for (text, place, hint) in [
+            ("a: b: c", ":", "a value with `: ` in it must stand in quotes"),
+            ("{\"a\": \"1\"\n\"b\": 2}", "\"b\": 2}", "is a comma missing before this?"),
+            ("a: {{ .b }}\nc: d", "{{ .b }}", "this looks like a template; render it first, as with `helm template`"),
+            (
+                "{{- if .x }}\na: b",
+                "{{- if .x }}",
+                "this looks like a template; render it first, as with `helm template`",
+            ),
+            ("a:\n\tb: c", "\t", "indent with spaces"),
+            ("a: */5 * * * *", "*/5", "`*` begins an alias; put the value in quotes"),
+            ("a: \"\\d\"", "\"\\d\"", "write `\\\\` for a backslash, or use single quotes"),
+            ("a: @b", "@", "put the value in quotes"),
+            ("a:\n  b: c\n d: e", "d", "is this line indented as it should be?"),
+            ("a:b\nc: d", ":", "is there a blank behind the `:` of the line before?"),
+        ] {
+            let (_, problems) = read_all(text);
+            let got: Vec<_> = problems.iter().map(|p| (text.get(p.at.clone()), p.kind.hint())).collect();
+            assert_eq!(got, [(Some(place), Some(hint.to_owned()))], "{text}");
         }
     }
 
