@@ -32,7 +32,7 @@ impl Context<'_> {
         let compile = |(index, container)| {
             let here = at.index(index);
             let mut compiled = self.container(&here, container, host_network, init);
-            compiled.source = if of == Of::Pod { None } else { (self.where_is)(&here.to_string()) };
+            compiled.source = if of == Of::Pod { None } else { self.source_of(&here) };
             compiled
         };
         containers.iter().enumerate().map(compile).collect()

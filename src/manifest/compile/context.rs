@@ -92,12 +92,20 @@ pub(super) struct Context<'c> {
     pub(super) uids: &'c mut Uids,
     pub(super) shared: &'c mut Shared,
     pub(super) where_is: WhereIs<'c>,
+    /// The object has a uid: an API server has stored it, and this is its dump.
+    pub(super) stored: bool,
     pub(super) invalid: Vec<Invalid>,
 }
 
 impl Context<'_> {
     fn say(&mut self, at: &Path<'_>, message: String) {
         self.invalid.push(Invalid { field: at.to_string(), message });
+    }
+
+    /// Where a part of a template stands. Not told of dumps, where the same template stands in a Deployment and in its
+    /// ReplicaSets and must be the same.
+    pub(super) fn source_of(&self, at: &Path<'_>) -> Option<Source> {
+        if self.stored { None } else { (self.where_is)(&at.to_string()) }
     }
 
     /// `Required value`, with a detail if there is one.

@@ -16,6 +16,7 @@ const MAX_ANNOTATIONS: usize = 256 * 1024;
 impl Context<'_> {
     /// `metadata` of an object of this kind; without a namespace it is in `default`, as kubectl has it.
     pub(super) fn meta(&mut self, kind: Kind, metadata: &meta::ObjectMeta) -> Meta {
+        self.stored = metadata.uid.as_ref().is_some_and(|uid| !uid.is_empty());
         let at = Path::Root.field("metadata");
         let object_name = name(metadata.name.as_ref());
         let generate_name = name(metadata.generate_name.as_ref());

@@ -84,6 +84,7 @@ impl Compiler {
             uids: &mut self.uids,
             shared: &mut self.shared,
             where_is,
+            stored: false,
             invalid: Vec::new(),
         };
         let object = match decoded {

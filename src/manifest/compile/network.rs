@@ -45,7 +45,8 @@ impl Context<'_> {
         let first = spec.cluster_ip.as_ref().filter(|_| addresses.is_empty());
         for (index, address) in first.into_iter().chain(addresses).enumerate() {
             let is_address = address.parse::<std::net::IpAddr>().is_ok();
-            if !is_address && !address.is_empty() && address != "None" {
+            // Support bundles hide addresses.
+            if !is_address && !self.stored && !address.is_empty() && address != "None" {
                 let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
                 self.bad(&addresses_at.index(index), format!("{address:?}"), detail);
             }

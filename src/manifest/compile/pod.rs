@@ -118,7 +118,7 @@ impl Context<'_> {
             false,
             &[("Never", true), ("PreemptLowerPriority", false)],
         );
-        let source = if of == Of::Pod { None } else { (self.where_is)(&at.to_string()) };
+        let source = if of == Of::Pod { None } else { self.source_of(at) };
         let compiled = PodSpec {
             restart_policy,
             termination_grace: self.seconds(&at.field("terminationGracePeriodSeconds"), grace),
