@@ -13,15 +13,32 @@ use super::message::Message;
 /// A fault, or its end.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
-    Node { node: Name, what: NodeFault },
+    Node {
+        node: Name,
+        what: NodeFault,
+    },
     /// The registry of this host.
-    Registry { host: Name, what: registry::Fault },
+    Registry {
+        host: Name,
+        what: registry::Fault,
+    },
     /// The API server (with its etcd) is up or down.
-    ApiServer { up: bool },
-    Scheduler { up: bool },
-    ControllerManager { up: bool },
+    ApiServer {
+        up: bool,
+    },
+    Scheduler {
+        up: bool,
+    },
+    ControllerManager {
+        up: bool,
+    },
     /// Every container of the pod, if `container` is empty.
-    Container { namespace: Name, pod: Name, container: Name, what: ContainerFault },
+    Container {
+        namespace: Name,
+        pod: Name,
+        container: Name,
+        what: ContainerFault,
+    },
 }
 
 /// What happens to a node.
@@ -44,7 +61,9 @@ pub enum NodeFault {
 /// What happens to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerFault {
-    Exit { code: i32 },
+    Exit {
+        code: i32,
+    },
     Oom,
     /// It stops (true) answering probes, or answers again.
     Hang(bool),
@@ -233,10 +252,7 @@ impl Cluster {
     /// What a kubelet watches: the pods bound to it, and its own Node.
     fn kubelet_watches(&self, index: usize) -> Vec<Watch> {
         let node = Some(self.nodes[index].name);
-        vec![
-            Watch { kind: crate::model::Kind::Pod, node },
-            Watch { kind: crate::model::Kind::Node, node },
-        ]
+        vec![Watch { kind: crate::model::Kind::Pod, node }, Watch { kind: crate::model::Kind::Node, node }]
     }
 
     fn cut_off(&mut self, index: usize, cause: Cause) {

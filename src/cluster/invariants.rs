@@ -104,7 +104,12 @@ impl Invariants {
         }
         if let Some(before) = before {
             if before.node.is_some() && before.node != now.node {
-                return Some(format!("pod {} was bound twice: {:?}, then {:?}", pod.full_name(), before.node, now.node));
+                return Some(format!(
+                    "pod {} was bound twice: {:?}, then {:?}",
+                    pod.full_name(),
+                    before.node,
+                    now.node
+                ));
             }
             if before.phase.is_terminal() && before.phase != now.phase {
                 let (was, is) = (before.phase.as_str(), now.phase.as_str());

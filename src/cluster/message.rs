@@ -34,6 +34,7 @@ impl Fold for Message {
                         fold_request(request, digest);
                     }
                     apiserver::In::LeaseCut { .. } => digest.word(101),
+                    apiserver::In::LeaseMended { .. } => digest.word(102),
                     apiserver::In::Disconnected(client) => digest.word(u64::from(client.0) | 1 << 40),
                     apiserver::In::Up(up) => digest.word(200 + u64::from(*up)),
                     apiserver::In::Timer(_) => digest.word(300),

@@ -130,7 +130,7 @@ impl Cluster {
             controllers: ControllerManager::new(config.controllers.clone(), &streams),
             controllers_up: true,
             controllers_incarnation: Incarnation(0),
-            client: Client::new(),
+            client: Client::new(config.controllers.start_unix_seconds),
             registries,
             registry_by_host,
             nodes,
@@ -401,4 +401,3 @@ impl Cluster {
         }
     }
 }
-

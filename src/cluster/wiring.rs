@@ -180,13 +180,7 @@ impl Cluster {
         self.deliver_response(sent + CLIENT_TIMEOUT, to, cause, Box::new(Response { tag, result: Err(status) }));
     }
 
-    fn request(
-        &mut self,
-        from: ActorId,
-        sent: Time,
-        cause: Cause,
-        request: Box<crate::protocol::api::Request>,
-    ) {
+    fn request(&mut self, from: ActorId, sent: Time, cause: Cause, request: Box<crate::protocol::api::Request>) {
         if !self.reachable(from) {
             self.time_out(sent, from, cause, request.tag);
             return;

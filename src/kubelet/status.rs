@@ -509,9 +509,8 @@ pub fn give_up_unknown(pod: &Pod, status: &mut PodStatus) {
     if pod.spec.init_containers.is_empty() || condition::is_true(&status.conditions, "Initialized") {
         status.containers.iter_mut().for_each(unknown);
     }
-    let has_ended = |one: &ContainerStatus| {
-        matches!(one.state, ContainerState::Terminated(_)) || one.last_terminated.is_some()
-    };
+    let has_ended =
+        |one: &ContainerStatus| matches!(one.state, ContainerState::Terminated(_)) || one.last_terminated.is_some();
     let reached = status.init_containers.iter().rposition(has_ended).unwrap_or(0);
     status.init_containers.iter_mut().take(reached + 1).for_each(unknown);
     if !status.phase.is_terminal() {

@@ -2,7 +2,7 @@
 //!
 //! Kubernetes: staging/src/k8s.io/component-helpers/resource/helpers.go (PodRequests), pkg/apis/core/v1/helper/qos/qos.go.
 
-use super::pod::{Container, PodSpec};
+use super::pod::{Container, PodSpec, ResourceRequirements};
 use super::resources::{ResourceList, Resources};
 
 /// A pod's quality of service class.
@@ -63,10 +63,10 @@ impl PodSpec {
 
     /// The pod's QoS class; only CPU and memory count, and pod-level resources go before those of the containers.
     pub fn qos(&self) -> QosClass {
-        if let Some(pod_level) = self.resources.as_deref() {
-            if !(pod_level.requests.is_empty() && pod_level.limits.is_empty()) {
-                return class_of([(&pod_level.requests, &pod_level.limits)].into_iter());
-            }
+        let pod_level = self.resources.as_deref();
+        let named = |level: &&ResourceRequirements| !(level.requests.is_empty() && level.limits.is_empty());
+        if let Some(pod_level) = pod_level.filter(named) {
+            return class_of([(&pod_level.requests, &pod_level.limits)].into_iter());
         }
         let all = self.init_containers.iter().chain(self.containers.iter());
         class_of(all.map(|container| (&container.resources.requests, &container.resources.limits)))

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::kernel::{Distribution, Duration};
 use crate::manifest::{Node, Value};
 use crate::model::{Labels, MilliCpu, Name, Selector, Text};
-use crate::runtime::simulated::behavior::{Answer, Behavior, End, Ends, Growth, Match, OnTerm, ProbeAnswers, ProbeKind, Rule};
+use crate::runtime::simulated::behavior::{
+    Answer, Behavior, End, Ends, Growth, Match, OnTerm, ProbeAnswers, ProbeKind, Rule,
+};
 
 use super::read::{Fields, Problems};
 use super::values;
@@ -66,9 +68,8 @@ pub(super) fn read(node: &Node<'_>, path: &str, problems: &mut Problems) -> Opti
 }
 
 fn read_match(mut fields: Fields<'_, '_>, problems: &mut Problems) -> Match {
-    let mut name = |field: &'static str, problems: &mut Problems| {
-        fields.text(field, problems).map(Name::new).unwrap_or_default()
-    };
+    let mut name =
+        |field: &'static str, problems: &mut Problems| fields.text(field, problems).map(Name::new).unwrap_or_default();
     let namespace = name("namespace", problems);
     let pod = name("pod", problems);
     let container = name("container", problems);
@@ -259,7 +260,12 @@ fn read_probe(node: &Node<'_>, path: &str, problems: &mut Problems) -> Option<Pr
         (None, None, Some(true), None) => ProbeKind::Exec,
         (None, None, None, Some(true)) => ProbeKind::Grpc,
         _ => {
-            problems.add(span, path, "not a probe", Some("one of http: /path, tcp: 8080, exec: true, grpc: true".to_owned()));
+            problems.add(
+                span,
+                path,
+                "not a probe",
+                Some("one of http: /path, tcp: 8080, exec: true, grpc: true".to_owned()),
+            );
             return None;
         }
     };

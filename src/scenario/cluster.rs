@@ -210,7 +210,9 @@ impl Builder {
         let mut rule = ImageRule::default();
         match fields.text("match", problems) {
             Some(pattern) => rule.pattern = Name::new(pattern),
-            None => problems.add(fields.span(), path, "`match` is missing", Some("such as match: \"*/web:*\"".to_owned())),
+            None => {
+                problems.add(fields.span(), path, "`match` is missing", Some("such as match: \"*/web:*\"".to_owned()))
+            }
         }
         if let Some(node) = fields.get("size") {
             rule.size = values::bytes(node, &fields.path("size"), problems).map(|bytes| bytes.0 as u64);
@@ -276,7 +278,13 @@ impl Builder {
     }
 
     /// The cluster. `existing` is what a dump holds; `has_class` says that somebody brings a StorageClass.
-    pub(super) fn build(mut self, existing: Vec<Object>, behaviors: Vec<Rule>, has_class: bool, epoch: Epoch) -> Config {
+    pub(super) fn build(
+        mut self,
+        existing: Vec<Object>,
+        behaviors: Vec<Rule>,
+        has_class: bool,
+        epoch: Epoch,
+    ) -> Config {
         if self.nodes.is_empty() {
             for index in 0..self.default_nodes {
                 let zone = Name::new(["zone-a", "zone-b", "zone-c"][index as usize % 3]);
@@ -293,12 +301,8 @@ impl Builder {
             registry.images = Arc::clone(&images);
         }
         self.registries.push(rest);
-        let mut initial: Vec<Object> = self
-            .nodes
-            .iter()
-            .map(|node| Object::Node(Arc::new(node.kubelet.running_node())))
-            .chain(existing)
-            .collect();
+        let mut initial: Vec<Object> =
+            self.nodes.iter().map(|node| Object::Node(Arc::new(node.kubelet.running_node()))).chain(existing).collect();
         if !has_class {
             initial.push(Object::StorageClass(Arc::new(default_class())));
         }
@@ -364,7 +368,14 @@ fn address(index: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 10)) + index)
 }
 
-fn worker(name: &str, zone: Option<Name>, labels: &[(Name, Name)], taints: &[Taint], capacity: Resources, index: u32) -> Node {
+fn worker(
+    name: &str,
+    zone: Option<Name>,
+    labels: &[(Name, Name)],
+    taints: &[Taint],
+    capacity: Resources,
+    index: u32,
+) -> Node {
     let mut all = vec![
         (Name::new(HOSTNAME_LABEL), Name::new(name)),
         (Name::new("kubernetes.io/os"), Name::new("linux")),

@@ -4,7 +4,7 @@
 //! change its value. A collection may be used as a variable (`pods`) or, narrowed by a label selector, as a function
 //! (`pods("app=web")`).
 
-use cel::common::ast::{CallExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue, EntryExpr, operators};
+use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue, operators};
 use cel::{Context, Program, Value};
 
 use crate::manifest::nearest;
@@ -48,7 +48,8 @@ impl Condition {
         let program = Program::compile(text).map_err(|errors| {
             let first = errors.errors.first();
             let (line, column) = first.map_or((1, 0), |error| error.pos);
-            let before: usize = text.lines().take((line - 1).max(0) as usize).map(|line| line.chars().count() + 1).sum();
+            let before: usize =
+                text.lines().take((line - 1).max(0) as usize).map(|line| line.chars().count() + 1).sum();
             let message = first.map_or("", |error| error.msg.as_str());
             let message = message.lines().next().unwrap_or_default();
             let short = message.split(" expecting ").next().unwrap_or(message);
@@ -252,8 +253,21 @@ fn is_operator(name: &str) -> bool {
 
 /// The functions of CEL that can stand without a target.
 const CEL_FUNCTIONS: &[&str] = &[
-    "size", "duration", "timestamp", "int", "uint", "double", "string", "bool", "bytes", "has", "matches", "type", "dyn",
-    "max", "min",
+    "size",
+    "duration",
+    "timestamp",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bool",
+    "bytes",
+    "has",
+    "matches",
+    "type",
+    "dyn",
+    "max",
+    "min",
 ];
 
 /// The names of CEL's types, which are values.

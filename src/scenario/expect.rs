@@ -43,7 +43,7 @@ impl Expected {
         let name = fields.text("name", reading.problems);
         let (at, within) = (fields.get("at"), fields.get("within"));
         let (always, never, that) = (fields.get("always"), fields.get("never"), fields.get("that"));
-        let mut time = |field: &'static str, node: Option<&Node<'_>>, reading: &mut Reading<'_>| {
+        let time = |field: &'static str, node: Option<&Node<'_>>, reading: &mut Reading<'_>| {
             let node = node?;
             values::duration(node, &format!("{path}.{field}"), reading.problems)
         };

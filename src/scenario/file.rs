@@ -7,7 +7,9 @@ use crate::cluster;
 use crate::kernel::{Duration, Time};
 use crate::manifest::compile::Compiler;
 use crate::manifest::epoch::Epoch;
-use crate::manifest::{Loaded as LoadedManifests, Node, Problem, ProblemKind, Source, Value, load as load_objects, render_all};
+use crate::manifest::{
+    Loaded as LoadedManifests, Node, Problem, ProblemKind, Source, Value, load as load_objects, render_all,
+};
 use crate::model::{self, Kind, Object};
 use crate::trace::{Header, SourceFile};
 
@@ -260,7 +262,8 @@ impl Loader<'_> {
                 Ok(None) => continue,
                 Ok(Some(object)) => {
                     let invalid = if existing { Vec::new() } else { crate::apiserver::validate(&object) };
-                    let invalid = invalid.into_iter().map(|invalid| (invalid.field, invalid.message)).collect::<Vec<_>>();
+                    let invalid =
+                        invalid.into_iter().map(|invalid| (invalid.field, invalid.message)).collect::<Vec<_>>();
                     compiled.push(Compiled { object, source: loaded.source, existing });
                     invalid
                 }
@@ -424,7 +427,9 @@ impl Reading<'_> {
             for (index, manifest) in fields.list("manifests", self.problems).iter().enumerate() {
                 let path = format!("manifests[{index}]");
                 match manifest.as_str() {
-                    Some(file) => at_start.extend(self.named_file(file, manifest.span.clone(), &path).into_iter().flatten()),
+                    Some(file) => {
+                        at_start.extend(self.named_file(file, manifest.span.clone(), &path).into_iter().flatten())
+                    }
                     None => self.problems.add(manifest.span.clone(), &path, "a file's name is expected", None),
                 }
             }

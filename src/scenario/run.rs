@@ -81,7 +81,10 @@ fn world_of(scenario: &Scenario, until: &Until) -> World {
 /// What is to be done at a moment, beside the cluster's own events.
 enum Item {
     Happens(usize),
-    Undo { faults: Vec<Fault>, happening: usize },
+    Undo {
+        faults: Vec<Fault>,
+        happening: usize,
+    },
     /// The expectation begins to count, or is decided.
     Expectation(usize),
     /// Conditions that depend on the time are looked at each second.

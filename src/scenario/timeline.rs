@@ -28,9 +28,16 @@ pub(super) struct Happening {
 pub(super) enum When {
     At(Time),
     /// Once, as soon as the condition holds, but not before `from`.
-    Condition { condition: Box<Condition>, from: Time },
+    Condition {
+        condition: Box<Condition>,
+        from: Time,
+    },
     /// Again and again.
-    Every { period: Distribution, from: Time, until: Option<Time> },
+    Every {
+        period: Distribution,
+        from: Time,
+        until: Option<Time>,
+    },
 }
 
 /// What happens.
@@ -113,7 +120,7 @@ fn read_kubectl(node: &Node<'_>, path: &str, reading: &mut Reading<'_>) -> Optio
     };
     let words = words.trim();
     let stripped = words.strip_prefix("kubectl ").unwrap_or(words);
-    match client::parse(stripped, Name::new("default")) {
+    match client::parse::parse(stripped, Name::new("default")) {
         Ok(verb) => Some(What::Client { text: format!("kubectl {stripped}"), verb: Arc::new(verb) }),
         Err(error) => {
             let at = reading.inside(node, words.len() - stripped.len() + error.at);

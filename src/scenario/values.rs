@@ -83,7 +83,8 @@ pub(super) fn distribution(node: &Node<'_>, path: &str, problems: &mut Problems)
     let exponential = fields.get("exponential");
     let span = fields.span();
     fields.end(problems);
-    let read = |node: &Node<'_>, name: &str, problems: &mut Problems| duration(node, &format!("{path}.{name}"), problems);
+    let read =
+        |node: &Node<'_>, name: &str, problems: &mut Problems| duration(node, &format!("{path}.{name}"), problems);
     match (p50, p99, uniform, exponential) {
         (Some(p50), Some(p99), None, None) => {
             let at = p99.span.clone();
@@ -105,7 +106,9 @@ pub(super) fn distribution(node: &Node<'_>, path: &str, problems: &mut Problems)
                 None
             }
         },
-        (None, None, None, Some(mean)) => Some(Distribution::Exponential { mean: read(mean, "exponential", problems)? }),
+        (None, None, None, Some(mean)) => {
+            Some(Distribution::Exponential { mean: read(mean, "exponential", problems)? })
+        }
         _ => {
             let hint = "a duration, {p50: …, p99: …}, {uniform: [a, b]} or {exponential: mean}".to_owned();
             problems.add(span, path, "not a distribution", Some(hint));

@@ -148,10 +148,7 @@ fn a_failing_init_container_is_repeated_with_back_off_or_fails_the_pod() {
     assert_eq!(world.times("StartContainer p/i").len(), 3, "at once, then after 10 s");
     let world = failing(RestartPolicy::Never);
     assert_eq!(world.times("StartContainer").len(), 1);
-    check(
-        world.said(&["status p F"]),
-        "status p Failed  i=exit-7 main=PodInitializing",
-    );
+    check(world.said(&["status p F"]), "status p Failed  i=exit-7 main=PodInitializing");
 }
 
 #[test]
@@ -243,7 +240,8 @@ fn a_crash_loop_waits_0_10_20_40_80_160_300_seconds_with_jitter() {
         world.run(1_200_000);
         let starts = world.times("StartContainer");
         let waits: Vec<u64> = starts.windows(2).map(|pair| pair[1] - pair[0] - 1050).collect();
-        let ranges = [(0, 1100), (10_000, 17_000), (20_000, 32_000), (40_000, 62_000), (80_000, 120_000), (160_000, 200_000)];
+        let ranges =
+            [(0, 1100), (10_000, 17_000), (20_000, 32_000), (40_000, 62_000), (80_000, 120_000), (160_000, 200_000)];
         for (wait, (least, most)) in waits.iter().zip(ranges) {
             assert!((least..most).contains(wait), "seed {seed}: {waits:?}");
         }
@@ -286,7 +284,8 @@ fn a_long_run_makes_the_back_off_begin_anew() {
 fn a_failing_post_start_hook_kills_the_container() {
     let mut world = World::new();
     world.programs.insert("main", Program { hook_millis: 2000, hook_fails: true, ..Program::default() });
-    let hooked = Container { post_start: Some(Arc::new(Handler::Exec { command: vec!["false".into()] })), ..container("main") };
+    let hooked =
+        Container { post_start: Some(Arc::new(Handler::Exec { command: vec!["false".into()] })), ..container("main") };
     world.create(pod("p", vec![hooked], |_| {}));
     world.run(3_000);
     check(
@@ -362,7 +361,7 @@ fn a_missing_config_map_is_looked_for_after_half_a_second_and_twice_as_long_each
 
 #[test]
 fn a_missing_config_map_of_the_environment_is_looked_for_each_10_to_15_seconds() {
-    use crate::model::pod::{EnvFrom, ConfigSource};
+    use crate::model::pod::{ConfigSource, EnvFrom};
     let mut world = World::new();
     let from = EnvFrom { from: ConfigSource::ConfigMap("late".into()), prefix: "".into(), optional: false };
     world.create(pod("p", vec![Container { env_from: vec![from], ..container("main") }], |_| {}));

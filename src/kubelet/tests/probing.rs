@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::world::{Program, World, check, container, pod};
 use super::{Observe, StartKind};
 use crate::kernel::Duration;
-use crate::model::pod::{Handler, Probe};
 use crate::model::Container;
+use crate::model::pod::{Handler, Probe};
 use crate::protocol::probe::Purpose;
 
 pub fn probe(period: u64, failures: u32) -> Option<Arc<Probe>> {
@@ -85,10 +85,8 @@ fn readiness_is_probed_at_the_start_and_then_each_period() {
 #[test]
 fn a_startup_probe_holds_back_the_others() {
     let gated = Container { startup: probe(2, 10), readiness: probe(5, 1), liveness: probe(5, 1), ..container("main") };
-    let script = vec![
-        (Purpose::Startup, vec![(0, false), (9_000, true)]),
-        (Purpose::Liveness, vec![(0, false), (9_000, true)]),
-    ];
+    let script =
+        vec![(Purpose::Startup, vec![(0, false), (9_000, true)]), (Purpose::Liveness, vec![(0, false), (9_000, true)])];
     let mut world = world(gated, script);
     world.run(60_000);
     assert!(world.times("Liveness").is_empty());
