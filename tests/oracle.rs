@@ -394,8 +394,8 @@ fn decisions_are_those_of_kube_scheduler() {
         ("decisions/taints", 70),
         ("decisions/topologyspread", 110),
         ("decisions/unschedulable", 60),
-        ("decisions/volumes", 78),
-        ("messages", 121),
+        ("decisions/volumes", 101),
+        ("messages", 146),
     ];
     check(&themes, differs);
 }
