@@ -115,10 +115,11 @@ impl Hard {
             return;
         }
         for (constraint, domains) in &mut self.constraints {
-            if constraint.includes(pod, &node.node) && constraint.counts(pod.meta.namespace, other) {
-                if let Some(value) = labels.get(constraint.key) {
-                    *domains.entry(value).or_default() += by;
-                }
+            if let Some(value) = labels.get(constraint.key)
+                && constraint.includes(pod, &node.node)
+                && constraint.counts(pod.meta.namespace, other)
+            {
+                *domains.entry(value).or_default() += by;
             }
         }
     }
@@ -298,10 +299,10 @@ impl PreFilter for PodTopologySpread {
                 continue;
             }
             for (constraint, domains) in &mut hard.constraints {
-                if constraint.includes(&pod.pod, &node.node) {
-                    if let Some(value) = labels.get(constraint.key) {
-                        *domains.entry(value).or_default() += constraint.count_on(namespace, node);
-                    }
+                if let Some(value) = labels.get(constraint.key)
+                    && constraint.includes(&pod.pod, &node.node)
+                {
+                    *domains.entry(value).or_default() += constraint.count_on(namespace, node);
                 }
             }
         }
@@ -460,7 +461,7 @@ impl EnqueueExtensions for PodTopologySpread {
         let constraints = self.constraints(&pod.pod, &world.listers, true);
         let helps = match *change {
             Change::Pod(old, new) => pod_helps(&pod.pod, &constraints, old, new),
-            Change::Node(old, new) => node_helps(&pod.pod, &constraints, old, new),
+            Change::Node(old, new) => node_helps(&constraints, old, new),
             _ => true,
         };
         if helps { Hint::Queue } else { Hint::Skip }
@@ -486,7 +487,7 @@ fn pod_helps(pod: &Pod, constraints: &[Constraint], old: Option<&Pod>, new: Opti
     }
 }
 
-fn node_helps(pod: &Pod, constraints: &[Constraint], old: Option<&Node>, new: Option<&Node>) -> bool {
+fn node_helps(constraints: &[Constraint], old: Option<&Node>, new: Option<&Node>) -> bool {
     let has_all = |node: &Node| constraints.iter().all(|constraint| node.meta.labels.get(constraint.key).is_some());
     match (old, new) {
         (Some(old), Some(new)) => {
@@ -496,7 +497,6 @@ fn node_helps(pod: &Pod, constraints: &[Constraint], old: Option<&Node>, new: Op
                     .iter()
                     .any(|constraint| old.meta.labels.get(constraint.key) != new.meta.labels.get(constraint.key))
             };
-            let _ = pod;
             before != after || (after && (moved() || old.spec.taints != new.spec.taints))
         }
         (None, Some(node)) | (Some(node), None) => has_all(node),

@@ -115,11 +115,9 @@ impl EnqueueExtensions for VolumeRestrictions {
     fn hint(&self, pod: &PodInfo, _: ClusterEvent, change: &Change<'_>, _: &World) -> Hint {
         let helps = match *change {
             Change::Pod(Some(old), None) => {
-                old.meta.namespace == pod.pod.meta.namespace && {
-                    let old = PodInfo::new(std::sync::Arc::new(old.clone()));
-                    let shares = shared_claims(&old).any(|name| shared_claims(pod).any(|own| own == name));
-                    shares
-                }
+                let other = PodInfo::new(std::sync::Arc::new(old.clone()));
+                old.meta.namespace == pod.pod.meta.namespace
+                    && shared_claims(&other).any(|name| shared_claims(pod).any(|own| own == name))
             }
             Change::Other(_, Some(Object::PersistentVolumeClaim(claim))) => {
                 claim.meta.namespace == pod.pod.meta.namespace && shared_claims(pod).any(|name| name == claim.meta.name)
