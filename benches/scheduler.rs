@@ -9,12 +9,15 @@ use std::sync::Arc;
 use cluster::{Cluster, node, spec};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use simlet::kernel::{Distribution, Duration, Time};
+use simlet::model::workload::ReplicaSet;
+use simlet::model::{Kind, Labels, Meta, Name, Object, OwnerReference, Selector, Uid};
+use simlet::protocol::api::WatchEvent;
 use simlet::scheduler::Config;
 
 const PODS: usize = 10_000;
 
 /// 5,000 nodes in 3 zones, and the pods in the scheduler's inbox.
-fn prepared(specs: usize) -> Cluster {
+fn prepared(specs: usize, deployment: bool) -> Cluster {
     let config =
         Config { client_qps: 0, cycle_time: Distribution::Constant(Duration::from_micros(100)), ..Config::default() };
     let mut cluster = Cluster::new(config);
@@ -22,10 +25,20 @@ fn prepared(specs: usize) -> Cluster {
     for number in 0..5000 {
         let mut node = node(&format!("node-{number}"), 32_000);
         let zone = format!("zone-{}", number % 3);
-        node.meta.labels = node.meta.labels.with("topology.kubernetes.io/zone".into(), zone.as_str().into());
+        let labels = [("topology.kubernetes.io/zone", zone), ("kubernetes.io/hostname", format!("node-{number}"))];
+        node.meta.labels = Labels::new(labels.map(|(key, value)| (Name::new(key), Name::from(value))));
         cluster.add_node(node);
     }
     cluster.run_until(Time::from_secs(1));
+    if deployment {
+        cluster.labels = Labels::new([(Name::new("app"), Name::new("web"))]);
+        let selector = Selector::from_labels(&cluster.labels);
+        let meta = Meta::named("default", "web");
+        let set = Arc::new(ReplicaSet { meta, selector, ..ReplicaSet::default() });
+        cluster.tell(WatchEvent::Added(Object::ReplicaSet(set)));
+        cluster.owner =
+            Some(OwnerReference { kind: Kind::ReplicaSet, name: Name::new("web"), uid: Uid(1), block_deletion: true });
+    }
     let specs: Vec<_> = (0..specs).map(|number| Arc::new(spec(100 + number as i64))).collect();
     for number in 0..PODS {
         cluster.add_pod(&format!("pod-{number}"), &specs[number % specs.len()]);
@@ -42,9 +55,10 @@ fn place(mut cluster: Cluster) -> Cluster {
 fn pods_on_5000_nodes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("10,000 pods on 5,000 nodes");
     group.throughput(Throughput::Elements(PODS as u64)).sample_size(10);
-    for (name, specs) in [("one spec", 1), ("100 specs", 100)] {
+    let cases = [("one spec", 1, false), ("100 specs", 100, false), ("one Deployment", 1, true)];
+    for (name, specs, deployment) in cases {
         group.bench_function(name, |bencher| {
-            bencher.iter_batched(|| prepared(specs), place, BatchSize::PerIteration);
+            bencher.iter_batched(|| prepared(specs, deployment), place, BatchSize::PerIteration);
         });
     }
     group.finish();

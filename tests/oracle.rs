@@ -351,7 +351,7 @@ fn hints_differ(case: &Value) -> Option<String> {
 
 #[test]
 fn queueing_hints_are_those_of_kube_scheduler() {
-    check(&[("queue/hints", 0)], hints_differ);
+    check(&[("queue/hints", 195)], hints_differ);
 }
 
 /// Plays the themes and compares with the least that must pass; prints a table.
@@ -394,8 +394,8 @@ fn decisions_are_those_of_kube_scheduler() {
         ("decisions/taints", 70),
         ("decisions/topologyspread", 110),
         ("decisions/unschedulable", 60),
-        ("decisions/volumes", 78),
-        ("messages", 121),
+        ("decisions/volumes", 101),
+        ("messages", 146),
     ];
     check(&themes, differs);
 }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use simlet::kernel::Time;
 use simlet::model::affinity::NodeSelectorOperator;
 use simlet::model::pod::{ContainerPort, Protocol};
+use simlet::model::service::Service;
 use simlet::model::*;
 use simlet::scheduler::explain::evaluate;
 use simlet::scheduler::listers::World;
@@ -126,11 +127,22 @@ fn node(number: u8, cpu: u8, zone: u8, tainted: u8, cordoned: bool, image: bool)
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn the_search_chooses_as_the_plain_evaluation(steps in prop::collection::vec(step(), 1..80)) {
         let profile = default_profile();
         let templates: Vec<Arc<PodSpec>> = (0..6).map(|number| Arc::new(template(number))).collect();
-        let (mut world, mut nominator, mut search) = (World::default(), Nominator::default(), Search::default());
+        // The plain evaluation has a world of its own, in which nothing is kept.
+        let (mut world, mut plain) = (World::default(), World::default());
+        let (mut nominator, mut search) = (Nominator::default(), Search::default());
+        for number in 0..2 {
+            let selector = Some(Selector::from_labels(&labels(number)));
+            let meta = Meta::named("default", format!("service-{number}"));
+            let service = Object::Service(Arc::new(Service { meta, selector, ..Service::default() }));
+            world.listers.insert(&service);
+            plain.listers.insert(&service);
+        }
         let mut specs = SpecCache::default();
         let mut placed: Vec<(Name, Uid)> = Vec::new();
         let mut uid = 0;
@@ -144,14 +156,19 @@ proptest! {
         for step in steps {
             match step {
                 Step::Node { number, cpu, zone, tainted, cordoned, image } => {
-                    world.nodes.set_node(&Arc::new(node(number, cpu, zone, tainted, cordoned, image)));
+                    let node = Arc::new(node(number, cpu, zone, tainted, cordoned, image));
+                    world.nodes.set_node(&node);
+                    plain.nodes.set_node(&node);
                 }
                 Step::RemoveNode(number) => {
-                    world.nodes.remove_node(Name::from(format!("n{number}")));
+                    let name = Name::from(format!("n{number}"));
+                    world.nodes.remove_node(name);
+                    plain.nodes.remove_node(name);
                 }
                 Step::Finish if !placed.is_empty() => {
                     let (node, uid) = placed.remove(0);
                     prop_assert!(world.nodes.remove_pod(node, uid).is_some());
+                    plain.nodes.remove_pod(node, uid);
                 }
                 Step::Finish => {}
                 Step::Nominate { template, node } => {
@@ -161,13 +178,15 @@ proptest! {
                 Step::Place(number) => {
                     world.nodes.refresh_order();
                     let pod = pod(number, &mut specs);
-                    let found = evaluate(&profile, &pod, &world, &nominator, world.nodes.order());
+                    plain.nodes.refresh_order();
+                    profile.plugins.iter().for_each(|plugin| plugin.prepare(&pod, &mut world));
+                    let found = evaluate(&profile, &pod, &plain, &nominator, plain.nodes.order());
                     let found = found.map_err(|status| TestCaseError::fail(status.message()))?;
                     match search.schedule((0, &profile), &pod, &world, &nominator, 0) {
                         Ok(chosen) => {
                             let mut heap = Vec::new();
                             let best = select(&found.totals(), &mut heap);
-                            let best = world.nodes.get(found.feasible[best]).name;
+                            let best = plain.nodes.get(found.feasible[best]).name;
                             prop_assert_eq!(best, chosen.node);
                             prop_assert_eq!(found.feasible.len(), chosen.feasible);
                             if chosen.feasible > 1 {
@@ -175,6 +194,7 @@ proptest! {
                                 prop_assert_eq!(found.totals(), totals);
                             }
                             placed.push((chosen.node, pod.uid()));
+                            plain.nodes.add_pod(chosen.node, pod.clone());
                             world.nodes.add_pod(chosen.node, pod);
                         }
                         Err(_) => prop_assert!(found.feasible.is_empty()),

@@ -99,6 +99,9 @@ impl Scheduler {
         self.world.nodes.refresh_order();
         let number = self.queue.get(uid).map_or(0, |pod| pod.profile);
         let profile = &self.config.profiles[number];
+        for &idx in profile.at(Point::PreScore) {
+            profile.plugins[idx].prepare(&known.info, &mut self.world);
+        }
         let random = self.preemption_draws.next_u64();
         let result = self.search.schedule((number, profile), &known.info, &self.world, &self.nominator, random);
         let diagnosis = self.config.explain.then(|| {

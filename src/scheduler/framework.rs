@@ -145,6 +145,10 @@ pub trait Plugin: Send + Sync {
         Scope::Cluster
     }
 
+    /// Called before an attempt, for plug-ins that have something kept in the world that makes them faster. Their answers
+    /// must be the same without.
+    fn prepare(&self, _pod: &PodInfo, _world: &mut World) {}
+
     fn as_pre_enqueue(&self) -> Option<&dyn PreEnqueue> {
         None
     }

@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::model::{Bytes, MilliCpu, Name, Node, Resources, Uid};
+use crate::model::{Bytes, MilliCpu, Name, Node, Resources, Selector, Uid};
 
 use super::node_order::{NodeOrder, zone_of};
+use super::pod_counts::PodCounts;
 use super::pod_info::{HostPort, PodInfo};
 
 /// A node's row.
@@ -50,6 +51,11 @@ impl NodeInfo {
     /// What the node has for pods.
     pub fn allocatable(&self) -> &Resources {
         &self.node.status.allocatable
+    }
+
+    /// False while there are only pods that name the node.
+    pub fn is_present(&self) -> bool {
+        self.present
     }
 
     /// Counts `pod` in.
@@ -124,6 +130,7 @@ pub struct NodeTable {
     images: FxHashMap<Name, ImageState>,
     with_affinity: BTreeSet<NodeId>,
     with_required_anti_affinity: BTreeSet<NodeId>,
+    counts: PodCounts,
 }
 
 impl NodeTable {
@@ -167,6 +174,16 @@ impl NodeTable {
         self.images.get(&name)
     }
 
+    /// How many pods of some selectors are where.
+    pub fn counts(&self) -> &PodCounts {
+        &self.counts
+    }
+
+    /// Counts the pods of `namespace` that `selector` selects from now on, by node and by these topology keys.
+    pub fn keep_count(&mut self, namespace: Name, selector: &Selector, keys: &[Name]) {
+        self.counts.keep(namespace, selector, keys, &self.rows);
+    }
+
     /// Nodes with pods that have terms of pod affinity or anti-affinity.
     pub fn with_affinity(&self) -> impl Iterator<Item = &NodeInfo> {
         self.with_affinity.iter().map(|id| self.get(*id)).filter(|node| node.present)
@@ -192,6 +209,12 @@ impl NodeTable {
         let row = &mut self.rows[id.index()];
         let old = std::mem::replace(&mut row.node, node.clone());
         let was_present = std::mem::replace(&mut row.present, true);
+        if !was_present || old.meta.labels != node.meta.labels {
+            if was_present {
+                self.counts.node(id, &old, -1);
+            }
+            self.counts.node(id, node, 1);
+        }
         let zone = zone_of(&node.meta.labels);
         if !was_present {
             self.zones.add(id, zone);
@@ -232,6 +255,7 @@ impl NodeTable {
         let row = &mut self.rows[id.index()];
         row.present = false;
         let old = std::mem::take(&mut row.node);
+        self.counts.node(id, &old, -1);
         self.zones.remove(id, zone_of(&old.meta.labels));
         self.order_is_old = true;
         self.forget_images(id, &old);
@@ -243,6 +267,7 @@ impl NodeTable {
     /// Counts a pod in on the node of this name, which need not be there yet.
     pub fn add_pod(&mut self, node: Name, pod: PodInfo) {
         let id = self.row_of(node);
+        self.counts.pod(&self.rows[id.index()], &pod.pod, 1);
         self.rows[id.index()].add_pod(pod);
         self.index_affinity(id);
         self.touch(id);
@@ -252,6 +277,7 @@ impl NodeTable {
     pub fn remove_pod(&mut self, node: Name, uid: Uid) -> Option<PodInfo> {
         let id = *self.by_name.get(&node)?;
         let pod = self.rows[id.index()].remove_pod(uid)?;
+        self.counts.pod(&self.rows[id.index()], &pod.pod, -1);
         self.index_affinity(id);
         self.touch(id);
         self.release_if_unused(id);
@@ -261,10 +287,14 @@ impl NodeTable {
     /// The pod's object changed in ways that don't change what it requests.
     pub fn replace_pod(&mut self, node: Name, pod: PodInfo) {
         let Some(&id) = self.by_name.get(&node) else { return };
-        let row = &mut self.rows[id.index()];
-        if let Some(existing) = row.pods.iter_mut().find(|existing| existing.uid() == pod.uid()) {
-            *existing = pod;
+        let row = &self.rows[id.index()];
+        let Some(at) = row.pods.iter().position(|existing| existing.uid() == pod.uid()) else { return };
+        let old = &row.pods[at].pod;
+        if old.is_terminating() != pod.pod.is_terminating() || old.meta.labels != pod.pod.meta.labels {
+            self.counts.pod(row, old, -1);
+            self.counts.pod(row, &pod.pod, 1);
         }
+        self.rows[id.index()].pods[at] = pod;
     }
 
     fn row_of(&mut self, name: Name) -> NodeId {

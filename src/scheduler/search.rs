@@ -260,10 +260,10 @@ impl Attempt<'_> {
     fn verdict(&self, cache: &mut super::classes::Cache, id: NodeId, own: &mut Vec<Status>) -> Result<u32, Status> {
         let node = self.world.nodes.get(id);
         let nominated = self.nominator.on(node.name);
-        if !nominated.is_empty() {
-            if let Err(status) = self.filter_with_nominated(node, nominated) {
-                return remember(own, status);
-            }
+        if !nominated.is_empty()
+            && let Err(status) = self.filter_with_nominated(node, nominated)
+        {
+            return remember(own, status);
         }
         let local = cache.verdict(self.class, self.profile, self.pod, self.world, id);
         if self.states.cluster_filters.is_empty() {

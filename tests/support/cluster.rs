@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use simlet::kernel::{Cause, Duration, Effect, Streams, Time};
-use simlet::model::{Condition, Container, Kind, Meta, MilliCpu, Name, Node, Object, Pod, PodSpec, Uid, condition};
+use simlet::model::{
+    Condition, Container, Kind, Labels, Meta, MilliCpu, Name, Node, Object, OwnerReference, Pod, PodSpec, Uid,
+    condition,
+};
 use simlet::protocol::api::{Answer, Call, Patch, Request, Response, Status, StatusReason, Tag, Watch, WatchEvent};
 use simlet::scheduler::{Config, Fx, In, Out, Scheduler};
 use simlet::trace::Record;
@@ -31,6 +34,9 @@ pub struct Cluster {
     /// The next bindings fail.
     pub refuse_bindings: u32,
     pub bound: usize,
+    /// The owner and the labels of pods that are added.
+    pub owner: Option<OwnerReference>,
+    pub labels: Labels,
     pub records: usize,
 }
 
@@ -64,6 +70,8 @@ impl Cluster {
             keep_log: true,
             refuse_bindings: 0,
             bound: 0,
+            owner: None,
+            labels: Labels::default(),
             records: 0,
         };
         cluster.push(Time::ZERO, Happens::ToScheduler(In::Start));
@@ -86,6 +94,8 @@ impl Cluster {
         let mut meta = Meta::named("default", name);
         meta.uid = Uid(self.pods.len() as u64 + 1);
         meta.resource_version = 1;
+        meta.owner = self.owner;
+        meta.labels = self.labels.clone();
         let pod = Arc::new(Pod { meta, spec: spec.clone(), ..Pod::default() });
         self.pods.insert(pod.meta.name, pod.clone());
         self.tell(WatchEvent::Added(Object::Pod(pod)));

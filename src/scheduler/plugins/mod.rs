@@ -1,6 +1,6 @@
 //! The plug-ins of kube-scheduler's default profile, one a file, each with a short document.
 //!
-//! Left out: VolumeRestrictions, NodeVolumeLimits, VolumeZone, NodeDeclaredFeatures, and all that is off by default.
+//! Left out: NodeVolumeLimits, NodeDeclaredFeatures, and all that is off by default.
 
 pub mod balanced_allocation;
 pub mod default_binder;
@@ -19,6 +19,8 @@ pub mod resource_scoring;
 pub mod scheduling_gates;
 pub mod taint_toleration;
 pub mod volume_binding;
+pub mod volume_restrictions;
+pub mod volume_zone;
 
 use std::sync::Arc;
 
@@ -40,6 +42,8 @@ pub use priority_sort::PrioritySort;
 pub use scheduling_gates::SchedulingGates;
 pub use taint_toleration::TaintToleration;
 pub use volume_binding::VolumeBinding;
+pub use volume_restrictions::VolumeRestrictions;
+pub use volume_zone::VolumeZone;
 
 /// A plug-in with its weight.
 pub type Weighted = (Arc<dyn Plugin>, i64);
@@ -68,7 +72,9 @@ pub fn defaults(args: Args) -> Vec<Weighted> {
         (Arc::new(args.node_affinity), 2),
         (Arc::new(NodePorts), 1),
         (Arc::new(args.fit), 1),
+        (Arc::new(VolumeRestrictions), 1),
         (Arc::new(VolumeBinding), 1),
+        (Arc::new(VolumeZone), 1),
         (Arc::new(args.spread), 2),
         (Arc::new(args.inter_pod_affinity), 2),
         (Arc::new(DynamicResources), 2),

@@ -20,6 +20,7 @@ use crate::scheduler::framework::{
 };
 use crate::scheduler::listers::{Listers, World};
 use crate::scheduler::node_table::{NodeId, NodeInfo};
+use crate::scheduler::pod_counts::PodCounter;
 use crate::scheduler::pod_info::PodInfo;
 
 use super::node_affinity::pod_accepts;
@@ -114,10 +115,11 @@ impl Hard {
             return;
         }
         for (constraint, domains) in &mut self.constraints {
-            if constraint.includes(pod, &node.node) && constraint.counts(pod.meta.namespace, other) {
-                if let Some(value) = labels.get(constraint.key) {
-                    *domains.entry(value).or_default() += by;
-                }
+            if let Some(value) = labels.get(constraint.key)
+                && constraint.includes(pod, &node.node)
+                && constraint.counts(pod.meta.namespace, other)
+            {
+                *domains.entry(value).or_default() += by;
             }
         }
     }
@@ -127,8 +129,29 @@ impl Hard {
 #[derive(Clone, Debug)]
 struct Soft {
     constraints: Vec<SoftConstraint>,
+    /// The selector of all constraints, where the world keeps its counts.
+    counted: Option<Selector>,
     /// Feasible nodes that lack a key.
     ignored: Vec<NodeId>,
+}
+
+impl Soft {
+    fn score(&self, namespace: Name, node: &NodeInfo, counter: Option<&PodCounter>) -> i64 {
+        if self.ignored.contains(&node.id) {
+            return 0;
+        }
+        let mut score = 0.0;
+        for SoftConstraint { constraint, weight, domains } in &self.constraints {
+            let Some(value) = node.node.meta.labels.get(constraint.key) else { continue };
+            let count = match (domains, counter) {
+                (Some(domains), _) => domains.get(&value).copied().unwrap_or(0),
+                (None, Some(counter)) => counter.on(node.id),
+                (None, None) => constraint.count_on(namespace, node),
+            };
+            score += count as f64 * weight + (constraint.max_skew - 1) as f64;
+        }
+        libm::round(score) as i64
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -173,6 +196,17 @@ impl PodTopologySpread {
                 ..Constraint::new(constraint, &pod.meta.labels)
             })
             .collect()
+    }
+
+    /// The kept counts of the system's constraints, if these are they and every node counts for them.
+    fn counter<'w>(&self, pod: &Pod, constraints: &[Constraint], world: &'w World) -> Option<&'w PodCounter> {
+        let spec = &pod.spec;
+        let everywhere = spec.node_selector.is_empty()
+            && spec.affinity.as_deref().is_none_or(|affinity| affinity.node_required.is_none());
+        if !spec.topology_spread.is_empty() || self.default_constraints.is_some() || !everywhere {
+            return None;
+        }
+        world.nodes.counts().find(pod.meta.namespace, constraints.first()?.selector.as_ref()?)
     }
 
     fn system(&self, key: Name, max_skew: i64) -> TopologySpreadConstraint {
@@ -223,6 +257,15 @@ impl Plugin for PodTopologySpread {
     fn name(&self) -> &'static str {
         "PodTopologySpread"
     }
+    fn prepare(&self, pod: &PodInfo, world: &mut World) {
+        if !pod.pod.spec.topology_spread.is_empty() || self.default_constraints.is_some() {
+            return;
+        }
+        let selector = default_selector(&pod.pod, &world.listers);
+        if !selector.is_empty() {
+            world.nodes.keep_count(pod.pod.meta.namespace, &selector, &[self.zone]);
+        }
+    }
     fn as_pre_filter(&self) -> Option<&dyn PreFilter> {
         Some(self)
     }
@@ -256,10 +299,10 @@ impl PreFilter for PodTopologySpread {
                 continue;
             }
             for (constraint, domains) in &mut hard.constraints {
-                if constraint.includes(&pod.pod, &node.node) {
-                    if let Some(value) = labels.get(constraint.key) {
-                        *domains.entry(value).or_default() += constraint.count_on(namespace, node);
-                    }
+                if let Some(value) = labels.get(constraint.key)
+                    && constraint.includes(&pod.pod, &node.node)
+                {
+                    *domains.entry(value).or_default() += constraint.count_on(namespace, node);
                 }
             }
         }
@@ -329,7 +372,16 @@ impl PreScore for PodTopologySpread {
             }
         }
         let candidates = feasible.len() - ignored.len();
-        for id in world.nodes.order() {
+        let counter = self.counter(&pod.pod, &constraints, world);
+        if let Some(counter) = counter {
+            for (constraint, domains) in constraints.iter().zip(&mut domains) {
+                for (value, count) in domains {
+                    *count = counter.in_domain(constraint.key, *value).unwrap_or(0);
+                }
+            }
+        }
+        let all = if counter.is_some() { &[] } else { world.nodes.order() };
+        for id in all {
             let node = world.nodes.get(*id);
             if all_keys && !has_all(node, &constraints) {
                 continue;
@@ -344,32 +396,39 @@ impl PreScore for PodTopologySpread {
                 }
             }
         }
+        let counted = counter.and_then(|_| constraints.first()?.selector.clone());
         let constraints = constraints.into_iter().zip(domains).map(|(constraint, domains)| {
             let by_host = constraint.key == self.hostname;
             let size = if by_host { candidates } else { domains.len() };
             let weight = libm::log((size + 2) as f64);
             SoftConstraint { constraint, weight, domains: (!by_host).then_some(domains) }
         });
-        Ok(PreScored::with(Soft { constraints: constraints.collect(), ignored }))
+        Ok(PreScored::with(Soft { constraints: constraints.collect(), counted, ignored }))
     }
 }
 
 impl Score for PodTopologySpread {
-    fn score(&self, state: Option<&dyn State>, pod: &PodInfo, node: &NodeInfo, _: &World) -> Result<i64, Status> {
-        let Some(soft) = state_of::<Soft>(state) else { return Ok(0) };
-        if soft.ignored.contains(&node.id) {
-            return Ok(0);
+    fn score(&self, state: Option<&dyn State>, pod: &PodInfo, node: &NodeInfo, world: &World) -> Result<i64, Status> {
+        let mut score = [0];
+        self.score_all(state, pod, &[node.id], world, &mut score)?;
+        Ok(score[0])
+    }
+
+    fn score_all(
+        &self,
+        state: Option<&dyn State>,
+        pod: &PodInfo,
+        nodes: &[NodeId],
+        world: &World,
+        scores: &mut [i64],
+    ) -> Result<(), Status> {
+        let Some(soft) = state_of::<Soft>(state) else { return Ok(()) };
+        let namespace = pod.pod.meta.namespace;
+        let counter = soft.counted.as_ref().and_then(|selector| world.nodes.counts().find(namespace, selector));
+        for (node, score) in nodes.iter().zip(scores) {
+            *score = soft.score(namespace, world.nodes.get(*node), counter);
         }
-        let mut score = 0.0;
-        for SoftConstraint { constraint, weight, domains } in &soft.constraints {
-            let Some(value) = node.node.meta.labels.get(constraint.key) else { continue };
-            let count = match domains {
-                Some(domains) => domains.get(&value).copied().unwrap_or(0),
-                None => constraint.count_on(pod.pod.meta.namespace, node),
-            };
-            score += count as f64 * weight + (constraint.max_skew - 1) as f64;
-        }
-        Ok(libm::round(score) as i64)
+        Ok(())
     }
 
     fn normalizes(&self) -> bool {
@@ -402,7 +461,7 @@ impl EnqueueExtensions for PodTopologySpread {
         let constraints = self.constraints(&pod.pod, &world.listers, true);
         let helps = match *change {
             Change::Pod(old, new) => pod_helps(&pod.pod, &constraints, old, new),
-            Change::Node(old, new) => node_helps(&pod.pod, &constraints, old, new),
+            Change::Node(old, new) => node_helps(&constraints, old, new),
             _ => true,
         };
         if helps { Hint::Queue } else { Hint::Skip }
@@ -428,7 +487,7 @@ fn pod_helps(pod: &Pod, constraints: &[Constraint], old: Option<&Pod>, new: Opti
     }
 }
 
-fn node_helps(pod: &Pod, constraints: &[Constraint], old: Option<&Node>, new: Option<&Node>) -> bool {
+fn node_helps(constraints: &[Constraint], old: Option<&Node>, new: Option<&Node>) -> bool {
     let has_all = |node: &Node| constraints.iter().all(|constraint| node.meta.labels.get(constraint.key).is_some());
     match (old, new) {
         (Some(old), Some(new)) => {
@@ -438,7 +497,6 @@ fn node_helps(pod: &Pod, constraints: &[Constraint], old: Option<&Node>, new: Op
                     .iter()
                     .any(|constraint| old.meta.labels.get(constraint.key) != new.meta.labels.get(constraint.key))
             };
-            let _ = pod;
             before != after || (after && (moved() || old.spec.taints != new.spec.taints))
         }
         (None, Some(node)) | (Some(node), None) => has_all(node),
