@@ -107,7 +107,9 @@ impl Admission {
             ("ephemeral-storage", wants.ephemeral_storage.0, used.ephemeral_storage.0, has.ephemeral_storage.0),
         ];
         let short = |wants: i64, used: i64, has: i64| wants > 0 && wants > has - used;
-        if let Some((name, wants, used, has)) = named.into_iter().find(|(_, wants, used, has)| short(*wants, *used, *has)) {
+        if let Some((name, wants, used, has)) =
+            named.into_iter().find(|(_, wants, used, has)| short(*wants, *used, *has))
+        {
             return Some((Name::new(name), wants, used, has));
         }
         // A resource that the node doesn't know was let through by whoever bound the pod.
@@ -180,7 +182,8 @@ mod tests {
         others.iter().for_each(|other| admission.add(other));
         let mut meta = Meta::named("", "n1");
         meta.labels = Labels::new([("disk".into(), "ssd".into())]);
-        let node = Node { meta, spec: NodeSpec { taints: taint.into_iter().collect(), ..<_>::default() }, ..<_>::default() };
+        let node =
+            Node { meta, spec: NodeSpec { taints: taint.into_iter().collect(), ..<_>::default() }, ..<_>::default() };
         let has = Resources { cpu: MilliCpu(2000), memory: Bytes(1000), pods: 2, ..Resources::default() };
         match admission.check(pod, &node, &has) {
             Ok(()) => "admitted".to_owned(),

@@ -82,12 +82,7 @@ impl Kubelet {
     }
 
     /// The API server answered about a ConfigMap or Secret of the environment.
-    pub(super) fn environment_answered(
-        &mut self,
-        uid: Uid,
-        result: Result<api::Answer, api::Status>,
-        fx: &mut Fx,
-    ) {
+    pub(super) fn environment_answered(&mut self, uid: Uid, result: Result<api::Answer, api::Status>, fx: &mut Fx) {
         let Some(mut sync) = self.take_sync(uid) else { return };
         let Some(one) = sync.actions.start.get(sync.start).copied() else { return self.put_sync(uid, sync) };
         let Step::Start(StartStep::Environment(environment)) = &mut sync.step else { return self.put_sync(uid, sync) };
@@ -125,13 +120,7 @@ impl Kubelet {
     }
 
     /// The runtime answered a call of a container's start.
-    pub(super) fn start_answered(
-        &mut self,
-        uid: Uid,
-        mut sync: Box<Sync>,
-        result: Result<Answer, Error>,
-        fx: &mut Fx,
-    ) {
+    pub(super) fn start_answered(&mut self, uid: Uid, mut sync: Box<Sync>, result: Result<Answer, Error>, fx: &mut Fx) {
         let Some(one) = sync.actions.start.get(sync.start).copied() else { return self.put_sync(uid, sync) };
         let Some(entry) = self.pods.get(&uid) else { return };
         let pod = entry.pod.clone();
@@ -203,7 +192,9 @@ impl Kubelet {
             let message = format!("{what} (pod: \"{full}\", container: {})", container.name);
             return self.config_failed(uid, sync, one, message.into(), fx);
         }
-        let Some(sandbox) = sync.sandbox else { return self.start_failed(uid, sync, "CreateContainerError", Text::default(), fx) };
+        let Some(sandbox) = sync.sandbox else {
+            return self.start_failed(uid, sync, "CreateContainerError", Text::default(), fx);
+        };
         let shown = &entry.status.status;
         let ip = self.pleg.cached(uid).and_then(|runtime| runtime.ip()).or(shown.pod_ip);
         let facts = Facts { pod: &pod, environment: &environment, pod_ip: ip, config: &self.config };
@@ -415,7 +406,9 @@ impl Facts<'_> {
                 EnvValue::ConfigMapKey { config_map, key, .. } => self.value(Kind::ConfigMap, *config_map, *key),
                 EnvValue::SecretKey { secret, key, .. } => self.value(Kind::Secret, *secret, *key),
                 EnvValue::Field(path) => Some(self.field(path)),
-                EnvValue::ResourceField { container: of, resource } => Some(self.resource_field(container, *of, resource)),
+                EnvValue::ResourceField { container: of, resource } => {
+                    Some(self.resource_field(container, *of, resource))
+                }
             };
             made.extend(value.map(|value| (variable.name, value)));
         }

@@ -123,14 +123,14 @@ impl Kubelet {
         let image = container.image;
         match result {
             Ok(Answer::ImageStatus(Some(_))) => {
-                let message = format!(
-                    "Container image \"{image}\" already present on machine and can be accessed by the pod"
-                );
+                let message =
+                    format!("Container image \"{image}\" already present on machine and can be accessed by the pod");
                 self.pod_event(&pod, Some(one), EventType::Normal, "Pulled", message.into(), fx);
                 self.image_is_there(uid, sync, one, fx);
             }
             Ok(_) if container.image_pull_policy == ImagePullPolicy::Never => {
-                let message = Text::from(format!("Container image \"{image}\" is not present with pull policy of Never"));
+                let message =
+                    Text::from(format!("Container image \"{image}\" is not present with pull policy of Never"));
                 self.pod_event(&pod, Some(one), EventType::Warning, "ErrImageNeverPull", message.clone(), fx);
                 self.image_failed(uid, sync, one, "ErrImageNeverPull", message, fx);
             }

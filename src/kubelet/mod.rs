@@ -75,18 +75,34 @@ pub enum In {
 pub enum Timer {
     /// The PLEG's grid of 1 s.
     Relist,
+    /// A relist that was left out would be complete now.
+    Observed {
+        pod: Uid,
+    },
     /// The sync loop's tick of 1 s.
     SyncTick,
     /// A pod's activeDeadlineSeconds are over.
-    Deadline { pod: Uid },
+    Deadline {
+        pod: Uid,
+    },
     /// A pod's volumes: the next try, the next look, the end of the wait.
-    Volumes { pod: Uid },
+    Volumes {
+        pod: Uid,
+    },
     /// A probe worker's tick.
-    Probe { pod: Uid, worker: u16 },
+    Probe {
+        pod: Uid,
+        worker: u16,
+    },
     /// A container that is being killed: its hook or its wait for others has taken all of the grace period.
-    Kill { pod: Uid, item: u16 },
+    Kill {
+        pod: Uid,
+        item: u16,
+    },
     /// A postStart hook that only sleeps.
-    PostStart { pod: Uid },
+    PostStart {
+        pod: Uid,
+    },
     /// Statuses that could not be written are written again.
     StatusRetry,
     NodeStatus,
@@ -287,6 +303,7 @@ impl Kubelet {
     fn timer(&mut self, timer: Timer, fx: &mut Fx) {
         match timer {
             Timer::Relist => self.relist_tick(fx),
+            Timer::Observed { pod } => self.observed(Some(pod), fx),
             Timer::SyncTick => self.sync_tick(fx),
             Timer::Deadline { pod } => self.deadline_tick(pod, fx),
             Timer::Volumes { pod } => self.volumes_tick(pod, fx),

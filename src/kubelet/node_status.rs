@@ -253,9 +253,10 @@ impl Kubelet {
             let before = conditions.clone();
             self.set_conditions(&mut conditions, Time::ZERO);
             before.len() != conditions.len()
-                || before.iter().zip(&conditions).any(|(a, b)| {
-                    (a.status, a.reason, &a.message) != (b.status, b.reason, &b.message)
-                })
+                || before
+                    .iter()
+                    .zip(&conditions)
+                    .any(|(a, b)| (a.status, a.reason, &a.message) != (b.status, b.reason, &b.message))
         };
         changed
             || seen.status.allocatable != self.allocatable

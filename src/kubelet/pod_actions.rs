@@ -272,9 +272,9 @@ fn init_actions(pod: &Pod, runtime: &RuntimeStatus, probes: &PodProbes, actions:
         return true;
     }
     let mut pod_initialized = pod.spec.containers.iter().any(|container| {
-        runtime.newest(container.name).is_some_and(|status| {
-            matches!(status.summary.state, ContainerState::Created | ContainerState::Running)
-        })
+        runtime
+            .newest(container.name)
+            .is_some_and(|status| matches!(status.summary.state, ContainerState::Created | ContainerState::Running))
     });
     let mut later_initialized = pod_initialized;
     let last = containers.len() - 1;

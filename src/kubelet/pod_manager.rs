@@ -182,14 +182,7 @@ impl Kubelet {
 
     /// Sets `ready` or `started` of a running container in the published status (SetContainerReadiness and
     /// SetContainerStartup in pkg/kubelet/status/status_manager.go).
-    pub(super) fn set_container_flag(
-        &mut self,
-        uid: Uid,
-        one: ContainerRef,
-        purpose: Purpose,
-        on: bool,
-        fx: &mut Fx,
-    ) {
+    pub(super) fn set_container_flag(&mut self, uid: Uid, one: ContainerRef, purpose: Purpose, on: bool, fx: &mut Fx) {
         let Some(entry) = self.pods.get_mut(&uid) else { return };
         let Some(container) = one.of(&entry.pod.spec) else { return };
         let mut status = entry.status.status.clone();

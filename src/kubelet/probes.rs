@@ -363,9 +363,7 @@ impl Kubelet {
         worker.holds = answer.holds;
         let (success, text) = match answer.outcome {
             Outcome::Success => (Some(true), Text::default()),
-            Outcome::Failure(text) => {
-                (Some(false), Text::from(format!("{} probe failed: {text}", purpose.as_str())))
-            }
+            Outcome::Failure(text) => (Some(false), Text::from(format!("{} probe failed: {text}", purpose.as_str()))),
             Outcome::Error(text) => {
                 let name = purpose.as_str();
                 (None, Text::from(format!("{name} probe errored and resulted in unknown state: {text}")))

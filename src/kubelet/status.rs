@@ -125,7 +125,8 @@ fn container_status(input: &Input<'_>, one: ContainerRef, container: &Container)
             }
         }
     }
-    let succeeded = newest.is_some_and(|newest| newest.summary.state == cri::ContainerState::Exited && newest.exit_code == 0);
+    let succeeded =
+        newest.is_some_and(|newest| newest.summary.state == cri::ContainerState::Exited && newest.exit_code == 0);
     if one.init && !container.is_sidecar() && succeeded {
         return status;
     }
@@ -375,10 +376,8 @@ fn conditions(input: &Input<'_>, status: &PodStatus) -> Conditions {
         .filter(|(container, one)| if container.is_sidecar() { one.started != Some(true) } else { !one.ready })
         .map(|(container, _)| container.name)
         .collect();
-    let regular_ran = status
-        .containers
-        .iter()
-        .any(|one| matches!(one.state, ContainerState::Running { .. }) || ran(&one.state));
+    let regular_ran =
+        status.containers.iter().any(|one| matches!(one.state, ContainerState::Running { .. }) || ran(&one.state));
     if status.phase == Phase::Succeeded {
         made.add("Initialized", true, "PodCompleted", Text::default());
     } else if incomplete.is_empty() || (regular_ran && !spec.init_containers.is_empty()) {
@@ -451,11 +450,10 @@ pub fn refresh_ready(pod: &Pod, status: &mut PodStatus, now: Time) {
 /// What is wrong with a readiness gate.
 fn gate_problem(pod: &Pod, gate: Name) -> Option<Text> {
     match condition::find(&pod.status.conditions, &gate) {
-        None => {
-            Some(format!("corresponding condition of pod readiness gate \"{gate}\" does not exist.").into())
-        }
+        None => Some(format!("corresponding condition of pod readiness gate \"{gate}\" does not exist.").into()),
         Some(found) if found.status != ConditionStatus::True => Some(
-            format!("the status of pod readiness gate \"{gate}\" is not \"True\", but {}", found.status.as_str()).into(),
+            format!("the status of pod readiness gate \"{gate}\" is not \"True\", but {}", found.status.as_str())
+                .into(),
         ),
         Some(_) => None,
     }
@@ -511,9 +509,8 @@ pub fn give_up_unknown(pod: &Pod, status: &mut PodStatus) {
     if pod.spec.init_containers.is_empty() || condition::is_true(&status.conditions, "Initialized") {
         status.containers.iter_mut().for_each(unknown);
     }
-    let has_ended = |one: &ContainerStatus| {
-        matches!(one.state, ContainerState::Terminated(_)) || one.last_terminated.is_some()
-    };
+    let has_ended =
+        |one: &ContainerStatus| matches!(one.state, ContainerState::Terminated(_)) || one.last_terminated.is_some();
     let reached = status.init_containers.iter().rposition(has_ended).unwrap_or(0);
     status.init_containers.iter_mut().take(reached + 1).for_each(unknown);
     if !status.phase.is_terminal() {

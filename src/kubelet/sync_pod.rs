@@ -242,7 +242,12 @@ impl Kubelet {
             (Step::RunSandbox, result) => {
                 let error = Text::from(result.err().map(|error| error.to_string()).unwrap_or_default());
                 self.stage(uid, Name::default(), Stage::Sandbox, StageEdge::Failed(error.clone()), fx);
-                self.sandbox_failed(uid, "FailedCreatePodSandBox", format!("Failed to create pod sandbox: {error}"), fx);
+                self.sandbox_failed(
+                    uid,
+                    "FailedCreatePodSandBox",
+                    format!("Failed to create pod sandbox: {error}"),
+                    fx,
+                );
             }
             (Step::SandboxStatus, Ok(_)) => {
                 self.sandbox_is_up(uid, fx);
@@ -291,10 +296,11 @@ impl Kubelet {
             return self.sync_on(uid, sync, fx);
         };
         sync.acted = true;
-        let exited = sync
-            .runtime
-            .newest(container.name)
-            .filter(|status| status.summary.state == crate::protocol::cri::ContainerState::Exited);
+        // The newest that has ended: a container that this very sync has killed doesn't count yet.
+        let exited = sync.runtime.containers.iter().find(|status| {
+            status.summary.name == container.name
+                && status.summary.state == crate::protocol::cri::ContainerState::Exited
+        });
         if let Some(exited) = exited {
             let max = self.config.kubelet.max_container_restart_period;
             let image = container.image;

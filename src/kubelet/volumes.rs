@@ -220,13 +220,15 @@ impl Kubelet {
         }
         let kind = if need.key.kind == Kind::Secret { "secret" } else { "configmap" };
         let problem = match result {
-            Ok(Answer::Object(Object::ConfigMap(data) | Object::Secret(data))) => need
-                .items
-                .iter()
-                .find(|item| !need.optional && !data.has_key(**item))
-                .map(|_| format!("references non-existent {} key", if kind == "secret" { "secret" } else { "config" })),
+            Ok(Answer::Object(Object::ConfigMap(data) | Object::Secret(data))) => {
+                need.items.iter().find(|item| !need.optional && !data.has_key(**item)).map(|_| {
+                    format!("references non-existent {} key", if kind == "secret" { "secret" } else { "config" })
+                })
+            }
             Err(error) if error.reason == StatusReason::NotFound && need.optional => None,
-            Err(error) if error.reason == StatusReason::NotFound => Some(format!("{kind} \"{}\" not found", need.key.name)),
+            Err(error) if error.reason == StatusReason::NotFound => {
+                Some(format!("{kind} \"{}\" not found", need.key.name))
+            }
             Ok(_) | Err(_) => Some(format!("failed to sync {kind} cache: timed out waiting for the condition")),
         };
         if let Some(problem) = problem {

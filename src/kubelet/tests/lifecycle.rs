@@ -62,8 +62,8 @@ fn a_deleted_pod_stops_is_published_and_removed() {
          StopContainer p/main#0 30
          StopPodSandbox p
          status p Succeeded I main=exit-0
-         RemoveContainer p/main#0
          deleted p
+         RemoveContainer p/main#0
          StopPodSandbox p
          RemovePodSandbox p",
     );
@@ -102,7 +102,6 @@ fn a_pre_stop_hook_takes_its_time_from_the_grace_period_and_leaves_at_least_two_
         world.create(pod("p", vec![with_hook(hook)], |_| {}));
         world.at(6000, move |world| world.delete("p", grace));
         world.run(60_000);
-        println!("{:?}", world.log);
         assert_eq!(world.said(&["StopContainer"]), [format!("StopContainer p/main#0 {timeout}")]);
         assert_eq!(world.times("StopContainer"), [stop]);
     }
@@ -148,10 +147,7 @@ fn a_failing_init_container_is_repeated_with_back_off_or_fails_the_pod() {
     assert_eq!(world.times("StartContainer p/i").len(), 3, "at once, then after 10 s");
     let world = failing(RestartPolicy::Never);
     assert_eq!(world.times("StartContainer").len(), 1);
-    check(
-        world.said(&["status p F"]),
-        "status p Failed  i=exit-7 main=PodInitializing",
-    );
+    check(world.said(&["status p F"]), "status p Failed  i=exit-7 main=PodInitializing");
 }
 
 #[test]
@@ -192,9 +188,9 @@ fn a_task_with_a_sidecar_succeeds_when_its_main_container_does() {
     check(
         world.said(&["Stop", "event p Normal Killing", "status p R", "status p S"]),
         "status p Running PIR sc=running! main=running!
+         status p Running PI sc=running! main=exit-0
          event p Normal Killing: Stopping container sc x1
          StopContainer p/sc#0 30
-         status p Running PI sc=running! main=exit-0
          StopPodSandbox p
          status p Running I sc=exit-0 main=exit-0
          StopPodSandbox p
@@ -243,7 +239,8 @@ fn a_crash_loop_waits_0_10_20_40_80_160_300_seconds_with_jitter() {
         world.run(1_200_000);
         let starts = world.times("StartContainer");
         let waits: Vec<u64> = starts.windows(2).map(|pair| pair[1] - pair[0] - 1050).collect();
-        let ranges = [(0, 1100), (10_000, 17_000), (20_000, 32_000), (40_000, 62_000), (80_000, 120_000), (160_000, 200_000)];
+        let ranges =
+            [(0, 1100), (10_000, 17_000), (20_000, 32_000), (40_000, 62_000), (80_000, 120_000), (160_000, 200_000)];
         for (wait, (least, most)) in waits.iter().zip(ranges) {
             assert!((least..most).contains(wait), "seed {seed}: {waits:?}");
         }
@@ -286,7 +283,8 @@ fn a_long_run_makes_the_back_off_begin_anew() {
 fn a_failing_post_start_hook_kills_the_container() {
     let mut world = World::new();
     world.programs.insert("main", Program { hook_millis: 2000, hook_fails: true, ..Program::default() });
-    let hooked = Container { post_start: Some(Arc::new(Handler::Exec { command: vec!["false".into()] })), ..container("main") };
+    let hooked =
+        Container { post_start: Some(Arc::new(Handler::Exec { command: vec!["false".into()] })), ..container("main") };
     world.create(pod("p", vec![hooked], |_| {}));
     world.run(3_000);
     check(
@@ -362,7 +360,7 @@ fn a_missing_config_map_is_looked_for_after_half_a_second_and_twice_as_long_each
 
 #[test]
 fn a_missing_config_map_of_the_environment_is_looked_for_each_10_to_15_seconds() {
-    use crate::model::pod::{EnvFrom, ConfigSource};
+    use crate::model::pod::{ConfigSource, EnvFrom};
     let mut world = World::new();
     let from = EnvFrom { from: ConfigSource::ConfigMap("late".into()), prefix: "".into(), optional: false };
     world.create(pod("p", vec![Container { env_from: vec![from], ..container("main") }], |_| {}));
