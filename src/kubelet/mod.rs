@@ -324,7 +324,7 @@ impl Kubelet {
             Timer::CriDeadline => {
                 for owner in self.calls.cri_overdue(fx) {
                     let error = cri::Error::new(cri::Code::DeadlineExceeded, "context deadline exceeded");
-                    self.cri_answered(owner, Err(error), fx);
+                    self.give_cri(owner, Err(error), fx);
                 }
             }
             Timer::ApiDeadline => {
@@ -342,6 +342,11 @@ impl Kubelet {
         {
             self.runtime_lost(fx);
         }
+        self.give_cri(owner, result, fx);
+    }
+
+    /// Gives an answer of the runtime, or what stands for one, to who waits for it.
+    fn give_cri(&mut self, owner: CriOwner, result: Result<cri::Answer, cri::Error>, fx: &mut Fx) {
         match owner {
             CriOwner::Pleg => self.relist_answered(result, fx),
             CriOwner::Kill(pod, number) => self.kill_answered(pod, number, result, fx),

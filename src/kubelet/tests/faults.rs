@@ -51,6 +51,23 @@ fn a_runtime_that_is_away_for_30_seconds_makes_the_node_not_ready_until_it_is_ba
 }
 
 #[test]
+fn a_pull_that_the_runtime_has_forgotten_is_tried_again() {
+    let mut world = World::new();
+    world.registry.insert("slow:1", Ok(1_000_000));
+    let slow = crate::model::Container { image: "slow:1".into(), ..container("main") };
+    world.create(pod("p", vec![slow], |_| {}));
+    world.at(5_000, |world| {
+        world.images.remove(&Name::new("slow:1"));
+        world.registry.insert("slow:1", Ok(1_000));
+        world.tell(Duration::ZERO, In::CriStream { up: false });
+        world.tell(Duration::from_secs(2), In::CriStream { up: true });
+    });
+    world.run(40_000);
+    assert_eq!(world.times("PullImage").len(), 2);
+    assert_eq!(world.times("StartContainer").len(), 1);
+}
+
+#[test]
 fn what_happened_while_the_api_server_was_away_is_told_when_it_is_back() {
     let mut world = World::new();
     world.programs.insert("main", Program { runs: vec![(25_000, 1), (1_000_000, 0)], ..Program::default() });
