@@ -93,7 +93,7 @@ impl Calls {
         fx.send(Out::Cri(Box::new(cri::Request { id, call })));
         if !self.cri_sweep && timeout != Duration::MAX {
             self.cri_sweep = true;
-            fx.wake_after(timeout, In::Timer(Timer::CriDeadline));
+            fx.wake_after(RUNTIME_REQUEST_TIMEOUT, In::Timer(Timer::CriDeadline));
         }
     }
 
@@ -113,9 +113,15 @@ impl Calls {
         }
         if let Some(next) = self.cri.values().map(|(_, until)| *until).min().filter(|until| *until != Time::MAX) {
             self.cri_sweep = true;
-            fx.wake_at(next, In::Timer(Timer::CriDeadline));
+            // No call made meanwhile is overdue before that.
+            fx.wake_at(next.min(now + RUNTIME_REQUEST_TIMEOUT), In::Timer(Timer::CriDeadline));
         }
         overdue.into_iter().map(|(_, owner)| owner).collect()
+    }
+
+    /// Takes out all calls: their connection is gone.
+    pub fn cri_lost(&mut self) -> Vec<CriOwner> {
+        std::mem::take(&mut self.cri).into_values().map(|(owner, _)| owner).collect()
     }
 
     /// Asks the API server.

@@ -117,7 +117,7 @@ impl Config {
         let mut left = self.capacity();
         left.subtract(&self.kubelet.system_reserved);
         left.subtract(&self.kubelet.kube_reserved);
-        left.memory = left.memory - self.kubelet.eviction_hard_memory;
+        left.memory -= self.kubelet.eviction_hard_memory;
         let storage = self.node.status.capacity.ephemeral_storage.0;
         left.ephemeral_storage.0 -= storage / 100 * self.kubelet.eviction_hard_nodefs_percent;
         left.raise_to(&Resources::default());

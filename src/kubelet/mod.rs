@@ -75,6 +75,10 @@ pub enum In {
 pub enum Timer {
     /// The PLEG's grid of 1 s.
     Relist,
+    /// A relist that was left out would be complete now.
+    Observed {
+        pod: Uid,
+    },
     /// The sync loop's tick of 1 s.
     SyncTick,
     /// A pod's activeDeadlineSeconds are over.
@@ -299,6 +303,7 @@ impl Kubelet {
     fn timer(&mut self, timer: Timer, fx: &mut Fx) {
         match timer {
             Timer::Relist => self.relist_tick(fx),
+            Timer::Observed { pod } => self.observed(Some(pod), fx),
             Timer::SyncTick => self.sync_tick(fx),
             Timer::Deadline { pod } => self.deadline_tick(pod, fx),
             Timer::Volumes { pod } => self.volumes_tick(pod, fx),
@@ -319,7 +324,7 @@ impl Kubelet {
             Timer::CriDeadline => {
                 for owner in self.calls.cri_overdue(fx) {
                     let error = cri::Error::new(cri::Code::DeadlineExceeded, "context deadline exceeded");
-                    self.cri_answered(owner, Err(error), fx);
+                    self.give_cri(owner, Err(error), fx);
                 }
             }
             Timer::ApiDeadline => {
@@ -337,6 +342,11 @@ impl Kubelet {
         {
             self.runtime_lost(fx);
         }
+        self.give_cri(owner, result, fx);
+    }
+
+    /// Gives an answer of the runtime, or what stands for one, to who waits for it.
+    fn give_cri(&mut self, owner: CriOwner, result: Result<cri::Answer, cri::Error>, fx: &mut Fx) {
         match owner {
             CriOwner::Pleg => self.relist_answered(result, fx),
             CriOwner::Kill(pod, number) => self.kill_answered(pod, number, result, fx),

@@ -184,19 +184,21 @@ impl Kubelet {
     /// Ready, and why not.
     fn readiness(&self) -> (bool, Text) {
         let health = &self.node.health;
+        // A node that was ready before stays so while the kubelet has not looked yet.
+        let is_new = self.config.start == StartKind::Registers;
         let mut errors: Vec<String> = Vec::new();
-        if !health.is_known {
-            errors.push("container runtime status check may not have completed yet".into());
-        } else if health.down_since.is_some() {
+        if health.down_since.is_some() {
             errors.push("container runtime is down".into());
+        } else if !health.is_known && is_new {
+            errors.push("container runtime status check may not have completed yet".into());
         }
-        if !self.pleg.has_observed() && self.config.start != StartKind::WasRunning {
+        if !self.pleg.has_observed() && is_new {
             errors.push("PLEG is not healthy: pleg has yet to be successful".into());
         }
         if !self.network_ready {
             errors.push(format!("container runtime network not ready: {}", self.network_problem));
         }
-        if self.config.start == StartKind::Registers && !self.node.is_registered {
+        if is_new && !self.node.is_registered {
             errors.clear();
             errors.push("CSINode is not yet initialized".into());
         }
@@ -356,8 +358,11 @@ impl Kubelet {
     pub(super) fn cri_stream(&mut self, up: bool, fx: &mut Fx) {
         if up {
             self.node.health.is_lost = false;
-            // What was asked before is not answered any more.
-            self.node.health.asked = false;
+            // What was asked on the old connection is not answered any more.
+            for owner in self.calls.cri_lost() {
+                let error = cri::Error::new(cri::Code::Unavailable, "error reading from server: EOF");
+                self.give_cri(owner, Err(error), fx);
+            }
             self.pleg.lost_events();
             self.arm_relist(fx);
         } else {
@@ -383,8 +388,7 @@ impl Kubelet {
         }
         let health = &mut self.node.health;
         health.tick = None;
-        let known = health.is_known;
-        if known && health.down_since.is_none() && fx.now() >= health.last_ok + DOWN_AFTER && self.is_checking() {
+        if health.down_since.is_none() && fx.now() >= health.last_ok + DOWN_AFTER && self.is_checking() {
             self.node.health.down_since = Some(fx.now());
             self.arm_round(fx);
         }
@@ -428,6 +432,7 @@ impl Kubelet {
             self.arm_round(fx);
         }
         if first {
+            self.node.health.down_since = None;
             self.first_relist(fx);
             self.resume(fx);
         } else if let Some(since) = self.node.health.down_since {

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use crate::kernel::{Cause, Time};
+use crate::kernel::{Cause, Duration, Time};
 use crate::model::{Name, Uid};
 use crate::protocol::cri::{
-    Answer, Call, ContainerEvent, ContainerId, ContainerState, ContainerSummary, Error, SandboxState, SandboxSummary,
+    Answer, Call, ContainerEvent, ContainerEventType, ContainerId, ContainerState, ContainerSummary, Error,
+    SandboxState, SandboxSummary,
 };
 
 use super::calls::CriOwner;
@@ -83,6 +84,9 @@ pub struct Pleg {
     armed: Option<Time>,
     /// The last moment on the grid at which a relist began: none begins there again.
     last: Option<Time>,
+    /// When the last relist of all pods began, and how long one takes that finds nothing changed.
+    began_at: Time,
+    length: Duration,
     /// The relist that was due found another one still under way.
     due: bool,
 }
@@ -105,7 +109,7 @@ impl Pleg {
     }
 
     /// True if the pod was observed after the moment `ended` on the count.
-    pub fn has_newer(&self, pod: Uid, ended: u64) -> bool {
+    fn has_newer(&self, pod: Uid, ended: u64) -> bool {
         self.observed > ended || self.cache.get(&pod).is_some_and(|cached| cached.observed > ended)
     }
 
@@ -132,7 +136,38 @@ impl Kubelet {
     pub(super) fn container_event(&mut self, event: &ContainerEvent, fx: &mut Fx) {
         self.pleg.dirty.insert(event.pod);
         self.pleg.causes.insert(event.pod, fx.cause());
+        if let (Some(container), ContainerEventType::Stopped) = (event.container, event.kind) {
+            // Probes of a dead container fail, until a relist has told the kubelet why.
+            self.probe_changed(container, fx);
+        }
         self.arm_relist(fx);
+    }
+
+    /// True if the pod was observed after its worker's last sync ended (`GetNewerThan`). A sleeping kubelet has left out
+    /// relists that would have found nothing; they count from when they would have been complete.
+    pub(super) fn has_newer(&self, uid: Uid, now: Time) -> bool {
+        let Some(entry) = self.pods.get(&uid) else { return false };
+        let (ended, ended_at) = entry.worker.ended();
+        // The relists that would be complete by now.
+        let by = now.saturating_sub(self.pleg.length);
+        self.pleg.has_newer(uid, ended) || self.left_out(ended_at, by).is_some()
+    }
+
+    /// The last relist up to `by` that was left out, if it would have begun after `since`.
+    fn left_out(&self, since: Time, by: Time) -> Option<Time> {
+        let relist = self.relist_grid.at_or_before(by);
+        let sleeping = self.config.observe == Observe::Sleeping && !self.runtime_is_lost();
+        let idle = self.pleg.has_observed() && !self.pleg.all_dirty && relist > self.pleg.began_at;
+        (sleeping && idle && relist > since && relist <= by && self.pleg.armed != Some(relist)).then_some(relist)
+    }
+
+    /// Sets the timer of the observation for which a worker waits.
+    pub(super) fn await_observation(&mut self, uid: Uid, fx: &mut Fx) {
+        let ended_at = self.pods.get(&uid).map_or(Time::ZERO, |entry| entry.worker.ended().1);
+        match self.left_out(ended_at, fx.now()) {
+            Some(relist) => fx.wake_at(relist + self.pleg.length, In::Timer(Timer::Observed { pod: uid })),
+            None => self.arm_relist(fx),
+        }
     }
 
     /// Sets the timer of the next relist, if there is a reason for one.
@@ -216,6 +251,7 @@ impl Kubelet {
             None => {
                 self.pleg.dirty.clear();
                 self.pleg.all_dirty = false;
+                self.pleg.began_at = fx.now();
             }
         }
         self.pleg.relist = Some(Relist {
@@ -251,6 +287,9 @@ impl Kubelet {
             }
             Ok(Answer::Containers(list)) => {
                 relist.containers = list;
+                if relist.only.is_none() {
+                    self.pleg.length = fx.now().since(self.pleg.began_at);
+                }
                 self.compare();
                 self.inspect_next(fx);
             }

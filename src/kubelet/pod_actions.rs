@@ -196,7 +196,7 @@ pub fn compute(pod: &Pod, runtime: &RuntimeStatus, probes: &PodProbes) -> PodAct
                 if let Some(lost) = newest.filter(|status| status.summary.state == ContainerState::Unknown) {
                     let message = format!(
                         "Container is in {:?} state, try killing it before restart",
-                        lost.summary.state.as_cri_text()
+                        state_text(lost.summary.state)
                     );
                     actions.kill.push(KillOrder {
                         id: lost.summary.id,
@@ -332,7 +332,7 @@ fn init_actions(pod: &Pod, runtime: &RuntimeStatus, probes: &PodProbes, actions:
             ContainerState::Unknown if sidecar || pod.spec.restart_policy != RestartPolicy::Never => {
                 let message = format!(
                     "Init container is in {:?} state, try killing it before restart",
-                    status.summary.state.as_cri_text()
+                    state_text(status.summary.state)
                 );
                 actions.kill.push(KillOrder { id, container: one, message: message.into(), probe: None });
                 push_once(actions, one);
@@ -368,18 +368,12 @@ fn has_changed(container: &Container, status: &ContainerStatus) -> bool {
     made_from.is_some_and(|hash| hash != container_hash(container))
 }
 
-trait CriText {
-    fn as_cri_text(self) -> &'static str;
-}
-
-impl CriText for ContainerState {
-    /// As the kubelet's own states print.
-    fn as_cri_text(self) -> &'static str {
-        match self {
-            ContainerState::Created => "created",
-            ContainerState::Running => "running",
-            ContainerState::Exited => "exited",
-            ContainerState::Unknown => "unknown",
-        }
+/// As the kubelet's own states print.
+fn state_text(state: ContainerState) -> &'static str {
+    match state {
+        ContainerState::Created => "created",
+        ContainerState::Running => "running",
+        ContainerState::Exited => "exited",
+        ContainerState::Unknown => "unknown",
     }
 }

@@ -53,6 +53,7 @@ pub struct Worker {
     pub kill: Option<Box<Kill>>,
     /// When the last sync ended, on the kubelet's count of observations; 0: never.
     ended: u64,
+    ended_at: Time,
     /// What woke it last.
     cause: Cause,
     /// The grace period of the termination.
@@ -119,6 +120,11 @@ impl Worker {
     /// True once the pod's containers are known to be dead.
     pub fn is_terminated(&self) -> bool {
         matches!(self.state, State::Terminated | State::Finished | State::Rejected)
+    }
+
+    /// When its last sync ended, on the kubelet's count of observations and on the clock.
+    pub fn ended(&self) -> (u64, Time) {
+        (self.ended, self.ended_at)
     }
 
     /// True if admission refused the pod.
@@ -212,11 +218,11 @@ impl Kubelet {
         }
         worker.pending = false;
         worker.task = Some(Task::AwaitStatus);
-        if self.pleg.has_newer(uid, worker.ended) {
+        if self.has_newer(uid, fx.now()) {
             self.begin_work(uid, fx);
         } else {
             self.awaiting.insert(uid);
-            self.arm_relist(fx);
+            self.await_observation(uid, fx);
         }
     }
 
@@ -230,16 +236,11 @@ impl Kubelet {
             None => self.awaiting.iter().copied().collect(),
         };
         for uid in waiting {
-            let ended = self.pods.get(&uid).map(|entry| entry.worker.ended);
-            match ended {
-                Some(ended) if !self.pleg.has_newer(uid, ended) => continue,
-                Some(_) => {
-                    self.awaiting.remove(&uid);
-                    self.begin_work(uid, fx);
-                }
-                None => {
-                    self.awaiting.remove(&uid);
-                }
+            if !self.pods.contains_key(&uid) {
+                self.awaiting.remove(&uid);
+            } else if self.has_newer(uid, fx.now()) {
+                self.awaiting.remove(&uid);
+                self.begin_work(uid, fx);
             }
         }
         if !self.awaiting.is_empty() {
@@ -267,7 +268,7 @@ impl Kubelet {
         let worker = &mut entry.worker;
         worker.task = None;
         worker.kill = None;
-        worker.ended = ended;
+        (worker.ended, worker.ended_at) = (ended, fx.now());
         let wait = match outcome {
             Outcome::Done => {
                 self.queue.remove(&uid);

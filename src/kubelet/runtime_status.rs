@@ -3,6 +3,7 @@
 //! Kubernetes: PodStatus in pkg/kubelet/container/runtime.go, GetPodStatus in
 //! pkg/kubelet/kuberuntime/kuberuntime_manager.go.
 
+use std::cmp::Reverse;
 use std::net::Ipv4Addr;
 
 use crate::model::{Name, Uid};
@@ -131,8 +132,8 @@ impl Inspect {
     }
 
     fn sort(&mut self) {
-        self.sandboxes.sort_by(|a, b| (b.created_at, b.attempt, b.id).cmp(&(a.created_at, a.attempt, a.id)));
-        self.containers.sort_by(|a, b| (b.created_at, b.attempt, b.id).cmp(&(a.created_at, a.attempt, a.id)));
+        self.sandboxes.sort_by_key(|one| Reverse((one.created_at, one.attempt, one.id)));
+        self.containers.sort_by_key(|one| Reverse((one.created_at, one.attempt, one.id)));
     }
 }
 

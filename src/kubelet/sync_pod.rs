@@ -145,7 +145,7 @@ impl Kubelet {
     /// The next thing that the sync has to do.
     pub(super) fn sync_on(&mut self, uid: Uid, mut sync: Box<Sync>, fx: &mut Fx) {
         if sync.actions.kill_pod && !sync.actions.create_sandbox {
-            return self.sync_done(uid, sync, fx);
+            return self.sync_done(uid, &sync, fx);
         }
         if let Some(order) = sync.actions.kill.get(sync.kill).cloned() {
             sync.kill += 1;
@@ -166,7 +166,7 @@ impl Kubelet {
         }
         match sync.actions.start.get(sync.start).copied() {
             Some(one) => self.start_container(uid, sync, one, fx),
-            None => self.sync_done(uid, sync, fx),
+            None => self.sync_done(uid, &sync, fx),
         }
     }
 
@@ -193,7 +193,7 @@ impl Kubelet {
                 self.put_sync(uid, sync);
                 self.calls.cri(CriOwner::Worker(uid), Call::RemoveContainer(id), fx);
             }
-            None => self.sync_done(uid, sync, fx),
+            None => self.sync_done(uid, &sync, fx),
         }
     }
 
@@ -296,10 +296,11 @@ impl Kubelet {
             return self.sync_on(uid, sync, fx);
         };
         sync.acted = true;
-        let exited = sync
-            .runtime
-            .newest(container.name)
-            .filter(|status| status.summary.state == crate::protocol::cri::ContainerState::Exited);
+        // The newest that has ended: a container that this very sync has killed doesn't count yet.
+        let exited = sync.runtime.containers.iter().find(|status| {
+            status.summary.name == container.name
+                && status.summary.state == crate::protocol::cri::ContainerState::Exited
+        });
         if let Some(exited) = exited {
             let max = self.config.kubelet.max_container_restart_period;
             let image = container.image;
@@ -340,7 +341,7 @@ impl Kubelet {
         entry.reasons.push(StartFailure { container: one, reason: Name::new(reason), message });
         let sidecar = one.of(&entry.pod.spec).is_some_and(|container| container.is_sidecar());
         if one.init && !sidecar {
-            return self.sync_done(uid, sync, fx);
+            return self.sync_done(uid, &sync, fx);
         }
         sync.start += 1;
         self.sync_on(uid, sync, fx);
@@ -351,7 +352,7 @@ impl Kubelet {
         sync.failed = true;
         match sync.actions.start.get(sync.start).copied() {
             Some(one) => self.start_refused(uid, sync, one, reason, message, fx),
-            None => self.sync_done(uid, sync, fx),
+            None => self.sync_done(uid, &sync, fx),
         }
     }
 
@@ -366,7 +367,7 @@ impl Kubelet {
         self.sync_on(uid, sync, fx);
     }
 
-    fn sync_done(&mut self, uid: Uid, sync: Box<Sync>, fx: &mut Fx) {
+    fn sync_done(&mut self, uid: Uid, sync: &Sync, fx: &mut Fx) {
         let outcome = match (sync.failed, sync.refused_until) {
             (true, _) => Outcome::Failed,
             (false, Some(until)) => Outcome::BackOff(until),

@@ -62,8 +62,8 @@ fn a_deleted_pod_stops_is_published_and_removed() {
          StopContainer p/main#0 30
          StopPodSandbox p
          status p Succeeded I main=exit-0
-         RemoveContainer p/main#0
          deleted p
+         RemoveContainer p/main#0
          StopPodSandbox p
          RemovePodSandbox p",
     );
@@ -102,7 +102,6 @@ fn a_pre_stop_hook_takes_its_time_from_the_grace_period_and_leaves_at_least_two_
         world.create(pod("p", vec![with_hook(hook)], |_| {}));
         world.at(6000, move |world| world.delete("p", grace));
         world.run(60_000);
-        println!("{:?}", world.log);
         assert_eq!(world.said(&["StopContainer"]), [format!("StopContainer p/main#0 {timeout}")]);
         assert_eq!(world.times("StopContainer"), [stop]);
     }
@@ -189,9 +188,9 @@ fn a_task_with_a_sidecar_succeeds_when_its_main_container_does() {
     check(
         world.said(&["Stop", "event p Normal Killing", "status p R", "status p S"]),
         "status p Running PIR sc=running! main=running!
+         status p Running PI sc=running! main=exit-0
          event p Normal Killing: Stopping container sc x1
          StopContainer p/sc#0 30
-         status p Running PI sc=running! main=exit-0
          StopPodSandbox p
          status p Running I sc=exit-0 main=exit-0
          StopPodSandbox p
@@ -373,4 +372,37 @@ fn a_missing_config_map_of_the_environment_is_looked_for_each_10_to_15_seconds()
     assert!(tries[2..].windows(2).all(|pair| (10_000..16_100).contains(&(pair[1] - pair[0]))), "{tries:?}");
     assert_eq!(world.times("CreateContainerConfigError").len(), 1);
     assert!(world.said(STATUS).pop().unwrap_or_default().contains("main=running!"));
+}
+
+#[test]
+fn a_rule_that_restarts_all_containers_kills_removes_and_begins_anew() {
+    use crate::model::pod::RestartRule;
+    let mut world = World::new();
+    world.programs.insert("i", Program { runs: vec![(500, 0)], ..Program::default() });
+    world.programs.insert("main", Program { runs: vec![(4000, 88), (1_000_000, 0)], ..Program::default() });
+    let rule = RestartRule { restart_all: true, negated: false, exit_codes: vec![88] };
+    let main = Container { restart_policy: Some(RestartPolicy::Never), restart_rules: vec![rule], ..container("main") };
+    world.create(pod("p", vec![main, container("other")], |spec| {
+        never(spec);
+        spec.init_containers = [container("i")].into();
+    }));
+    world.run(5_000);
+    world.log.clear();
+    world.run(12_000);
+    check(
+        world.said(&["Run", "Start", "Stop", "Remove", "event p Normal Killing", "status"]),
+        "status p Running PI i=exit-0! main=exit-88 other=running!
+         event p Normal Killing: killing x1
+         StopContainer p/other#0 2
+         RemoveContainer p/other#0
+         RemoveContainer p/i#0
+         RemoveContainer p/main#0
+         status p Running P i=RestartingAllContainers#1 main=RestartingAllContainers#1 other=RestartingAllContainers#1
+         StartContainer p/i#1
+         status p Pending P i=running#1 main=PodInitializing#1 other=PodInitializing#1
+         status p Running PI i=exit-0!#1 main=PodInitializing#1 other=PodInitializing#1
+         StartContainer p/main#1
+         StartContainer p/other#1
+         status p Running PIR i=exit-0!#1 main=running!#1 other=running!#1",
+    );
 }

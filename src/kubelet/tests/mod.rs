@@ -2,7 +2,9 @@
 
 use super::{Observe, StartKind};
 
+mod faults;
 mod lifecycle;
 mod probing;
 mod pulling;
+mod tables;
 mod world;

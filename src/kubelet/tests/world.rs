@@ -70,6 +70,8 @@ pub struct World {
     pub messages: u64,
     pub runtime_down: bool,
     pub api_down: bool,
+    /// How long a list of sandboxes or containers takes.
+    pub list_millis: u64,
 }
 
 struct Run {
@@ -137,6 +139,7 @@ impl World {
             messages: 0,
             runtime_down: false,
             api_down: false,
+            list_millis: 1,
         };
         world.tell(Duration::ZERO, In::Start);
         world
@@ -314,12 +317,12 @@ impl World {
             Call::ListPodSandbox { pod } => {
                 let all = self.sandboxes.values().map(|one| one.summary);
                 let list = all.filter(|one| pod.is_none_or(|pod| pod == one.pod)).collect();
-                answer(self, 1, Ok(Answer::Sandboxes(list)));
+                answer(self, self.list_millis, Ok(Answer::Sandboxes(list)));
             }
             Call::ListContainers { pod } => {
                 let all = self.containers.values().map(|one| one.status.summary);
                 let list = all.filter(|one| pod.is_none_or(|pod| pod == one.pod)).collect();
-                answer(self, 1, Ok(Answer::Containers(list)));
+                answer(self, self.list_millis, Ok(Answer::Containers(list)));
             }
             Call::ContainerStatus(container) => match self.containers.get(&container) {
                 Some(run) => {
