@@ -10,6 +10,8 @@
 //! contention are not modelled. A lost answer is noticed when the watches break, as a lost connection is.
 
 mod controller;
+mod cron_job;
+mod cron_schedule;
 mod daemon_set;
 mod deployment;
 mod deployment_sets;
@@ -132,6 +134,7 @@ fn all(_config: &Config, _streams: &Streams) -> Vec<Box<dyn Controller>> {
         Box::<stateful_set::StatefulSetController>::default(),
         Box::<daemon_set::DaemonSetController>::default(),
         Box::<job::JobController>::default(),
+        Box::<cron_job::CronJobController>::default(),
         Box::<ttl::TtlAfterFinished>::default(),
         Box::<persistent_volume::PersistentVolumes>::default(),
         Box::<endpoint_slice::EndpointSliceController>::default(),
