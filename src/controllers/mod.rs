@@ -7,7 +7,8 @@
 //!
 //! Periodic work sleeps: the node monitor's 5 s, the pod garbage collector's 20 s and the like are grids that fire only
 //! when something that was observed may make them act. Resyncs, leader election and the worker count's effect on
-//! contention are not modelled. A lost answer is noticed when the watches break, as a lost connection is.
+//! contention are not modelled; nor are the horizontal pod autoscaler, the namespace, quota, service account, attach-detach
+//! and IPAM controllers. A lost answer is noticed when the watches break, as a lost connection is.
 
 mod controller;
 mod cron_job;
