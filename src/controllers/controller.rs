@@ -142,16 +142,6 @@ impl Context<'_> {
         self.enqueue_at(key, self.now + delay);
     }
 
-    /// Queues a key after a back-off.
-    pub fn enqueue_rate_limited(&mut self, key: Key) {
-        self.hub.queue.add_rate_limited(key, self.now, self.fx.cause());
-    }
-
-    /// How often the work on `key` has failed in a row.
-    pub fn failures(&self, key: Key) -> u32 {
-        self.hub.queue.failures(key)
-    }
-
     /// Sends a request whose answer the work on the present key waits for.
     pub fn request(&mut self, call: Call) {
         let Some(key) = self.key else { return self.post(call) };

@@ -218,11 +218,12 @@ impl World {
             self.log.push((self.now, format!("{} {}", event.reason, event.message)));
             return Ok(object);
         }
-        let pods = self.objects.values().filter(|o| o.as_pod().is_some_and(|pod| pod.is_active())).count();
+        let pods = || self.objects.values().filter(|o| o.as_pod().is_some_and(|pod| pod.is_active())).count();
+        let is_full = object.kind() == Kind::Pod && self.quota.is_some_and(|quota| pods() >= quota);
         self.version += 1;
         let (version, now) = (self.version, self.now);
         let kind = object.kind();
-        if kind == Kind::Pod && self.quota.is_some_and(|quota| pods >= quota) {
+        if is_full {
             return Err(Status::new(StatusReason::Forbidden, "exceeded quota"));
         }
         let meta = object.meta_mut();
@@ -240,7 +241,8 @@ impl World {
             return Err(Status::already_exists(&key));
         }
         if kind == Kind::Pod {
-            let first_node = self.objects.values().find_map(|object| object.as_node().map(|node| node.meta.name));
+            let first_node = self.objects.range(Key::new(Kind::Node, "", "")..).next();
+            let first_node = first_node.and_then(|(_, object)| object.as_node()).map(|node| node.meta.name);
             let Object::Pod(pod) = &mut object else { unreachable!("it is a pod") };
             let pod = Arc::make_mut(pod);
             // The scheduler would follow the affinity of a DaemonSet's pod.

@@ -185,11 +185,6 @@ impl Cache {
         self.cluster.get(&kind).into_iter().flat_map(|keys| keys.iter().copied())
     }
 
-    /// How many objects of this kind there are.
-    pub fn count(&self, kind: Kind) -> usize {
-        self.cluster.get(&kind).map_or(0, IndexSet::len)
-    }
-
     /// All nodes.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.list(Kind::Node, Name::default()).filter_map(Object::as_node)

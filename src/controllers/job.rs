@@ -256,6 +256,8 @@ impl JobController {
         if job.backoff_limit_per_index.is_none() && until > cx.now {
             // Kubernetes reports no active pod while it holds creation back.
             status.active = 0;
+            let wait = until.since(cx.now);
+            cx.decided(key, "job-controller", format!("back-off {wait} after {} failures", sync.backoff.failures));
             cx.enqueue_at(key, until);
             return;
         }

@@ -7,9 +7,12 @@
 //!
 //! Periodic work sleeps: the node monitor's 5 s, the pod garbage collector's 20 s and the like are grids that fire only
 //! when something that was observed may make them act. Resyncs, leader election and the worker count's effect on
-//! contention are not modelled. A lost answer is noticed when the watches break, as a lost connection is.
+//! contention are not modelled; nor are the horizontal pod autoscaler, the namespace, quota, service account, attach-detach
+//! and IPAM controllers. A lost answer is noticed when the watches break, as a lost connection is.
 
 mod controller;
+mod cron_job;
+mod cron_schedule;
 mod daemon_set;
 mod deployment;
 mod deployment_sets;
@@ -132,6 +135,7 @@ fn all(_config: &Config, _streams: &Streams) -> Vec<Box<dyn Controller>> {
         Box::<stateful_set::StatefulSetController>::default(),
         Box::<daemon_set::DaemonSetController>::default(),
         Box::<job::JobController>::default(),
+        Box::<cron_job::CronJobController>::default(),
         Box::<ttl::TtlAfterFinished>::default(),
         Box::<persistent_volume::PersistentVolumes>::default(),
         Box::<endpoint_slice::EndpointSliceController>::default(),

@@ -451,6 +451,18 @@ mod tests {
     }
 
     #[test]
+    fn the_cost_of_a_pod_does_not_grow_with_the_set() {
+        let per_pod = |replicas: i32| {
+            let mut world = World::new(Config::default(), vec![set(replicas)]);
+            world.run_until(1000.0);
+            assert_eq!(status(&world).ready, replicas);
+            world.handled / replicas as usize
+        };
+        let (small, large) = (per_pod(100), per_pod(5000));
+        assert!(large <= small + 1 && large < 15, "{small} messages a pod, then {large}");
+    }
+
+    #[test]
     fn a_failed_pod_is_replaced_and_stays() {
         let mut world = World::new(Config::default(), vec![set(1)]);
         world.kubelet.exits = Some((Duration::from_secs(20), 1));

@@ -125,11 +125,6 @@ impl WorkQueue {
         self.add_at(key, now + delay, now, cause);
     }
 
-    /// How often `key` has failed since it last succeeded.
-    pub fn failures(&self, key: Key) -> u32 {
-        self.failures.get(&key).copied().unwrap_or(0)
-    }
-
     /// Forgets the failures of `key`: it succeeded.
     pub fn forget(&mut self, key: Key) {
         self.failures.remove(&key);
