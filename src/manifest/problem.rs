@@ -203,6 +203,12 @@ pub enum Kind {
     /// The same object a second time in one file.
     #[error("this object stands twice in this file; the second wins")]
     DuplicateObject,
+    /// What Kubernetes' validation would refuse, in its words.
+    #[error("{message}")]
+    Invalid {
+        /// `Unsupported value: "Sometimes": supported values: "Always", "Never"`.
+        message: String,
+    },
     /// A decoder of an outer type did not like it.
     #[error("{message}")]
     Undecodable {
@@ -241,6 +247,7 @@ impl Kind {
             Kind::KindGuessed { .. } => "E0124",
             Kind::Undecodable { .. } => "E0125",
             Kind::DuplicateObject => "E0126",
+            Kind::Invalid { .. } => "E0201",
         }
     }
 
