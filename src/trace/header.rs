@@ -1,7 +1,7 @@
 //! What a trace says about its run before and after the records.
 
 use crate::kernel::{Duration, Time};
-use crate::model::{Source, Text};
+use crate::model::Source;
 
 /// The first line of a trace: what was run.
 #[derive(Clone, Debug, Default, PartialEq)]
