@@ -13,3 +13,5 @@ pub mod kubelet;
 pub mod registry;
 pub mod runtime;
 pub mod scheduler;
+
+pub mod report;
