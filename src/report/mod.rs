@@ -5,6 +5,7 @@
 //! and the same trace gives the same bytes. Read `journal`, then `story`.
 
 pub mod events;
+pub mod html;
 pub mod journal;
 pub mod junit;
 pub mod latency;
@@ -20,6 +21,7 @@ pub mod testrun;
 pub mod why;
 
 pub use events::events;
+pub use html::html;
 pub use journal::Journal;
 pub use junit::junit;
 pub use latency::Latency;

@@ -207,10 +207,16 @@ pub fn expectations(header: &Header, footer: &Footer, style: &Style) -> String {
             )
         };
         let held = style.paint(Paint::Good, "held");
+        let title = wrap(&title, style.width.saturating_sub(12)).join(&format!("\n{:16}", ""));
         let _ = writeln!(text, "    {held}    {title}{between}{}", expectation.measured);
     }
     for expectation in failed {
-        let _ = writeln!(text, "    {}  {}", style.paint(Paint::Bad, "FAILED"), title(expectation));
+        let title = wrap(&title(expectation), style.width.saturating_sub(12)).join(&format!(
+            "
+{:16}",
+            ""
+        ));
+        let _ = writeln!(text, "    {}  {title}", style.paint(Paint::Bad, "FAILED"));
         for line in evidence(header, footer, expectation) {
             for (at, part) in wrap(&line, style.width.saturating_sub(16).max(24)).iter().enumerate() {
                 let indent = if at == 0 { 12 } else { 16 };
