@@ -47,6 +47,11 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// The calendar moment of its beginning.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// How many expectations it has.
     pub fn expectations(&self) -> usize {
         self.expectations.len()
