@@ -41,11 +41,11 @@ pub fn junit(cases: &[Case<'_>]) -> String {
             };
             let mut test = TestCase::new(title(expectation), status);
             test.set_classname(header.name.as_str());
-            if let Some(source) = expectation.source {
-                if let Some(file) = header.sources.get(source.file as usize) {
-                    test.extra.insert("file".into(), file.name.as_str().into());
-                    test.extra.insert("line".into(), source.line.to_string().into());
-                }
+            if let Some(source) = expectation.source
+                && let Some(file) = header.sources.get(source.file as usize)
+            {
+                test.extra.insert("file".into(), file.name.as_str().into());
+                test.extra.insert("line".into(), source.line.to_string().into());
             }
             suite.add_test_case(test);
         }

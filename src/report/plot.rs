@@ -191,7 +191,7 @@ fn titled<'a, B: DrawingBackend>(area: &Area<'a, B>, title: &str, below: &str) -
 }
 
 /// Round moments for an axis from 0 to `end` seconds, at most about `wanted`, each with its label.
-fn time_ticks(end: f64, wanted: usize) -> Vec<(f64, String)> {
+pub(super) fn time_ticks(end: f64, wanted: usize) -> Vec<(f64, String)> {
     const STEPS: [u64; 16] = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 86_400];
     let fits = |step: &&u64| end / **step as f64 <= wanted as f64;
     let step = STEPS.iter().find(fits).copied().unwrap_or((end / wanted as f64) as u64 + 1);

@@ -45,10 +45,10 @@ pub fn why(
             return Ok(teller.pod(pod));
         }
     }
-    if kind.is_none_or(|kind| kind == Kind::Node) {
-        if let Some(node) = journal.nodes.get(&Name::new(name)) {
-            return Ok(teller.node(node));
-        }
+    if kind.is_none_or(|kind| kind == Kind::Node)
+        && let Some(node) = journal.nodes.get(&Name::new(name))
+    {
+        return Ok(teller.node(node));
     }
     let workload = journal.workloads.values().rev().find(|workload| {
         kind.is_none_or(|kind| workload.key.kind == kind) && workload.key.name == *name && fits(workload.key.namespace)
@@ -69,6 +69,9 @@ pub fn why(
     }
     Err(teller.unknown(kind, name))
 }
+
+/// By plug-in: raw and final score.
+type Scores = Vec<(Name, i64, i64)>;
 
 struct Why<'a> {
     header: &'a Header,
@@ -133,10 +136,11 @@ impl Why<'_> {
         if state.node.is_none() && state.gone.is_none() {
             self.pending(text, past);
         }
-        if let Some((_, reason, message)) = &state.waiting {
-            if !message.is_empty() && *reason != "ContainerCreating" {
-                self.line(text, "waits", &format!("{reason}: {message}"));
-            }
+        if let Some((_, reason, message)) = &state.waiting
+            && !message.is_empty()
+            && *reason != "ContainerCreating"
+        {
+            self.line(text, "waits", &format!("{reason}: {message}"));
         }
         let exits: Vec<String> = past
             .iter()
@@ -224,7 +228,7 @@ impl Why<'_> {
 
     /// The scores of the node that was chosen and of the best others, by plug-in.
     fn scores(&self, text: &mut String, chosen: Name, diagnosis: &Diagnosis) {
-        let mut scored: Vec<(Name, i64, &Vec<(Name, i64, i64)>)> = diagnosis
+        let mut scored: Vec<(Name, i64, &Scores)> = diagnosis
             .nodes
             .iter()
             .filter_map(|verdict| match &verdict.verdict {
@@ -458,10 +462,10 @@ impl<'a> State<'a> {
     }
 
     fn why(&self, past: &[&Moment]) -> String {
-        if let Some((_, _, message)) = &self.waiting {
-            if !message.is_empty() {
-                return message.split(" pod=").next().unwrap_or_default().to_owned();
-            }
+        if let Some((_, _, message)) = &self.waiting
+            && !message.is_empty()
+        {
+            return message.split(" pod=").next().unwrap_or_default().to_owned();
         }
         let last = past.iter().rev().find_map(|moment| match &moment.what {
             Happening::Attempt { outcome: Outcome::Unschedulable { message }, .. } if self.node.is_none() => {

@@ -12,6 +12,7 @@ use crate::model::condition::Conditions;
 use crate::model::pod::{RestartPolicy, Terminated};
 use crate::model::resources::ResourceList;
 use crate::model::taint::TolerationOperator;
+use crate::model::workload::PodTemplate;
 use crate::model::{
     Container, ContainerState, ContainerStatus, Event, Key, Meta, Name, Node, Object, Pod, PodSpec, Resources,
 };
@@ -215,6 +216,7 @@ impl Specs {
             Object::ReplicaSet(set) | Object::ReplicationController(set) => {
                 line.workload = Some(WorkloadBody {
                     spec: self.number(&set.template.spec),
+                    restarted_at: restarted_at(&set.template),
                     replicas: set.replicas,
                     current: set.status.replicas,
                     ready: set.status.ready,
@@ -229,6 +231,7 @@ impl Specs {
                 let status = &deployment.status;
                 line.workload = Some(WorkloadBody {
                     spec: self.number(&deployment.template.spec),
+                    restarted_at: restarted_at(&deployment.template),
                     replicas: deployment.replicas,
                     current: status.replicas,
                     ready: status.ready,
@@ -245,6 +248,7 @@ impl Specs {
             Object::StatefulSet(set) => {
                 line.workload = Some(WorkloadBody {
                     spec: self.number(&set.template.spec),
+                    restarted_at: restarted_at(&set.template),
                     replicas: set.replicas,
                     current: set.status.replicas,
                     ready: set.status.ready,
@@ -258,6 +262,7 @@ impl Specs {
             Object::DaemonSet(set) => {
                 line.workload = Some(WorkloadBody {
                     spec: self.number(&set.template.spec),
+                    restarted_at: restarted_at(&set.template),
                     replicas: set.status.desired_scheduled,
                     current: set.status.current_scheduled,
                     ready: set.status.ready,
@@ -324,6 +329,10 @@ impl Specs {
             containers: status.containers.iter().map(container_line).collect(),
         }
     }
+}
+
+fn restarted_at(template: &PodTemplate) -> Name {
+    template.annotations.get(Name::new(RESTARTED_AT)).unwrap_or_default()
 }
 
 fn meta_line(object: &Object) -> ObjectLine {

@@ -64,7 +64,7 @@ prop_compose! {
         Meta {
             namespace, name, uid: Uid(uid), resource_version: version, created, source, labels: Labels::new(labels),
             generation: version as u32,
-            owner: owner.then(|| OwnerReference { kind: Kind::Job, name, uid: Uid(1), block_deletion: false }),
+            owner: owner.then_some(OwnerReference { kind: Kind::Job, name, uid: Uid(1), block_deletion: false }),
             deletion: deletion.then(|| Deletion { at: created, grace: Duration::from_secs(30) }),
             ..Meta::default()
         }
@@ -305,11 +305,10 @@ proptest! {
         let at = at % bytes.len();
         bytes[at] = byte;
         // It may still be sound; it must not panic, and an error names the file.
-        if let Ok(text) = String::from_utf8(bytes) {
-            if let Err(error) = read(&text) {
+        if let Ok(text) = String::from_utf8(bytes)
+            && let Err(error) = read(&text) {
                 prop_assert!(error.starts_with("trace.jsonl:"), "{}", error);
             }
-        }
     }
 }
 

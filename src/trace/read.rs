@@ -170,8 +170,10 @@ impl<R: io::BufRead> Reader<R> {
         found.cloned().ok_or(Problem::UnknownSpec(number))
     }
 
-    fn template(&self, number: u32) -> Decoded<Arc<PodTemplate>> {
-        Ok(Arc::new(PodTemplate { spec: self.spec(number)?, ..PodTemplate::default() }))
+    fn template(&self, number: u32, restarted_at: Name) -> Decoded<Arc<PodTemplate>> {
+        let restarted = (!restarted_at.is_empty()).then(|| (Name::new(RESTARTED_AT), restarted_at));
+        let annotations = Labels::new(restarted);
+        Ok(Arc::new(PodTemplate { spec: self.spec(number)?, annotations, ..PodTemplate::default() }))
     }
 
     fn record(&self, what: What) -> Decoded<Record> {
@@ -235,7 +237,7 @@ impl<R: io::BufRead> Reader<R> {
                 let set = Arc::new(ReplicaSet {
                     meta,
                     replicas: body.replicas,
-                    template: self.template(body.spec)?,
+                    template: self.template(body.spec, body.restarted_at)?,
                     status: ReplicaSetStatus {
                         replicas: body.current,
                         ready: body.ready,
@@ -255,7 +257,7 @@ impl<R: io::BufRead> Reader<R> {
                     meta,
                     replicas: body.replicas,
                     selector: Selector::default(),
-                    template: self.template(body.spec)?,
+                    template: self.template(body.spec, body.restarted_at)?,
                     strategy: DeploymentStrategy::Recreate,
                     min_ready: Default::default(),
                     revision_history_limit: 10,
@@ -280,7 +282,7 @@ impl<R: io::BufRead> Reader<R> {
                     meta,
                     replicas: body.replicas,
                     selector: Selector::default(),
-                    template: self.template(body.spec)?,
+                    template: self.template(body.spec, body.restarted_at)?,
                     service_name: Name::default(),
                     parallel: false,
                     update: StatefulSetUpdate::OnDelete,
@@ -304,7 +306,7 @@ impl<R: io::BufRead> Reader<R> {
                 Object::DaemonSet(Arc::new(DaemonSet {
                     meta,
                     selector: Selector::default(),
-                    template: self.template(body.spec)?,
+                    template: self.template(body.spec, body.restarted_at)?,
                     update: DaemonSetUpdate::RollingUpdate {
                         max_unavailable: IntOrPercent::Int(1),
                         max_surge: IntOrPercent::Int(0),
@@ -342,7 +344,7 @@ impl<R: io::BufRead> Reader<R> {
             backoff_limit_per_index: None,
             max_failed_indexes: None,
             selector: None,
-            template: self.template(body.spec)?,
+            template: self.template(body.spec, Name::default())?,
             ttl: None,
             indexed: false,
             suspend: body.suspend,

@@ -11,6 +11,8 @@ use crate::model::{ConditionStatus, Kind, Name, Source, Text, Uid};
 
 /// The first line's `format`.
 pub(super) const FORMAT: &str = "simlet-trace";
+/// What `rollout restart` sets.
+pub(super) const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// Grows with each change that an older reader would misread.
 pub(super) const VERSION: u32 = 1;
 
@@ -393,6 +395,9 @@ pub(super) struct AmountsLine {
 pub(super) struct WorkloadBody {
     /// The template's spec line.
     pub spec: u32,
+    /// The template's annotation `kubectl.kubernetes.io/restartedAt`, by which `rollout restart` changes it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub restarted_at: Name,
     /// Wanted.
     pub replicas: i32,
     /// `status.replicas`, or `currentNumberScheduled`.

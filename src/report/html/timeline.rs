@@ -9,6 +9,7 @@ use crate::model::Name;
 use crate::trace::Footer;
 
 use super::super::journal::{Journal, PodLife};
+use super::super::plot::time_ticks;
 use super::super::series::{NodeClass, PodClass, classes, node_faults, node_spans, nodes_in_order};
 use super::super::style::{count, cut, moment};
 use super::escape;
@@ -32,7 +33,7 @@ fn color(class: PodClass) -> &'static str {
 
 pub(super) fn write(text: &mut String, journal: &Journal, footer: &Footer) {
     let end = footer.end.max(Time::from_secs(1));
-    let x = |time: Time| LEFT + time.min(end).as_secs_f64() / end.as_secs_f64() * (WIDTH - LEFT - 10.0);
+    let x = |time: Time| LEFT + time.min(end).as_secs_f64() / end.as_secs_f64() * (WIDTH - LEFT - 24.0);
     text.push_str("<h2 id=\"timeline\">Timeline</h2>\n<p class=\"legend\">");
     for class in PodClass::ALL {
         let _ = write!(text, "<span><i style=\"background:{}\"></i>{}</span>", color(class), class.as_str());
@@ -104,28 +105,19 @@ pub(super) fn write(text: &mut String, journal: &Journal, footer: &Footer) {
         draw_lanes(&mut body, journal, &lanes, y + 7.0, end, &x);
         y += height + 4.0;
     }
-    if single {
-        if let Some(pods) = of_node.get(&Name::default()) {
-            let lanes = lanes(pods, end);
-            let _ = write!(
-                body,
-                "<text x=\"{}\" y=\"{:.0}\" text-anchor=\"end\">without a node</text>",
-                LEFT - 8.0,
-                y + 7.0
-            );
-            draw_lanes(&mut body, journal, &lanes, y, end, &x);
-            y += lanes.len() as f64 * 5.0 + 4.0;
-        }
+    if single && let Some(pods) = of_node.get(&Name::default()) {
+        let lanes = lanes(pods, end);
+        let _ =
+            write!(body, "<text x=\"{}\" y=\"{:.0}\" text-anchor=\"end\">without a node</text>", LEFT - 8.0, y + 7.0);
+        draw_lanes(&mut body, journal, &lanes, y, end, &x);
+        y += lanes.len() as f64 * 5.0 + 4.0;
     }
     let mut axis = String::new();
-    for tick in 0..=8u64 {
-        let time = Time::from_nanos(end.as_nanos() / 8 * tick);
-        let at = x(time);
-        let anchor = if tick == 8 { "end" } else { "middle" };
+    for (seconds, label) in time_ticks(end.as_secs_f64(), 10) {
+        let at = x(Time::from_secs(seconds as u64));
         let _ = write!(
             axis,
-            "<text x=\"{at:.0}\" y=\"14\" text-anchor=\"{anchor}\">{}</text><path d=\"M{at:.1} 19V{y:.0}\" stroke=\"#8893a0\" stroke-width=\".4\" opacity=\".5\"/>",
-            moment(time)
+            "<text x=\"{at:.0}\" y=\"14\" text-anchor=\"middle\">{label}</text><path d=\"M{at:.1} 19V{y:.0}\" stroke=\"#8893a0\" stroke-width=\".4\" opacity=\".5\"/>"
         );
     }
     let mut marks = String::new();

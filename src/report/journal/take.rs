@@ -226,12 +226,12 @@ impl Journal {
         let object = about(event);
         let killing = event.reason == "Killing";
         if event.kind == EventType::Warning || killing {
-            if object.kind == Kind::Pod {
-                if let Some(life) = self.pods.get_mut(&event.involved.uid) {
-                    let happening = Happening::Event { reason: event.reason, message: event.message.clone() };
-                    if !matches!(event.reason.as_str(), "FailedScheduling" | "BackOff" | "Unhealthy" | "Failed") {
-                        life.push(time, id, happening);
-                    }
+            if object.kind == Kind::Pod
+                && let Some(life) = self.pods.get_mut(&event.involved.uid)
+            {
+                let happening = Happening::Event { reason: event.reason, message: event.message.clone() };
+                if !matches!(event.reason.as_str(), "FailedScheduling" | "BackOff" | "Unhealthy" | "Failed") {
+                    life.push(time, id, happening);
                 }
             }
             let probe = ["failed liveness probe", "failed startup probe"];
@@ -341,16 +341,16 @@ impl Journal {
                 .filter(|found| found.status == ConditionStatus::True)
                 .map(|found| (found.reason, found.message.clone()))
         };
-        if disrupted(old).is_none() {
-            if let Some((reason, message)) = disrupted(pod) {
-                news.push(Happening::Disrupted { reason, message });
-            }
+        if disrupted(old).is_none()
+            && let Some((reason, message)) = disrupted(pod)
+        {
+            news.push(Happening::Disrupted { reason, message });
         }
-        if life.deleting.is_none() {
-            if let Some(deletion) = pod.meta.deletion {
-                life.deleting = Some(time);
-                news.push(Happening::Deleting { grace: deletion.grace });
-            }
+        if life.deleting.is_none()
+            && let Some(deletion) = pod.meta.deletion
+        {
+            life.deleting = Some(time);
+            news.push(Happening::Deleting { grace: deletion.grace });
         }
         if change == Change::Deleted {
             end_ready(life, time);
@@ -360,10 +360,11 @@ impl Journal {
         // It is lost when its deletion begins, or when it is removed without one.
         let begins = news.iter().any(|news| matches!(news, Happening::Deleting { .. }));
         let vanishes = change == Change::Deleted && !life.moments.iter().any(is_deleting);
-        if (begins || vanishes) && !life.moments.iter().any(|moment| matches!(moment.what, Happening::Status { .. })) {
-            if let Some(loss) = loss_of(pod, disrupted(pod), user_deletes, taint_since) {
-                facts.push(Happened::Lost { pod: uid, loss });
-            }
+        if (begins || vanishes)
+            && !life.moments.iter().any(|moment| matches!(moment.what, Happening::Status { .. }))
+            && let Some(loss) = loss_of(pod, disrupted(pod), user_deletes, taint_since)
+        {
+            facts.push(Happened::Lost { pod: uid, loss });
         }
         let text = news.iter().map(describe_happening).collect::<Vec<_>>().join("; ");
         for what in news {
@@ -432,24 +433,24 @@ impl Journal {
         }
         let status = |node: &Node| condition::find(&node.status.conditions, "Ready").map(|found| found.status);
         let before = old.as_deref().and_then(status);
-        if let Some(ready) = condition::find(&node.status.conditions, "Ready") {
-            if before != Some(ready.status) {
-                // A node that registers begins as not ready; that is no news.
-                let first = life.ready.is_empty();
-                let was_up = life.ready.iter().any(|(_, status)| *status == ConditionStatus::True);
-                life.ready.push((time, ready.status));
-                news.push(match ready.status {
-                    ConditionStatus::True => "Ready".to_owned(),
-                    status => format!("Ready is {}: {}", status.as_str(), ready.message),
+        if let Some(ready) = condition::find(&node.status.conditions, "Ready")
+            && before != Some(ready.status)
+        {
+            // A node that registers begins as not ready; that is no news.
+            let first = life.ready.is_empty();
+            let was_up = life.ready.iter().any(|(_, status)| *status == ConditionStatus::True);
+            life.ready.push((time, ready.status));
+            news.push(match ready.status {
+                ConditionStatus::True => "Ready".to_owned(),
+                status => format!("Ready is {}: {}", status.as_str(), ready.message),
+            });
+            if !first && was_up {
+                facts.push(Happened::NodeReady {
+                    node: name,
+                    ready: ready.status,
+                    heard: ready.last_update,
+                    message: ready.message.clone(),
                 });
-                if !first && was_up {
-                    facts.push(Happened::NodeReady {
-                        node: name,
-                        ready: ready.status,
-                        heard: ready.last_update,
-                        message: ready.message.clone(),
-                    });
-                }
             }
         }
         let none = Vec::new();

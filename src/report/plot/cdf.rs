@@ -123,7 +123,7 @@ pub(super) fn draw<B: DrawingBackend>(area: &Area<'_, B>, series: &[Series]) -> 
         format!("from creation to Ready, {}; share of pods that were through within a time", count(pods, "pod"));
     let area = titled(area, &title, &below)?;
     let (width, height) = area.dim_in_pixel();
-    let frame = Frame { left: 62, top: 12, right: width as i32 - 230, bottom: height as i32 - 52 };
+    let frame = Frame { left: 62, top: 12, right: width as i32 - 252, bottom: height as i32 - 52 };
     let axis = Axis::over(curves.iter().flat_map(|curve| curve.sorted.iter().copied()));
     for percent in [0u32, 25, 50, 75, 90, 99, 100] {
         let y = frame.y(f64::from(percent) / 100.0);
@@ -183,7 +183,7 @@ pub(super) fn draw<B: DrawingBackend>(area: &Area<'_, B>, series: &[Series]) -> 
 /// The names of the lines with their percentiles, right of the plot.
 fn table<B: DrawingBackend>(area: &Area<'_, B>, frame: Frame, curves: &[Curve]) -> Drawn {
     let left = frame.right + 22;
-    let columns = [left + 103, left + 150, left + 197];
+    let columns = [left + 118, left + 168, left + 218];
     for (x, percent) in columns.into_iter().zip(["p50", "p90", "p99"]) {
         text(area, percent, (x, frame.top + 4), soft(12), HPos::Right, VPos::Center)?;
     }

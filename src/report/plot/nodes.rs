@@ -17,7 +17,7 @@ use super::{
 const ROWS: usize = 60;
 
 pub(super) fn height(journal: &Journal) -> u32 {
-    let rows = journal.nodes.len().min(ROWS).max(1) as u32;
+    let rows = journal.nodes.len().clamp(1, ROWS) as u32;
     150 + rows * if rows > 30 { 13 } else { 19 }
 }
 

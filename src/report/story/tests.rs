@@ -1,8 +1,10 @@
 //! Stories of made-up runs.
 
 use super::super::Style;
+use super::super::journal::Journal;
 use super::super::sample::{Sample, zone_outage};
 use super::story;
+use crate::trace::Sink;
 
 fn tell(sample: &Sample) -> String {
     story(&sample.header, &sample.journal(), &sample.footer, &Style::PLAIN)
@@ -160,4 +162,20 @@ fn thirty_nodes_read_like_three() {
     "#);
     let widest = text.lines().max_by_key(|line| line.chars().count()).unwrap_or_default();
     assert!(widest.chars().count() <= 80, "{widest}");
+}
+
+#[test]
+fn a_trace_that_was_read_back_tells_the_same_story() {
+    let sample = zone_outage(3);
+    let mut writer = crate::trace::Writer::new(Vec::new(), &sample.header);
+    for entry in &sample.entries {
+        writer.take(entry);
+    }
+    let file = writer.finish(&sample.footer).expect("a vector takes everything");
+    let mut journal = Journal::new();
+    let reader = crate::trace::Reader::new(file.as_slice(), "trace.jsonl").expect("it is a trace");
+    let (header, footer) = reader.read_all(&mut journal).expect("it is whole");
+    assert_eq!(story(&header, &journal, &footer, &Style::PLAIN), tell(&sample));
+    let page = |header, journal, footer| super::super::html(header, journal, footer).expect("it can be drawn");
+    assert!(page(&header, &journal, &footer) == page(&sample.header, &sample.journal(), &sample.footer));
 }
