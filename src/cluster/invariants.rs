@@ -133,11 +133,11 @@ impl Invariants {
     }
 
     fn release(&mut self, uid: Uid) {
-        if let Some((node, requests)) = self.counted.remove(&uid) {
-            if let Some(account) = self.nodes.get_mut(&node) {
-                account.requested.subtract(&requests);
-                account.pods -= 1;
-            }
+        if let Some((node, requests)) = self.counted.remove(&uid)
+            && let Some(account) = self.nodes.get_mut(&node)
+        {
+            account.requested.subtract(&requests);
+            account.pods -= 1;
         }
     }
 }
