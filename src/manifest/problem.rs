@@ -257,7 +257,6 @@ impl Kind {
             Kind::Scenario { .. } => "E0301",
             Kind::Undecodable { .. } => "E0125",
             Kind::DuplicateObject => "E0126",
-            Kind::Invalid { .. } => "E0201",
         }
     }
 
