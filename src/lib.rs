@@ -37,4 +37,7 @@ pub mod scheduler;
 
 pub mod cluster;
 
+pub mod report;
 pub mod scenario;
+
+pub mod cli;

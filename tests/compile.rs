@@ -1,5 +1,6 @@
 //! What becomes of real manifests, held against what kube-apiserver 1.36.2 stored for them, and of broken ones, held
 //! against what it refused.
+#![expect(clippy::disallowed_macros, reason = "tables for people")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -378,4 +379,49 @@ fn what_kubernetes_accepts_is_accepted_and_what_it_calls_invalid_is_refused() {
     }
     assert!(accepted > 500 && refused > 10, "{accepted} accepted, {refused} refused");
     assert!(differences.is_empty(), "{} files differ", differences.len());
+}
+
+#[test]
+fn what_is_refused_is_shown_at_its_line() {
+    let folder = shared("broken");
+    let lines = fs::read_to_string(folder.join("expected.jsonl")).unwrap();
+    let mut checked = 0;
+    for line in lines.lines() {
+        let expected: Value = serde_json::from_str(line).unwrap();
+        let file = expected["file"].as_str().unwrap();
+        let sources = [Source::from_bytes(file, fs::read(folder.join(file)).unwrap())];
+        let loaded = load(&sources);
+        let compiled = Compiler::default().compile_loaded(&loaded, &sources, 0);
+        let problems = &compiled.problems[0];
+        if loaded.has_errors() || problems.is_empty() {
+            continue;
+        }
+        let shown: Vec<u64> = problems.iter().map(|p| sources[0].place(p.at.start).line as u64).collect();
+        if let Some(want) = expected["where"]["line"].as_u64() {
+            assert!(shown.contains(&want), "{file}: line {want} is wrong, not {shown:?}: {problems:?}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 20, "{checked}");
+}
+
+#[test]
+fn a_dump_begins_at_its_newest_moment_and_a_manifest_knows_its_lines() {
+    let path = shared("dumps/kurl-three-nodes").join("cluster.json");
+    let sources = [Source::from_bytes("cluster.json", fs::read(path).unwrap())];
+    let loaded = load(&sources);
+    let epoch = Epoch::of_dump(&loaded);
+    assert_ne!(epoch, Epoch::default());
+    let compiled = Compiler::new(epoch).compile_loaded(&loaded, &sources, 0);
+    assert!(compiled.objects.len() > 100 && compiled.problems[0].is_empty(), "{:?}", compiled.problems[0]);
+    assert!(!compiled.not_modelled.is_empty());
+
+    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w}\nspec:\n  selector: {matchLabels: {a: b}}\n  template:\n    metadata: {labels: {a: b}}\n    spec:\n      containers:\n      - name: c\n        image: i\n";
+    let sources = [Source::new("w.yaml", text)];
+    let compiled = Compiler::default().compile_loaded(&load(&sources), &sources, 5);
+    let [(0, Object::Deployment(deployment))] = compiled.objects.as_slice() else { panic!("one Deployment") };
+    let line = |source: Option<simlet::model::Source>| source.map(|source| (source.file, source.line));
+    assert_eq!(line(deployment.meta.source), Some((5, 1)));
+    assert_eq!(line(deployment.template.spec.source), Some((5, 8)));
+    assert_eq!(line(deployment.template.spec.containers[0].source), Some((5, 10)));
 }

@@ -1,7 +1,7 @@
 //! Files and folders: what a user names becomes sources; what a run makes is written whole or not at all.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::manifest::Source;
@@ -98,16 +98,4 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let half: PathBuf = path.with_extension("part");
     fs::write(&half, bytes).map_err(say)?;
     fs::rename(&half, path).map_err(say)
-}
-
-/// Writes to standard output. A closed pipe ends the output quietly.
-pub fn print(text: &str) {
-    let mut out = io::stdout().lock();
-    // Nobody reads any more: there is nobody to tell.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// Writes to standard error.
-pub fn complain(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

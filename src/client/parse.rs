@@ -127,6 +127,9 @@ pub fn parse(words: &str, namespace: Name) -> Result<Verb, ParseError> {
     Ok(parsed)
 }
 
+/// A label or annotation to set or (None) to take away.
+type Pair = (Name, Option<Name>);
+
 /// A word, without its quotes, and where it begins.
 #[derive(Clone, Debug)]
 struct Token {
@@ -474,7 +477,7 @@ impl Command {
     }
 
     /// The objects, and the pairs to set (`key=value`) or take away (`key-`).
-    fn pairs(&mut self) -> Result<(Target, Vec<(Name, Option<Name>)>), ParseError> {
+    fn pairs(&mut self) -> Result<(Target, Vec<Pair>), ParseError> {
         let is_pair = |word: &Token| word.text.contains('=') || word.text.ends_with('-');
         let first = self.words.iter().position(is_pair).unwrap_or(self.words.len());
         let (objects, pairs) = self.words.split_at(first);

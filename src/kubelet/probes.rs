@@ -235,7 +235,7 @@ impl Kubelet {
         worker.wakes = None;
         let turn = self.probe_turn(uid, number, started, fx);
         let Some(entry) = self.pods.get_mut(&uid) else { return };
-        let worker = &mut entry.probes.workers[usize::from(number)];
+        let Some(worker) = entry.probes.workers.get_mut(usize::from(number)) else { return };
         match turn {
             Turn::End => worker.ended = true,
             Turn::Wait if polling => {
@@ -399,7 +399,7 @@ impl Kubelet {
             self.pod_event(&pod, Some(one), EventType::Warning, "Unhealthy", text, fx);
         }
         let Some(entry) = self.pods.get_mut(&uid) else { return };
-        let worker = &mut entry.probes.workers[usize::from(number)];
+        let Some(worker) = entry.probes.workers.get_mut(usize::from(number)) else { return };
         if std::mem::take(&mut worker.triggered) {
             worker.grid.anchor = fx.now();
             worker.wake_at(fx.now(), uid, number, fx);

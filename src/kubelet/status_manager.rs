@@ -4,8 +4,9 @@
 //! Kubernetes: pkg/kubelet/status/status_manager.go. The GET before each PATCH is left out, because the PATCH here says
 //! which uid it is for.
 
-use crate::kernel::Duration;
-use crate::model::{Key, Kind, Name, Phase, Pod, PodStatus, Text, Uid, condition};
+use crate::kernel::{Duration, Time};
+use crate::model::pod::Terminated;
+use crate::model::{ContainerState, Key, Kind, Name, Phase, Pod, PodStatus, Text, Uid, condition};
 use crate::protocol::api::{Answer, Call, DeleteOptions, Patch, Propagation, Status, StatusReason};
 use crate::trace::{Stage, StageEdge};
 
@@ -54,6 +55,7 @@ impl Kubelet {
         let Some(entry) = self.pods.get_mut(&uid) else { return };
         let known = &entry.status;
         status.start_time = status.start_time.or(known.status.start_time).or(Some(fx.now()));
+        cut_times(&mut status);
         if known.version > 0 && known.status == status {
             return;
         }
@@ -188,6 +190,26 @@ impl Kubelet {
             self.deletes_due.insert(uid);
             self.wait_to_write(fx);
         }
+    }
+}
+
+/// Cuts all times to whole seconds, as they are written, so that what was written and read back is the same
+/// (`normalizeStatus`).
+fn cut_times(status: &mut PodStatus) {
+    let cut = |time: &mut Time| *time = time.truncated_to_second();
+    let cut_end = |end: &mut Terminated| {
+        cut(&mut end.started_at);
+        cut(&mut end.finished_at);
+    };
+    status.start_time.iter_mut().for_each(cut);
+    status.conditions.iter_mut().for_each(|condition| cut(&mut condition.last_transition));
+    for one in status.init_containers.iter_mut().chain(&mut status.containers) {
+        match &mut one.state {
+            ContainerState::Running { started_at } => cut(started_at),
+            ContainerState::Terminated(end) => cut_end(end),
+            ContainerState::Waiting { .. } => {}
+        }
+        one.last_terminated.as_deref_mut().into_iter().for_each(cut_end);
     }
 }
 

@@ -50,16 +50,6 @@ impl Epoch {
     }
 }
 
-/// The newest timestamp anywhere in an object: when a dump was taken, as far as it tells.
-pub fn newest_timestamp(node: &super::Node<'_>) -> Option<Timestamp> {
-    match &node.value {
-        super::Value::String(text) if text.len() >= 20 && text.as_bytes().get(10) == Some(&b'T') => text.parse().ok(),
-        super::Value::Map(entries) => entries.iter().filter_map(|(_, node)| newest_timestamp(node)).max(),
-        super::Value::Seq(items) => items.iter().filter_map(newest_timestamp).max(),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,7 +21,7 @@ pub mod source;
 pub mod tree;
 mod yaml;
 
-pub use compile::{Compiler, Invalid};
+pub use compile::{Compiled, Compiler, Invalid};
 pub use epoch::Epoch;
 pub use kinds::Decoded;
 pub use load::{Loaded, LoadedObject, load};

@@ -163,16 +163,42 @@ impl<'s> Tracker<'s> {
 
     /// Looks at the expectation `now`. True if it has just become broken.
     pub(super) fn look(&mut self, now: Time, context: &Context<'_, '_>) -> bool {
-        if self.decided || now < self.expected.begins() && self.expected.check != Check::End {
+        if self.decided || now < self.expected.begins() {
             return false;
         }
+        self.decide(now, context)
+    }
+
+    /// The run is over: what was to be looked at later is looked at now. True if it is broken.
+    pub(super) fn look_at_the_end(&mut self, now: Time, context: &Context<'_, '_>) -> bool {
+        if self.decided || (self.expected.begins() != Time::MAX && self.expected.ends().is_none()) {
+            return false;
+        }
+        if self.expected.check != Check::End {
+            self.error = format!("the run ended at +{}, before this was decided", now.since(Time::ZERO));
+            self.held = false;
+            self.decided = true;
+            return true;
+        }
+        self.decide(now, context)
+    }
+
+    fn decide(&mut self, now: Time, context: &Context<'_, '_>) -> bool {
         let holds = match self.expected.condition.holds(context) {
-            Ok(holds) => holds,
+            Ok(holds) => {
+                self.error.clear();
+                holds
+            }
+            // A field that is not there yet may come; what must hold at every moment may not wait for it.
             Err(error) => {
                 self.error = error;
-                self.held = false;
-                self.decided = true;
-                return true;
+                if matches!(self.expected.check, Check::Always { .. } | Check::Never { .. }) {
+                    self.held = false;
+                    self.decided = true;
+                    self.broken.push((now, None));
+                    return true;
+                }
+                false
             }
         };
         let was_broken = self.broken.last().is_some_and(|(_, until)| until.is_none());

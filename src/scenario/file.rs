@@ -47,6 +47,11 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// The calendar moment of its beginning.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// How many expectations it has.
     pub fn expectations(&self) -> usize {
         self.expectations.len()
@@ -117,14 +122,7 @@ pub fn load(inputs: Vec<Source>, files: &dyn Files, options: &LoadOptions) -> Re
             }
         }
     }
-    let mut loader = Loader {
-        sources: &sources,
-        named,
-        files: missing,
-        problems: vec![Vec::new(); sources.len()],
-        compiler: Compiler::default(),
-        used: vec![false; sources.len()],
-    };
+    let mut loader = Loader { sources: &sources, named, files: missing, problems: vec![Vec::new(); sources.len()] };
     loader.load(scenarios.first().copied(), options)
 }
 
@@ -174,9 +172,6 @@ struct Loader<'s> {
     named: usize,
     files: Vec<NamedFile>,
     problems: Vec<Vec<Problem>>,
-    compiler: Compiler,
-    /// Sources whose problems were already found, so that a file named twice is reported once.
-    used: Vec<bool>,
 }
 
 /// An object with what its file says of it beside its fields.
@@ -196,14 +191,14 @@ impl Loader<'_> {
                 slot.extend(found.iter().cloned());
             }
         }
-        self.compiler = Compiler::new(epoch_of(&objects));
-        let compiled = self.compile(&objects);
+        let epoch = Epoch::of_dump(&objects);
         let mut header = Header {
             kubernetes: "1.36".to_owned(),
-            epoch: self.compiler.epoch().moment().as_second(),
+            epoch: epoch.moment().as_second(),
             sources: sources.iter().map(|s| SourceFile { name: s.name.clone(), text: s.text().to_owned() }).collect(),
             ..Header::default()
         };
+        let compiled = self.compile(&objects, &mut header);
         for (kind, passed) in &objects.passed_over {
             if kind.kind != "Scenario" {
                 header.passed_over.push((format!("{} {}", kind.api_version, kind.kind), passed.count as u32));
@@ -221,7 +216,7 @@ impl Loader<'_> {
                 compiled: &compiled,
                 sources,
             };
-            reading.scenario(root, self.named, options, header, self.compiler.epoch())
+            reading.scenario(root, self.named, options, header, epoch)
         };
         if let Some(slot) = scenario.and_then(|index| self.problems.get_mut(index)) {
             slot.extend(problems.found);
@@ -248,50 +243,33 @@ impl Loader<'_> {
         }
     }
 
-    fn compile(&mut self, objects: &LoadedManifests<'_>) -> Vec<Compiled> {
-        let mut compiled = Vec::new();
-        for loaded in &objects.objects {
-            let Some(source) = self.sources.get(loaded.source) else { continue };
-            let file = loaded.source as u32;
-            let where_is = |path: &str| {
-                let place = source.place(loaded.place(path).start);
-                Some(model::Source { file, line: place.line as u32 })
-            };
-            let existing = loaded.stored;
-            let found = match self.compiler.compile(&loaded.decoded, &where_is) {
-                Ok(None) => continue,
-                Ok(Some(object)) => {
-                    let invalid = if existing { Vec::new() } else { crate::apiserver::validate(&object) };
-                    let invalid =
-                        invalid.into_iter().map(|invalid| (invalid.field, invalid.message)).collect::<Vec<_>>();
-                    compiled.push(Compiled { object, source: loaded.source, existing });
-                    invalid
-                }
-                Err(invalid) => invalid.into_iter().map(|invalid| (invalid.field, invalid.message)).collect(),
-            };
-            for (field, message) in found {
-                if !loaded.is_reported(&field) {
-                    let problem = loaded.problem(field, ProblemKind::Invalid { message });
-                    if let Some(slot) = self.problems.get_mut(loaded.source) {
-                        slot.push(problem);
-                    }
+    /// Compiles the objects and holds those that are new to the cluster against the API server's validation.
+    fn compile(&mut self, objects: &LoadedManifests<'_>, header: &mut Header) -> Vec<Compiled> {
+        let mut compiler = Compiler::new(Epoch::of_dump(objects));
+        let compiled = compiler.compile_loaded(objects, self.sources, 0);
+        for (problems, found) in self.problems.iter_mut().zip(compiled.problems) {
+            problems.extend(found);
+        }
+        for (kind, field, count) in compiled.not_modelled.iter() {
+            header.not_modelled.push((kind.to_owned(), field.to_owned(), count as u32));
+        }
+        let mut all = Vec::new();
+        for (index, object) in compiled.objects {
+            let Some(loaded) = objects.objects.get(index) else { continue };
+            let invalid = if loaded.stored { Vec::new() } else { crate::apiserver::validate(&object) };
+            for invalid in invalid.into_iter().filter(|invalid| !loaded.is_reported(&invalid.field)) {
+                let problem = loaded.problem(invalid.field, ProblemKind::Invalid { message: invalid.message });
+                if let Some(problems) = self.problems.get_mut(loaded.source) {
+                    problems.push(problem);
                 }
             }
+            all.push(Compiled { object, source: loaded.source, existing: loaded.stored });
         }
-        self.used.fill(true);
-        compiled
-    }
-}
-
-/// A dump begins at its newest timestamp; everything else at the documented date.
-fn epoch_of(objects: &LoadedManifests<'_>) -> Epoch {
-    let mut newest = None;
-    for loaded in &objects.objects {
-        if loaded.stored {
-            newest = newest.max(crate::manifest::epoch::newest_timestamp(&loaded.node));
+        for problems in &mut self.problems {
+            problems.sort_by_key(|problem| problem.at.start);
         }
+        all
     }
-    newest.map_or_else(Epoch::default, Epoch::at)
 }
 
 /// What the readers of a scenario's parts need at hand.

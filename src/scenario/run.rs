@@ -324,12 +324,9 @@ impl<'s> Walk<'s> {
         let now = self.cluster.now();
         self.world.set_now(now);
         for index in 0..self.trackers.len() {
-            let tracker = &self.trackers[index];
-            let at_the_end = tracker.expected.begins() == Time::MAX;
-            let undecided = !tracker.decided && tracker.expected.ends().is_some();
-            if at_the_end || undecided {
-                // What should have been decided later is decided by what there is.
-                self.look_at(index, now);
+            let tracker = &mut self.trackers[index];
+            if tracker.look_at_the_end(now, &self.context) {
+                tracker.objects = telling_pods(&self.cluster, &tracker.expected.condition.uses);
             }
         }
         self.cluster.check_all();

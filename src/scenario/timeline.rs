@@ -66,7 +66,7 @@ impl Happening {
         let what = if let Some(words) = kubectl {
             read_kubectl(words, &fields.path("kubectl"), reading)
         } else if let Some(fault) = fault {
-            let text = reading.one_line(fault);
+            let text = fault_in_words(&reading.one_line(fault));
             FaultSpec::read(fault, &fields.path("fault"), &text, reading.problems).map(What::Fault)
         } else if let Some(files) = apply {
             read_apply(files, &fields.path("apply"), reading)
@@ -138,4 +138,10 @@ fn read_apply(node: &Node<'_>, path: &str, reading: &mut Reading<'_>) -> Option<
     };
     let objects: Vec<Object> = reading.manifests(file, node.span.clone(), path)?;
     Some(What::Client { text: format!("kubectl apply -f {file}"), verb: Arc::new(client::Verb::Apply(objects.into())) })
+}
+
+/// `zone eu-a, power off` for `{zone: eu-a, power: off}`: a fault as stories tell it.
+fn fault_in_words(written: &str) -> String {
+    let inside = written.trim().trim_start_matches('{').trim_end_matches('}');
+    inside.replace(": ", " ").replace('{', "(").replace('}', ")")
 }

@@ -4,10 +4,18 @@
 //! manifest. Parts write records through their effects; a [`Sink`] takes them as they happen, so that nothing needs to be
 //! held whole.
 
+mod file;
 mod header;
+mod read;
 mod record;
+mod wire;
 
+#[cfg(test)]
+mod file_tests;
+
+pub use file::Writer;
 pub use header::{Expectation, Footer, Header, SourceFile};
+pub use read::{Problem, ReadError, Reader};
 pub use record::{CausedBy, Change, Diagnosis, NodeVerdict, Outcome, PodRef, Record, Stage, StageEdge, Verdict};
 
 /// A record with its id, its cause and its time.

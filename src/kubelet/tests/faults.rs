@@ -51,6 +51,19 @@ fn a_runtime_that_is_away_for_30_seconds_makes_the_node_not_ready_until_it_is_ba
 }
 
 #[test]
+fn a_restarted_kubelet_writes_no_status_that_is_there_already() {
+    let mut world = World::new();
+    world.at(1_300, |world| world.create(pod("p", vec![container("main")], |_| {})));
+    world.at(60_000, World::stop_kubelet);
+    world.at(61_000, World::restart_kubelet);
+    world.run(60_500);
+    let before = world.log.len();
+    world.run(200_000);
+    world.log.drain(..before);
+    assert!(world.said(&["status", "node"]).is_empty(), "{:?}", world.log);
+}
+
+#[test]
 fn a_pull_that_the_runtime_has_forgotten_is_tried_again() {
     let mut world = World::new();
     world.registry.insert("slow:1", Ok(1_000_000));

@@ -14,6 +14,7 @@ mod config;
 mod container;
 mod context;
 mod cron;
+mod loaded;
 mod meta;
 mod network;
 mod node;
@@ -36,6 +37,7 @@ use super::epoch::Epoch;
 
 pub use context::WhereIs;
 use context::{Context, Shared, Uids};
+pub use loaded::Compiled;
 
 /// Something that Kubernetes' validation would refuse.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -39,7 +39,7 @@ impl Context<'_> {
         let place = |name: Name| spec.init_containers.iter().position(|container| container.name == name);
         init_containers.sort_by_key(|status| place(status.name));
         let mut containers = self.container_statuses(status.container_statuses.as_deref().unwrap_or_default());
-        containers.sort_by(|a, b| a.name.cmp(&b.name));
+        containers.sort_by_key(|status| status.name);
         PodStatus {
             phase,
             reason: name(status.reason.as_ref()),
