@@ -108,8 +108,6 @@ pub struct Cache {
     uids: FxHashMap<Uid, Key>,
     /// Versions that own writes have reached and that no watch has shown yet.
     written: FxHashMap<Key, u64>,
-    /// Pods in a terminal phase.
-    terminated_pods: usize,
 }
 
 macro_rules! getters {
@@ -231,11 +229,6 @@ impl Cache {
         names.filter_map(move |&name| self.pod(namespace, name))
     }
 
-    /// How many pods are Succeeded or Failed.
-    pub fn terminated_pods(&self) -> usize {
-        self.terminated_pods
-    }
-
     /// True if an own write of this object has not yet come back through the watch.
     pub fn is_stale(&self, key: Key) -> bool {
         self.written.contains_key(&key)
@@ -322,7 +315,6 @@ impl Cache {
     fn reindex_pod(&mut self, key: Key, old: Option<&Arc<Pod>>, new: Option<&Arc<Pod>>) {
         let owner = |pod: Option<&Arc<Pod>>| pod.and_then(|pod| pod.meta.owner).map(|owner| owner.uid);
         let node = |pod: Option<&Arc<Pod>>| pod.and_then(|pod| pod.node);
-        let terminal = |pod: Option<&Arc<Pod>>| usize::from(pod.is_some_and(|pod| pod.status.phase.is_terminal()));
         if let (Some(uid), Some(pod)) = (owner(old), old) {
             let tally = self.tallies.entry(uid).or_default();
             tally.count(pod, -1);
@@ -352,7 +344,6 @@ impl Cache {
                 orphans.swap_remove(&key.name);
             }
         }
-        self.terminated_pods = self.terminated_pods + terminal(new) - terminal(old);
     }
 }
 

@@ -62,6 +62,8 @@ impl Kubelet {
         let became_ready = condition::is_true(&status.conditions, "Ready")
             && !condition::is_true(&known.status.conditions, "Ready")
             && known.version > 0;
+        // It is kept for as long as the pod is.
+        status.conditions.shrink_to_fit();
         entry.status.status = status;
         entry.status.version += 1;
         if became_ready {

@@ -15,7 +15,7 @@ use super::{Event, EventType, Meta, Name, ObjectReference, Text, Uid};
 pub struct EventRecorder {
     component: Name,
     host: Name,
-    objects: FxHashMap<Uid, AboutObject>,
+    objects: FxHashMap<Uid, Box<AboutObject>>,
 }
 
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ struct AboutObject {
     /// Events that may still be written at once, and when that was reckoned.
     tokens: u32,
     refilled: Time,
-    written: SmallVec<[Written; 2]>,
-    similar: SmallVec<[Similar; 2]>,
+    written: SmallVec<[Written; 0]>,
+    similar: SmallVec<[Similar; 0]>,
 }
 
 #[derive(Clone, Debug)]
@@ -74,11 +74,8 @@ impl EventRecorder {
         message: impl Into<Text>,
     ) -> Option<Event> {
         let (reason, mut message) = (Name::new(reason), message.into());
-        let about = self.objects.entry(involved.uid).or_insert_with(|| AboutObject {
-            tokens: BURST,
-            refilled: now,
-            written: SmallVec::new(),
-            similar: SmallVec::new(),
+        let about = self.objects.entry(involved.uid).or_insert_with(|| {
+            Box::new(AboutObject { tokens: BURST, refilled: now, written: SmallVec::new(), similar: SmallVec::new() })
         });
         let combined = about.combine(now, kind, reason, involved.field_path, &message);
         if combined {
