@@ -74,7 +74,14 @@ impl LoadedObject<'_> {
     pub fn problem(&self, path: impl Into<String>, kind: Kind) -> Problem {
         let path = path.into();
         let object = object_name_of(self.decoded.api_version_and_kind().1, &self.node);
-        let at = self.place(&path);
+        let mut at = self.place(&path);
+        // Of a mapping that is too long the longest entry is what somebody will look for.
+        if matches!(&kind, Kind::Invalid { message } if message.starts_with("Too long"))
+            && let Some(Value::Map(entries)) = self.node.at_path(&path).map(|node| &node.value)
+            && let Some((key, _)) = entries.iter().max_by_key(|(_, node)| node.span.len())
+        {
+            at = key.span.clone();
+        }
         Problem { at, field: in_list(self.item, path), object, kind }
     }
 

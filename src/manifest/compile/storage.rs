@@ -8,7 +8,9 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::storage::v1 as storage;
 
 use crate::model::affinity::NodeSelectorOperator;
-use crate::model::storage::{ClaimPhase, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumePhase};
+use crate::model::storage::{
+    BETA_CLASS_ANNOTATION, ClaimPhase, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumePhase,
+};
 use crate::model::{Bytes, Kind, Labels, Name, NodeSelectorRequirement, NodeSelectorTerm, Object};
 
 use super::context::{Context, name};
@@ -17,12 +19,9 @@ use super::path::Path;
 /// The annotation of the class that claims without one get.
 pub(super) const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 
-/// The annotation that named a class before there was a field for it; it still counts, and before the field.
-const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
-
 /// The class of a claim or volume (`GetPersistentVolumeClaimClass` in component-helpers/storage/volume).
 pub(super) fn class_of(annotations: &Labels, field: Option<Name>) -> Option<Name> {
-    annotations.get(Name::new(BETA_CLASS)).or(field)
+    annotations.get(Name::new(BETA_CLASS_ANNOTATION)).or(field)
 }
 
 impl Context<'_> {
