@@ -306,6 +306,7 @@ impl Kubelet {
     fn compare(&mut self) {
         let Pleg { relist, seen: before, .. } = &mut self.pleg;
         let Some(relist) = relist.as_mut() else { return };
+        relist.seen.reserve_exact(relist.sandboxes.len() + relist.containers.len());
         relist.seen.extend(relist.sandboxes.iter().map(|one| Seen {
             pod: one.pod,
             is_container: false,
@@ -322,7 +323,8 @@ impl Kubelet {
                 ContainerState::Created | ContainerState::Unknown => SeenState::Unknown,
             },
         }));
-        relist.seen.sort_unstable();
+        // Stable, because it is quick where both lists are nearly in order already.
+        relist.seen.sort();
         // Both lists are sorted: walk them side by side.
         let (mut old, mut new) = (before.iter().peekable(), relist.seen.iter().peekable());
         let mut changed: SmallVec<[Uid; 8]> = SmallVec::new();
