@@ -183,9 +183,9 @@ proptest! {
         prop_assert_eq!(&end.footer.invariants, &Vec::<String>::new());
         for object in end.cluster.store().iter(Kind::Pod) {
             let Object::Pod(pod) = object else { continue };
-            prop_assert!(explanation(pod).is_some(), "nothing explains {pod:#?}");
+            prop_assert!(explanation(pod).is_some(), "nothing explains {}: {:?}", pod.meta.name, pod.status);
             let placed = pod.node.is_some() || pod.status.phase == Phase::Pending;
-            prop_assert!(placed || pod.status.phase == Phase::Failed, "{pod:#?}");
+            prop_assert!(placed || pod.status.phase == Phase::Failed, "{}: {:?}", pod.meta.name, pod.status);
         }
     }
 

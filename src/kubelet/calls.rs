@@ -119,6 +119,11 @@ impl Calls {
         overdue.into_iter().map(|(_, owner)| owner).collect()
     }
 
+    /// Nobody waits any more for the answers to the relist's calls.
+    pub fn forget_pleg(&mut self) {
+        self.cri.retain(|_, (owner, _)| *owner != CriOwner::Pleg);
+    }
+
     /// Takes out all calls: their connection is gone.
     pub fn cri_lost(&mut self) -> Vec<CriOwner> {
         std::mem::take(&mut self.cri).into_values().map(|(owner, _)| owner).collect()

@@ -89,11 +89,8 @@ pub enum Timer {
     Volumes {
         pod: Uid,
     },
-    /// A probe worker's tick.
-    Probe {
-        pod: Uid,
-        worker: u16,
-    },
+    /// Probe workers tick.
+    Probes,
     /// A container that is being killed: its hook or its wait for others has taken all of the grace period.
     Kill {
         pod: Uid,
@@ -112,6 +109,8 @@ pub enum Timer {
     Lease,
     /// The runtime's status is asked for.
     Health,
+    /// The sync loop looks whether the runtime's last success is too long ago.
+    RuntimeDown,
     /// The sync loop looks whether the runtime works again.
     Resume,
     Garbage,
@@ -167,6 +166,9 @@ pub struct Kubelet {
     status_waits: bool,
     status_tick: Option<Time>,
     deletes_due: BTreeSet<Uid>,
+    /// Pods of which the API server shows another status than the kubelet has written.
+    reconciles_due: BTreeSet<Uid>,
+    probe_ticks: probes::Ticks,
     puller: images::Puller,
     garbage: garbage::Garbage,
     node: node_status::NodeState,
@@ -227,6 +229,8 @@ impl Kubelet {
             status_waits: false,
             status_tick: None,
             deletes_due: BTreeSet::new(),
+            reconciles_due: BTreeSet::new(),
+            probe_ticks: <_>::default(),
             puller: <_>::default(),
             garbage: <_>::default(),
             node: <_>::default(),
@@ -303,11 +307,11 @@ impl Kubelet {
     fn timer(&mut self, timer: Timer, fx: &mut Fx) {
         match timer {
             Timer::Relist => self.relist_tick(fx),
-            Timer::Observed { pod } => self.observed(Some(pod), fx),
+            Timer::Observed { pod } => self.observed_unseen(pod, fx),
             Timer::SyncTick => self.sync_tick(fx),
             Timer::Deadline { pod } => self.deadline_tick(pod, fx),
             Timer::Volumes { pod } => self.volumes_tick(pod, fx),
-            Timer::Probe { pod, worker } => self.probe_tick(pod, worker, fx),
+            Timer::Probes => self.probe_ticks(fx),
             Timer::Kill { pod, item } => self.kill_tick(pod, item, fx),
             Timer::PostStart { pod } => self.post_start_tick(pod, fx),
             Timer::StatusRetry => self.status_retry(fx),
@@ -316,6 +320,7 @@ impl Kubelet {
             Timer::Register => self.register(fx),
             Timer::Lease => self.renew_lease(fx),
             Timer::Health => self.health_tick(fx),
+            Timer::RuntimeDown => self.look_at_runtime(fx),
             Timer::Resume => self.resume_tick(fx),
             Timer::Garbage => self.garbage_tick(fx),
             Timer::Housekeeping => self.housekeeping_tick(fx),

@@ -41,7 +41,14 @@ struct Health {
     /// The connection is broken, or a call said so.
     is_lost: bool,
     asked: bool,
+    /// When it was last asked, and how long the runtime takes to answer.
+    asked_at: Time,
+    takes: Duration,
     tick: Option<Time>,
+    /// When the connection broke.
+    lost_at: Time,
+    /// When the sync loop looks whether the last success is too long ago.
+    looks: Option<Time>,
     /// The sync loop pauses since then.
     down_since: Option<Time>,
 }
@@ -342,6 +349,7 @@ impl Kubelet {
     /// Asks the runtime for its status.
     fn ask_health(&mut self, fx: &mut Fx) {
         if !std::mem::replace(&mut self.node.health.asked, true) {
+            self.node.health.asked_at = fx.now();
             self.calls.cri(CriOwner::Health, cri::Call::Status, fx);
         }
     }
@@ -373,12 +381,43 @@ impl Kubelet {
 
     /// A call found that the runtime cannot be reached.
     pub(super) fn runtime_lost(&mut self, fx: &mut Fx) {
-        if !std::mem::replace(&mut self.node.health.is_lost, true) && self.config.observe == Observe::Sleeping {
-            // Until now each check on the grid would have succeeded.
-            let last = self.health_grid.at_or_before(fx.now());
-            self.node.health.last_ok = self.node.health.last_ok.max(last);
+        let health = &mut self.node.health;
+        if !std::mem::replace(&mut health.is_lost, true) {
+            health.lost_at = fx.now();
+            if self.config.observe == Observe::Sleeping && fx.now() >= self.health_grid.anchor {
+                // Until now each check on the grid would have succeeded.
+                let last = self.health_grid.at_or_before(fx.now()) + health.takes;
+                health.last_ok = health.last_ok.max(last);
+            }
         }
         self.arm_health(fx);
+        self.arm_look(fx);
+    }
+
+    /// The sync loop looks each second whether the last success is too long ago; it need not before that.
+    fn arm_look(&mut self, fx: &mut Fx) {
+        let at = self.sync_grid.at_or_after((self.node.health.last_ok + DOWN_AFTER).max(fx.now()));
+        if self.node.health.looks.is_none_or(|looks| looks < fx.now() || looks > at) {
+            self.node.health.looks = Some(at);
+            fx.wake_at(at, In::Timer(Timer::RuntimeDown));
+        }
+    }
+
+    /// The sync loop's look at the runtime's last success (`runtimeState.runtimeErrors`).
+    pub(super) fn look_at_runtime(&mut self, fx: &mut Fx) {
+        if self.node.health.looks != Some(fx.now()) {
+            return;
+        }
+        self.node.health.looks = None;
+        if self.node.health.down_since.is_some() || !self.is_in_doubt() {
+            return;
+        }
+        if fx.now() >= self.node.health.last_ok + DOWN_AFTER {
+            self.node.health.down_since = Some(fx.now());
+            self.arm_round(fx);
+        } else {
+            self.arm_look(fx);
+        }
     }
 
     /// The check each 5 s (`updateRuntimeUp`).
@@ -386,42 +425,42 @@ impl Kubelet {
         if self.node.health.tick != Some(fx.now()) {
             return;
         }
-        let health = &mut self.node.health;
-        health.tick = None;
-        if health.down_since.is_none() && fx.now() >= health.last_ok + DOWN_AFTER && self.is_checking() {
-            self.node.health.down_since = Some(fx.now());
-            self.arm_round(fx);
-        }
+        self.node.health.tick = None;
         self.ask_health(fx);
         if self.is_checking() || self.config.observe == Observe::Polling {
             self.arm_health(fx);
         }
     }
 
-    /// True while the runtime's state is in doubt.
+    /// True while the runtime is to be asked again.
     fn is_checking(&self) -> bool {
         let health = &self.node.health;
-        health.is_lost
-            || !health.is_known
-            || health.down_since.is_some()
-            || !self.network_ready
-            || self.config.observe == Observe::Polling
-            || health.asked
+        self.is_in_doubt() || health.down_since.is_some() || !self.network_ready || health.asked
+    }
+
+    /// True while the runtime may not work.
+    fn is_in_doubt(&self) -> bool {
+        self.node.health.is_lost || !self.node.health.is_known
     }
 
     /// The runtime answered about its status.
     pub(super) fn health_answered(&mut self, result: Result<cri::Answer, cri::Error>, fx: &mut Fx) {
         self.node.health.asked = false;
         let Ok(cri::Answer::Status { runtime_ready: Ok(()), network_ready }) = result else {
-            return self.arm_health(fx);
+            self.node.health.is_lost = true;
+            self.arm_health(fx);
+            return self.arm_look(fx);
         };
         let was_ready = self.network_ready;
         self.network_ready = network_ready.is_ok();
         self.network_problem = network_ready.err().unwrap_or_default();
         let health = &mut self.node.health;
-        health.last_ok = fx.now();
+        health.last_ok = health.last_ok.max(fx.now());
+        health.takes = fx.now().since(health.asked_at);
         let first = !std::mem::replace(&mut health.is_known, true);
-        if std::mem::take(&mut health.is_lost) {
+        // An answer from before the connection broke says nothing of how it is now.
+        if health.is_lost && health.asked_at >= health.lost_at {
+            health.is_lost = false;
             self.pleg.lost_events();
             self.arm_relist(fx);
         }

@@ -1,9 +1,14 @@
 //! The pod lifecycle event generator: lists what the runtime has, compares it with the list before, reads anew what has
 //! changed, and says so to the sync loop. Also the pod cache, on which pod workers wait for an observation.
 //!
-//! Kubernetes: pkg/kubelet/pleg/generic.go, pkg/kubelet/container/cache.go. One difference: relists begin on a grid of
-//! 1 s instead of 1 s after the end of the one before. A sleeping kubelet leaves out a relist of which it knows that it
-//! would find what the one before has found.
+//! Kubernetes: pkg/kubelet/pleg/generic.go, pkg/kubelet/container/cache.go. Two differences: relists begin on a grid of
+//! 1 s instead of 1 s after the end of the one before, and both lists are asked for at once instead of one after the other.
+//!
+//! A sleeping kubelet leaves out a relist of which it knows that it would find what the one before has found. It does at
+//! the same nanosecond what a polling one does, because
+//! - both lists are of the relist's beginning, so that a change during a relist that was left out waits for the next one;
+//! - a relist that finds nothing takes the same time always, so that who would have to wait for its end, waits;
+//! - relists are left out only after a whole period in which nothing happened, so none that others could meet is missing.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -55,8 +60,9 @@ struct Relist {
     only: Option<Uid>,
     /// When it began, on the count of observations.
     began: u64,
-    sandboxes: Vec<SandboxSummary>,
-    containers: Vec<ContainerSummary>,
+    /// Once the runtime has listed them.
+    sandboxes: Option<Vec<SandboxSummary>>,
+    containers: Option<Vec<ContainerSummary>>,
     /// The new list, in order.
     seen: Vec<Seen>,
     /// Pods that changed and are still to be read, the last first.
@@ -82,13 +88,15 @@ pub struct Pleg {
     /// Everything may have changed: events may have been lost.
     all_dirty: bool,
     armed: Option<Time>,
-    /// The last moment on the grid at which a relist began: none begins there again.
-    last: Option<Time>,
     /// When the last relist of all pods began, and how long one takes that finds nothing changed.
     began_at: Time,
     length: Duration,
     /// The relist that was due found another one still under way.
     due: bool,
+    /// When something last happened that relists see or wait for.
+    active: Time,
+    /// A relist that was left out would be under way until then.
+    busy_until: Option<Time>,
 }
 
 impl Pleg {
@@ -136,6 +144,7 @@ impl Kubelet {
     pub(super) fn container_event(&mut self, event: &ContainerEvent, fx: &mut Fx) {
         self.pleg.dirty.insert(event.pod);
         self.pleg.causes.insert(event.pod, fx.cause());
+        self.pleg.active = fx.now();
         if let (Some(container), ContainerEventType::Stopped) = (event.container, event.kind) {
             // Probes of a dead container fail, until a relist has told the kubelet why.
             self.probe_changed(container, fx);
@@ -172,10 +181,8 @@ impl Kubelet {
 
     /// Sets the timer of the next relist, if there is a reason for one.
     pub(super) fn arm_relist(&mut self, fx: &mut Fx) {
-        let mut at = self.relist_grid.at_or_after(fx.now());
-        if self.pleg.last == Some(at) {
-            at = self.relist_grid.after(at);
-        }
+        // A relist that begins at this very moment was under way before what asks for one now.
+        let at = self.relist_grid.after(fx.now());
         if self.pleg.armed.is_none_or(|armed| armed < fx.now() || armed > at) {
             self.pleg.armed = Some(at);
             fx.wake_at(at, In::Timer(Timer::Relist));
@@ -188,7 +195,6 @@ impl Kubelet {
             return;
         }
         self.pleg.armed = None;
-        self.pleg.last = Some(fx.now());
         let polling = self.config.observe == Observe::Polling;
         if polling {
             self.pleg.armed = Some(self.relist_grid.after(fx.now()));
@@ -200,9 +206,15 @@ impl Kubelet {
             || self.pleg.all_dirty
             || !self.pleg.has_observed()
             || !self.pleg.dirty.is_empty()
-            || !self.awaiting.is_empty();
+            || !self.awaiting.is_empty()
+            || self.pleg.relist.is_some()
+            || fx.now().since(self.pleg.active) <= self.relist_grid.period;
         if !needed {
             return;
+        }
+        if !polling {
+            self.pleg.armed = Some(self.relist_grid.after(fx.now()));
+            fx.wake_at(self.relist_grid.after(fx.now()), In::Timer(Timer::Relist));
         }
         if self.pleg.relist.is_some() {
             self.pleg.due = true;
@@ -225,7 +237,28 @@ impl Kubelet {
     pub(super) fn relist_pod(&mut self, uid: Uid, fx: &mut Fx) {
         let count = self.pleg.count();
         self.pleg.asked.push_back((uid, count));
+        self.pleg.active = fx.now();
+        self.arm_relist(fx);
+        if let Some(relist) = self.left_out(Time::ZERO, fx.now()).filter(|_| self.pleg.relist.is_none())
+            && fx.now() < relist + self.pleg.length
+        {
+            // The polling original would be in the middle of it.
+            if self.pleg.busy_until.is_none_or(|until| until <= fx.now()) {
+                self.pleg.busy_until = Some(relist + self.pleg.length);
+                fx.wake_at(relist + self.pleg.length, In::Timer(Timer::Observed { pod: uid }));
+            }
+            return;
+        }
         self.next_relist(fx);
+    }
+
+    /// A relist that was left out would be complete now.
+    pub(super) fn observed_unseen(&mut self, pod: Uid, fx: &mut Fx) {
+        self.observed(Some(pod), fx);
+        if self.pleg.busy_until.is_some_and(|until| until <= fx.now()) {
+            self.pleg.busy_until = None;
+            self.next_relist(fx);
+        }
     }
 
     fn next_relist(&mut self, fx: &mut Fx) {
@@ -257,13 +290,14 @@ impl Kubelet {
         self.pleg.relist = Some(Relist {
             only,
             began,
-            sandboxes: Vec::new(),
-            containers: Vec::new(),
+            sandboxes: None,
+            containers: None,
             seen: Vec::new(),
             changed: Vec::new(),
             inspecting: None,
         });
         self.calls.cri(CriOwner::Pleg, Call::ListPodSandbox { pod: only }, fx);
+        self.calls.cri(CriOwner::Pleg, Call::ListContainers { pod: only }, fx);
     }
 
     /// The runtime answered a call of the relist.
@@ -280,25 +314,24 @@ impl Kubelet {
             return self.inspect_next(fx);
         }
         match result {
-            Ok(Answer::Sandboxes(list)) => {
-                relist.sandboxes = list;
-                let call = Call::ListContainers { pod: relist.only };
-                self.calls.cri(CriOwner::Pleg, call, fx);
-            }
-            Ok(Answer::Containers(list)) => {
-                relist.containers = list;
-                if relist.only.is_none() {
-                    self.pleg.length = fx.now().since(self.pleg.began_at);
-                }
-                self.compare();
-                self.inspect_next(fx);
-            }
+            Ok(Answer::Sandboxes(list)) => relist.sandboxes = Some(list),
+            Ok(Answer::Containers(list)) => relist.containers = Some(list),
             Ok(_) | Err(_) => {
+                // The other list's answer is nobody's.
+                self.calls.forget_pleg();
                 self.pleg.all_dirty = true;
                 self.pleg.relist = None;
+                self.pleg.due = false;
                 self.arm_relist(fx);
-                self.next_relist(fx);
+                return self.next_relist(fx);
             }
+        }
+        if relist.sandboxes.is_some() && relist.containers.is_some() {
+            if relist.only.is_none() {
+                self.pleg.length = fx.now().since(self.pleg.began_at);
+            }
+            self.compare();
+            self.inspect_next(fx);
         }
     }
 
@@ -306,14 +339,13 @@ impl Kubelet {
     fn compare(&mut self) {
         let Pleg { relist, seen: before, .. } = &mut self.pleg;
         let Some(relist) = relist.as_mut() else { return };
-        relist.seen.reserve_exact(relist.sandboxes.len() + relist.containers.len());
-        relist.seen.extend(relist.sandboxes.iter().map(|one| Seen {
+        relist.seen.extend(relist.sandboxes.iter().flatten().map(|one| Seen {
             pod: one.pod,
             is_container: false,
             id: one.id.0,
             state: if one.state == SandboxState::Ready { SeenState::Running } else { SeenState::Exited },
         }));
-        relist.seen.extend(relist.containers.iter().map(|one| Seen {
+        relist.seen.extend(relist.containers.iter().flatten().map(|one| Seen {
             pod: one.pod,
             is_container: true,
             id: one.id.0,
@@ -365,8 +397,10 @@ impl Kubelet {
             let Some(relist) = self.pleg.relist.as_mut() else { return };
             if relist.inspecting.is_none() {
                 let Some(pod) = relist.changed.pop() else { break };
-                let sandboxes: Vec<_> = relist.sandboxes.iter().filter(|one| one.pod == pod).copied().collect();
-                let containers: Vec<_> = relist.containers.iter().filter(|one| one.pod == pod).copied().collect();
+                let sandboxes: Vec<_> =
+                    relist.sandboxes.iter().flatten().filter(|one| one.pod == pod).copied().collect();
+                let containers: Vec<_> =
+                    relist.containers.iter().flatten().filter(|one| one.pod == pod).copied().collect();
                 relist.inspecting = Some(Inspect::listed(pod, sandboxes, containers));
             }
             let Some(inspect) = relist.inspecting.as_mut() else { return };

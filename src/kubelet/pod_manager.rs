@@ -103,8 +103,12 @@ impl Kubelet {
                     || (!Arc::ptr_eq(&before.spec, &pod.spec) && before.spec != pod.spec)
                     || before.meta.labels != pod.meta.labels
                     || before.meta.annotations != pod.meta.annotations;
+                let others = before.status != pod.status;
                 if changed || gates {
                     self.update_pod(uid, Update::Sync, fx);
+                }
+                if others {
+                    self.reconcile_later(uid, fx);
                 }
             }
         }

@@ -6,6 +6,8 @@
 //! Failing probes are repeated each period, because each failure is an event that users see. The three immediate retries
 //! of a probe that could not be done are left out.
 
+use std::collections::BTreeMap;
+
 use smallvec::SmallVec;
 
 use crate::kernel::{Duration, Time};
@@ -28,9 +30,27 @@ pub struct PodProbes {
     workers: SmallVec<[Box<Worker>; 0]>,
 }
 
+/// When which workers tick. Workers that tick at the same moment do so in the order of their pods' uids and their numbers,
+/// however long each has slept.
+#[derive(Debug, Default)]
+pub struct Ticks(BTreeMap<Time, SmallVec<[(Uid, u16); 2]>>);
+
+impl Ticks {
+    fn add(&mut self, at: Time, pod: Uid, number: u16, fx: &mut Fx) {
+        let ticks = self.0.entry(at).or_insert_with(|| {
+            fx.wake_at(at, In::Timer(Timer::Probes));
+            SmallVec::new()
+        });
+        ticks.push((pod, number));
+    }
+}
+
 /// One worker.
 #[derive(Debug)]
 struct Worker {
+    pod: Uid,
+    /// Its place among the pod's workers.
+    number: u16,
     purpose: Purpose,
     container: ContainerRef,
     /// Its ticks.
@@ -70,7 +90,7 @@ impl PodProbes {
     #[cfg(test)]
     pub fn with_results(results: &[(Purpose, ContainerRef, ContainerId, bool)]) -> PodProbes {
         let workers = results.iter().map(|&(purpose, container, id, result)| {
-            let mut worker = Worker::new(purpose, container, Grid::new(Time::ZERO, Duration::from_secs(10)));
+            let mut worker = Worker::new(Uid(1), 0, purpose, container, Grid::new(Time::ZERO, Duration::from_secs(10)));
             (worker.id, worker.result) = (id, Some(result));
             Box::new(worker)
         });
@@ -79,8 +99,10 @@ impl PodProbes {
 }
 
 impl Worker {
-    fn new(purpose: Purpose, container: ContainerRef, grid: Grid) -> Worker {
+    fn new(pod: Uid, number: u16, purpose: Purpose, container: ContainerRef, grid: Grid) -> Worker {
         Worker {
+            pod,
+            number,
             purpose,
             container,
             grid,
@@ -97,10 +119,10 @@ impl Worker {
         }
     }
 
-    fn wake_at(&mut self, at: Time, pod: Uid, number: u16, fx: &mut Fx) {
+    fn wake_at(&mut self, at: Time, ticks: &mut Ticks, fx: &mut Fx) {
         if self.wakes.is_none_or(|wakes| at < wakes || wakes < fx.now()) {
             self.wakes = Some(at);
-            fx.wake_at(at, In::Timer(Timer::Probe { pod, worker: number }));
+            ticks.add(at, self.pod, self.number, fx);
         }
     }
 
@@ -153,8 +175,8 @@ impl Kubelet {
                 };
                 let start = fx.now() + spread;
                 let number = entry.probes.workers.len() as u16;
-                let mut worker = Worker::new(purpose, one, Grid::new(start, probe.period));
-                worker.wake_at(start, uid, number, fx);
+                let mut worker = Worker::new(uid, number, purpose, one, Grid::new(start, probe.period));
+                worker.wake_at(start, &mut self.probe_ticks, fx);
                 entry.probes.workers.push(Box::new(worker));
             }
         }
@@ -171,7 +193,7 @@ impl Kubelet {
     /// Lets readiness workers probe at once, and their grids begin anew (`manualTriggerCh`).
     pub(super) fn trigger_readiness(&mut self, uid: Uid, containers: &[ContainerRef], fx: &mut Fx) {
         let Some(entry) = self.pods.get_mut(&uid) else { return };
-        for (number, worker) in entry.probes.workers.iter_mut().enumerate() {
+        for worker in &mut entry.probes.workers {
             if worker.purpose != Purpose::Readiness || worker.ended || !containers.contains(&worker.container) {
                 continue;
             }
@@ -180,7 +202,7 @@ impl Kubelet {
             } else {
                 worker.grid.anchor = fx.now();
                 worker.wakes = None;
-                worker.wake_at(fx.now(), uid, number as u16, fx);
+                worker.wake_at(fx.now(), &mut self.probe_ticks, fx);
             }
         }
     }
@@ -201,8 +223,8 @@ impl Kubelet {
                     .is_some_and(|(id, running)| running && id == worker.id)
                 && (worker.on_hold || is_settled(&entry.pod, worker));
             if !settled {
-                let at = worker.grid.at_or_after(fx.now());
-                worker.wake_at(at, uid, number as u16, fx);
+                let at = worker.grid.after(fx.now());
+                worker.wake_at(at, &mut self.probe_ticks, fx);
             }
         }
     }
@@ -211,41 +233,47 @@ impl Kubelet {
     pub(super) fn probe_changed(&mut self, container: ContainerId, fx: &mut Fx) {
         let Some(uid) = self.pleg.pod_of(container) else { return };
         let Some(entry) = self.pods.get_mut(&uid) else { return };
-        for (number, worker) in entry.probes.workers.iter_mut().enumerate() {
+        for worker in &mut entry.probes.workers {
             if worker.id != container || worker.ended {
                 continue;
             }
             worker.holds = Holds::Once;
             if worker.asked.is_none() && !worker.on_hold {
-                let at = worker.grid.at_or_after(fx.now());
-                worker.wake_at(at, uid, number as u16, fx);
+                let at = worker.grid.after(fx.now());
+                worker.wake_at(at, &mut self.probe_ticks, fx);
             }
         }
     }
 
-    /// A worker's timer.
-    pub(super) fn probe_tick(&mut self, uid: Uid, number: u16, fx: &mut Fx) {
-        let polling = self.config.observe == Observe::Polling;
-        let started = self.started;
-        let Some(entry) = self.pods.get_mut(&uid) else { return };
-        let Some(worker) = entry.probes.workers.get_mut(usize::from(number)) else { return };
-        if worker.wakes != Some(fx.now()) || worker.ended || worker.asked.is_some() {
-            return;
+    /// Workers tick.
+    pub(super) fn probe_ticks(&mut self, fx: &mut Fx) {
+        let Some(mut ticks) = self.probe_ticks.0.remove(&fx.now()) else { return };
+        ticks.sort_unstable();
+        for (uid, number) in ticks {
+            let worker = self.pods.get_mut(&uid).and_then(|entry| entry.probes.workers.get_mut(usize::from(number)));
+            let Some(worker) = worker.filter(|one| one.wakes == Some(fx.now())) else { continue };
+            if !worker.ended && worker.asked.is_none() {
+                worker.wakes = None;
+                self.worker_tick(uid, number, fx);
+            }
         }
-        worker.wakes = None;
-        let turn = self.probe_turn(uid, number, started, fx);
+    }
+
+    fn worker_tick(&mut self, uid: Uid, number: u16, fx: &mut Fx) {
+        let polling = self.config.observe == Observe::Polling;
+        let turn = self.probe_turn(uid, number, self.started, fx);
         let Some(entry) = self.pods.get_mut(&uid) else { return };
         let Some(worker) = entry.probes.workers.get_mut(usize::from(number)) else { return };
         match turn {
             Turn::End => worker.ended = true,
             Turn::Wait if polling => {
                 let at = worker.grid.after(fx.now());
-                worker.wake_at(at, uid, number, fx);
+                worker.wake_at(at, &mut self.probe_ticks, fx);
             }
             Turn::Wait => {}
             Turn::Until(moment) => {
                 let at = if polling { worker.grid.after(fx.now()) } else { worker.grid.at_or_after(moment) };
-                worker.wake_at(at.max(worker.grid.after(fx.now())), uid, number, fx);
+                worker.wake_at(at.max(worker.grid.after(fx.now())), &mut self.probe_ticks, fx);
             }
             Turn::Probe => self.ask_probe(uid, number, fx),
         }
@@ -402,19 +430,19 @@ impl Kubelet {
         let Some(worker) = entry.probes.workers.get_mut(usize::from(number)) else { return };
         if std::mem::take(&mut worker.triggered) {
             worker.grid.anchor = fx.now();
-            worker.wake_at(fx.now(), uid, number, fx);
+            worker.wake_at(fx.now(), &mut self.probe_ticks, fx);
         } else {
             let next = worker.grid.after(fx.now());
             let settled = worker.is_settled(probe);
             match worker.holds {
-                _ if polling => worker.wake_at(next, uid, number, fx),
+                _ if polling => worker.wake_at(next, &mut self.probe_ticks, fx),
                 _ if worker.on_hold => {}
                 Holds::UntilChanged if settled => {}
                 Holds::Until(moment) if settled => {
                     let at = worker.grid.at_or_after(moment).max(next);
-                    worker.wake_at(at, uid, number, fx);
+                    worker.wake_at(at, &mut self.probe_ticks, fx);
                 }
-                _ => worker.wake_at(next, uid, number, fx),
+                _ => worker.wake_at(next, &mut self.probe_ticks, fx),
             }
         }
         if changed {

@@ -139,9 +139,22 @@ impl Kubelet {
         self.write_status(fx);
     }
 
+    /// The API server shows a status that is not the kubelet's: somebody else, such as the node controller, has written
+    /// it. The next round looks at it (`needsReconcile`).
+    pub(super) fn reconcile_later(&mut self, uid: Uid, fx: &mut Fx) {
+        if self.pods.get(&uid).is_some_and(|entry| needs_reconcile(entry)) {
+            self.reconciles_due.insert(uid);
+            self.arm_status_round(fx);
+        }
+    }
+
     /// Nothing is written before the next round.
     fn wait_to_write(&mut self, fx: &mut Fx) {
         self.status_waits = true;
+        self.arm_status_round(fx);
+    }
+
+    fn arm_status_round(&mut self, fx: &mut Fx) {
         let at = self.status_grid.after(fx.now());
         if self.status_tick.is_none_or(|tick| tick <= fx.now()) {
             self.status_tick = Some(at);
@@ -153,6 +166,12 @@ impl Kubelet {
     pub(super) fn status_retry(&mut self, fx: &mut Fx) {
         self.status_tick = None;
         self.status_waits = false;
+        for uid in std::mem::take(&mut self.reconciles_due) {
+            if let Some(entry) = self.pods.get_mut(&uid).filter(|entry| needs_reconcile(entry)) {
+                entry.status.version += 1;
+                self.status_queue.insert(uid);
+            }
+        }
         self.write_status(fx);
         for uid in std::mem::take(&mut self.deletes_due) {
             self.delete_if_done(uid, fx);
@@ -222,6 +241,15 @@ fn publishable(entry: &PodEntry) -> PodStatus {
         status.conditions.retain(|condition| condition.kind != *"DisruptionTarget");
     }
     status
+}
+
+/// True if what was written is no longer what the API server shows.
+fn needs_reconcile(entry: &PodEntry) -> bool {
+    let status = &entry.status;
+    entry.desired
+        && status.version > 0
+        && status.delivered == status.version
+        && !is_published(&publishable(entry), &entry.pod.status)
 }
 
 /// True if the API server shows all of this already.

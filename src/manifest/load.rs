@@ -14,7 +14,7 @@ use super::documents;
 use super::kinds::{Decoded, Known, Served, group_of, look_up};
 use super::problem::{Kind, Problem, nearest};
 use super::source::Source;
-use super::tree::{Node, Value};
+use super::tree::{Key, Node, Value};
 
 /// What a set of files holds.
 #[derive(Debug, Default)]
@@ -74,7 +74,13 @@ impl LoadedObject<'_> {
     pub fn problem(&self, path: impl Into<String>, kind: Kind) -> Problem {
         let path = path.into();
         let object = object_name_of(self.decoded.api_version_and_kind().1, &self.node);
-        let at = self.place(&path);
+        let mut at = self.place(&path);
+        if let Kind::Invalid { message } = &kind
+            && let Some(Value::Map(entries)) = self.node.at_path(&path).map(|node| &node.value)
+            && let Some(entry) = entry_meant(entries, message)
+        {
+            at = entry;
+        }
         Problem { at, field: in_list(self.item, path), object, kind }
     }
 
@@ -85,6 +91,17 @@ impl LoadedObject<'_> {
         };
         self.reported.iter().any(|field| within(path, field) || within(field, path))
     }
+}
+
+/// The entry of a mapping that validation means where it names the mapping only (labels, annotations): the one whose value or
+/// key it quotes, or, of a mapping that is too long, the longest.
+fn entry_meant(entries: &[(Key<'_>, Node<'_>)], message: &str) -> Option<Range<usize>> {
+    if message.starts_with("Too long") {
+        return entries.iter().max_by_key(|(_, node)| node.span.len()).map(|(key, _)| key.span.clone());
+    }
+    let quoted = message.split('"').nth(1)?;
+    let by_value = entries.iter().find(|(_, node)| node.as_str() == Some(quoted)).map(|(_, node)| node.span.clone());
+    by_value.or_else(|| entries.iter().find(|(key, _)| key.name == quoted).map(|(key, _)| key.span.clone()))
 }
 
 impl Loaded<'_> {

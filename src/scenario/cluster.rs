@@ -457,7 +457,7 @@ fn read_kubelet_configuration(source: &crate::manifest::Source, into: &mut kubel
 }
 
 /// What a cluster that somebody else set up usually has: volumes on the node's disk, made when a pod needs them.
-fn default_class() -> StorageClass {
+pub(super) fn default_class() -> StorageClass {
     StorageClass {
         meta: Meta::named("", "standard"),
         provisioner: Name::new("rancher.io/local-path"),

@@ -440,8 +440,13 @@ impl Reading<'_> {
             (format!("kubectl apply -f {file}"), objects.into())
         });
         let applied: Vec<(String, Arc<[Object]>)> = applied.collect();
-        let applied_objects = applied.iter().flat_map(|(_, objects)| objects.iter());
-        let has_class = existing.iter().chain(applied_objects).any(|object| object.kind() == Kind::StorageClass);
+        // A dump shows all classes that there are; a manifest's stands beside the default one unless it takes its place.
+        let takes_place = |object: &Object| match object {
+            Object::StorageClass(class) => class.is_default || class.meta.name == section::default_class().meta.name,
+            _ => false,
+        };
+        let has_class = existing.iter().any(|object| object.kind() == Kind::StorageClass)
+            || applied.iter().flat_map(|(_, objects)| objects.iter()).any(takes_place);
         let config = builder.build(existing, behaviors, has_class, epoch);
         let last = timeline.iter().map(last_moment).chain(expectations.iter().map(Expected::last)).max();
         let until = until.unwrap_or(Until::Default(last.unwrap_or(Time::ZERO) + AFTERWARDS));
