@@ -96,7 +96,7 @@ impl EventRecorder {
             None => {
                 // Kubernetes names an Event by its object and the time in hexadecimal nanoseconds.
                 let serial = now.as_nanos() + about.written.len() as u64;
-                let name = Name::from(format!("{}.{:016x}", involved.name, serial));
+                let name = event_name(involved.name, serial);
                 about.written.push(Written {
                     kind,
                     reason,
@@ -131,6 +131,18 @@ impl EventRecorder {
     pub fn forget(&mut self, uid: Uid) {
         self.objects.remove(&uid);
     }
+}
+
+/// The name of an Event about the object of this name: `web.0000000012ab34cd`, as Kubernetes makes it from the time.
+pub fn event_name(object: Name, nanos: u64) -> Name {
+    let mut text = String::with_capacity(object.len() + 17);
+    text.push_str(&object);
+    text.push('.');
+    for digit in (0..16).rev() {
+        let digit = (nanos >> (digit * 4)) as usize & 15;
+        text.push(char::from(b"0123456789abcdef"[digit]));
+    }
+    Name::from(text)
 }
 
 impl AboutObject {
