@@ -30,7 +30,8 @@ fn write(name: &str, content: &str) -> String {
     file.to_string_lossy().into_owned()
 }
 
-const POD: &str = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: \"a/b:1\"}]}\n";
+const POD: &str =
+    "---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: \"a/b:1\"}]}\n";
 
 #[test]
 fn a_scenario_that_holds_exits_0_and_writes_all_its_reports() {
