@@ -1,7 +1,5 @@
 //! Same binary, same scenario, same seed: the same bytes in every output, twice, and on one thread or two.
 
-mod runs;
-
 use std::fs;
 use std::path::Path;
 

@@ -2,6 +2,7 @@
 //!
 //! Only the text and the shape of objects are judged here: what Kubernetes refuses by validation ("… is invalid"),
 //! by admission or because of the cluster's state is counted and left to the tests of those parts.
+#![expect(clippy::disallowed_macros, clippy::disallowed_types, reason = "tables for people, and how long a file takes")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -68,6 +68,7 @@ impl ApiServer {
         });
         let others: Conditions = others.cloned().collect();
         status.conditions.insert_many(0, others);
+        status.conditions.shrink_to_fit();
         status.nominated_node = pod.status.nominated_node;
         status.start_time = status.start_time.or(pod.status.start_time);
         cut_pod_times(&mut status);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
 use super::{ApiServer, Fx};
 use crate::model::config::Namespace;
 use crate::model::{Key, Kind, Meta, Name, Object, Uid};
@@ -11,14 +13,15 @@ impl ApiServer {
     /// Stores `objects` as they are, without admission or validation: a cluster has accepted them before. Those without
     /// a uid get one; a namespace that none of them brings is made. Nobody watches yet.
     pub fn preload(&mut self, objects: Vec<Object>, fx: &mut Fx) {
+        let namespaces = objects.iter().filter(|object| object.kind() == Kind::Namespace);
+        let mut brought: FxHashSet<Name> = namespaces.map(|object| object.meta().name).collect();
         for object in &objects {
             let namespace = object.meta().namespace;
-            if namespace.is_empty() {
+            if namespace.is_empty() || !brought.insert(namespace) {
                 continue;
             }
-            let brought = objects.iter().any(|o| o.kind() == Kind::Namespace && o.meta().name == namespace);
             let key = Key::new(Kind::Namespace, Name::default(), namespace);
-            if !brought && self.store.get(&key).is_none() {
+            if self.store.get(&key).is_none() {
                 let meta = Meta::named(Name::default(), namespace);
                 self.store_as_is(Object::Namespace(Arc::new(Namespace { meta })), fx);
             }

@@ -1,10 +1,12 @@
 //! What must hold in every run, checked while it runs: the cheap ones at every record, the dear ones by
 //! [`Cluster::check_all`](super::Cluster::check_all).
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 
 use crate::kernel::Time;
-use crate::model::{Key, Name, Object, Phase, Pod, Resources, Uid};
+use crate::model::{Key, Name, Object, Phase, Pod, PodSpec, Resources, Uid};
 use crate::protocol::api::{Call, Patch, Request};
 use crate::trace::{Change, Entry, Outcome, Record};
 
@@ -16,16 +18,18 @@ pub(super) struct Invariants {
     last_version: u64,
     pods: FxHashMap<Uid, Seen>,
     nodes: FxHashMap<Name, NodeAccount>,
-    /// Pods that the scheduler has placed and that count against their node.
-    counted: FxHashMap<Uid, (Name, Resources)>,
-    placed_by_scheduler: FxHashMap<Uid, Name>,
     broken: Vec<String>,
 }
 
-#[derive(Clone, Copy)]
+/// What was seen of a pod.
+#[derive(Default)]
 struct Seen {
     node: Option<Name>,
     phase: Phase,
+    /// Where the scheduler has placed it.
+    placed: Option<Name>,
+    /// While it counts against its node: with these requests.
+    counted: Option<Arc<PodSpec>>,
 }
 
 #[derive(Default)]
@@ -55,7 +59,9 @@ impl Invariants {
         let found = match &entry.what {
             Record::Written(change, object) => self.written(*change, object),
             Record::Attempt { pod, outcome: Outcome::Scheduled { node }, .. } => {
-                self.placed_by_scheduler.insert(pod.uid, *node);
+                if let Some(seen) = self.pods.get_mut(&pod.uid) {
+                    seen.placed = Some(*node);
+                }
                 None
             }
             _ => None,
@@ -90,54 +96,50 @@ impl Invariants {
     }
 
     fn pod(&mut self, change: Change, pod: &Pod) -> Option<String> {
-        let uid = pod.meta.uid;
+        let Invariants { pods, nodes, .. } = self;
         if change == Change::Deleted {
-            self.pods.remove(&uid);
-            self.placed_by_scheduler.remove(&uid);
-            self.release(uid);
+            if let Some(mut seen) = pods.remove(&pod.meta.uid) {
+                seen.release(nodes);
+            }
             return None;
         }
-        let now = Seen { node: pod.node, phase: pod.status.phase };
-        let before = self.pods.insert(uid, now);
+        let seen = pods.entry(pod.meta.uid).or_default();
+        let (node, phase) = (seen.node, seen.phase);
+        (seen.node, seen.phase) = (pod.node, pod.status.phase);
         if pod.status.phase.is_terminal() {
-            self.release(uid);
+            seen.release(nodes);
         }
-        if let Some(before) = before {
-            if before.node.is_some() && before.node != now.node {
-                return Some(format!(
-                    "pod {} was bound twice: {:?}, then {:?}",
-                    pod.full_name(),
-                    before.node,
-                    now.node
-                ));
-            }
-            if before.phase.is_terminal() && before.phase != now.phase {
-                let (was, is) = (before.phase.as_str(), now.phase.as_str());
-                return Some(format!("pod {} was {was} and became {is}", pod.full_name()));
-            }
+        if node.is_some() && node != pod.node {
+            return Some(format!("pod {} was bound twice: {node:?}, then {:?}", pod.full_name(), pod.node));
         }
-        let newly_bound = before.is_none_or(|before| before.node.is_none()) && pod.node.is_some();
-        if newly_bound && !pod.status.phase.is_terminal() { self.bound(pod) } else { None }
+        if phase.is_terminal() && phase != pod.status.phase {
+            let (was, is) = (phase.as_str(), pod.status.phase.as_str());
+            return Some(format!("pod {} was {was} and became {is}", pod.full_name()));
+        }
+        if node.is_none() && !pod.status.phase.is_terminal() { seen.bound(pod, nodes) } else { None }
     }
+}
 
-    /// Counts a pod on its node. Only the scheduler promises that it fits: pods with a `nodeName` of their own do not.
-    fn bound(&mut self, pod: &Pod) -> Option<String> {
+impl Seen {
+    /// Counts a pod on its node, if it has one now. Only the scheduler promises that it fits: pods with a `nodeName` of
+    /// their own do not.
+    fn bound(&mut self, pod: &Pod, nodes: &mut FxHashMap<Name, NodeAccount>) -> Option<String> {
         let (node, requests) = (pod.node?, pod.spec.requests());
-        let account = self.nodes.entry(node).or_default();
+        let account = nodes.entry(node).or_default();
         account.requested.add(&requests);
         account.pods += 1;
-        let by_scheduler = self.placed_by_scheduler.get(&pod.meta.uid) == Some(&node);
-        let wrong = (by_scheduler && account.known).then(|| account.excess(&requests)).flatten();
-        self.counted.insert(pod.meta.uid, (node, requests));
+        self.counted = Some(Arc::clone(&pod.spec));
+        let promised = self.placed == Some(node) && account.known;
+        let wrong = promised.then(|| account.excess(&requests)).flatten();
         wrong.map(|what| format!("node {node} was over-committed with {what} by pod {}", pod.full_name()))
     }
 
-    fn release(&mut self, uid: Uid) {
-        if let Some((node, requests)) = self.counted.remove(&uid) {
-            if let Some(account) = self.nodes.get_mut(&node) {
-                account.requested.subtract(&requests);
-                account.pods -= 1;
-            }
+    fn release(&mut self, nodes: &mut FxHashMap<Name, NodeAccount>) {
+        if let (Some(spec), Some(node)) = (self.counted.take(), self.node)
+            && let Some(account) = nodes.get_mut(&node)
+        {
+            account.requested.subtract(&spec.requests());
+            account.pods -= 1;
         }
     }
 }

@@ -167,7 +167,7 @@ impl Cluster {
                 for (cause, effect) in buffer.drain_effects() {
                     // Nobody listens yet: the kubelet will look for itself.
                     if matches!(effect, Effect::Wake { .. }) {
-                        self.from_runtime(index, Time::ZERO, cause, effect);
+                        self.route_runtime(index, Time::ZERO, cause, effect);
                     }
                 }
                 self.buffers.runtime = buffer;
@@ -346,19 +346,19 @@ impl Cluster {
     fn dispatch(&mut self, event: Event<Message>) {
         match event.message {
             Message::ApiServer(message) => {
-                handle!(self, event, apiserver, self.api, message, Cluster::from_apiserver);
+                handle!(self, event, apiserver, self.api, message, Cluster::route_apiserver);
             }
             Message::Scheduler(incarnation, message) => {
                 if self.scheduler_up && incarnation == self.scheduler_incarnation {
-                    handle!(self, event, scheduler, self.scheduler, message, Cluster::from_scheduler);
+                    handle!(self, event, scheduler, self.scheduler, message, Cluster::route_scheduler);
                 }
             }
             Message::Controllers(incarnation, message) => {
                 if self.controllers_up && incarnation == self.controllers_incarnation {
-                    handle!(self, event, controllers, self.controllers, message, Cluster::from_controllers);
+                    handle!(self, event, controllers, self.controllers, message, Cluster::route_controllers);
                 }
             }
-            Message::Client(message) => handle!(self, event, client, self.client, message, Cluster::from_client),
+            Message::Client(message) => handle!(self, event, client, self.client, message, Cluster::route_client),
             Message::Kubelet(incarnation, message) => {
                 let Actor::Kubelet(index) = self.actor(event.to) else { return };
                 let node = &mut self.nodes[index];
@@ -369,7 +369,7 @@ impl Cluster {
                         kubelet,
                         self.nodes[index].kubelet,
                         message,
-                        |cluster: &mut Cluster, now, cause, effect| cluster.from_kubelet(index, now, cause, effect)
+                        |cluster: &mut Cluster, now, cause, effect| cluster.route_kubelet(index, now, cause, effect)
                     );
                 }
             }
@@ -384,7 +384,7 @@ impl Cluster {
                     runtime,
                     self.nodes[index].runtime,
                     message,
-                    |cluster: &mut Cluster, now, cause, effect| cluster.from_runtime(index, now, cause, effect)
+                    |cluster: &mut Cluster, now, cause, effect| cluster.route_runtime(index, now, cause, effect)
                 );
             }
             Message::Registry(message) => {
@@ -395,7 +395,7 @@ impl Cluster {
                     registry,
                     self.registries[index],
                     message,
-                    |cluster: &mut Cluster, now, cause, effect| cluster.from_registry(index, now, cause, effect)
+                    |cluster: &mut Cluster, now, cause, effect| cluster.route_registry(index, now, cause, effect)
                 );
             }
         }

@@ -71,7 +71,7 @@ impl Cluster {
             ActorId(number) => {
                 let offset = number - self.first_node();
                 let index = (offset / 2) as usize;
-                if offset % 2 == 0 { Actor::Kubelet(index) } else { Actor::Runtime(index) }
+                if offset.is_multiple_of(2) { Actor::Kubelet(index) } else { Actor::Runtime(index) }
             }
         }
     }
@@ -118,7 +118,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn from_apiserver(&mut self, now: Time, cause: Cause, effect: Effect<apiserver::In, apiserver::Out>) {
+    pub(super) fn route_apiserver(&mut self, now: Time, cause: Cause, effect: Effect<apiserver::In, apiserver::Out>) {
         match effect {
             Effect::Wake { at, message } => self.schedule(at, API_SERVER, cause, Message::ApiServer(message)),
             Effect::Send { delay, message: apiserver::Out::Respond { to, response } } => {
@@ -133,10 +133,10 @@ impl Cluster {
             }
             Effect::Send { delay, message: apiserver::Out::Deliver { to, event } } => {
                 let to = ActorId(to.0);
-                if self.reachable(to) {
-                    if let Some(at) = self.arrival_from_server(to, now + delay) {
-                        self.deliver_watch(at, to, cause, event);
-                    }
+                if self.reachable(to)
+                    && let Some(at) = self.arrival_from_server(to, now + delay)
+                {
+                    self.deliver_watch(at, to, cause, event);
                 }
             }
         }
@@ -193,7 +193,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn from_scheduler(&mut self, now: Time, cause: Cause, effect: Effect<scheduler::In, scheduler::Out>) {
+    pub(super) fn route_scheduler(&mut self, now: Time, cause: Cause, effect: Effect<scheduler::In, scheduler::Out>) {
         match effect {
             Effect::Wake { at, message } => {
                 let message = Message::Scheduler(self.scheduler_incarnation, message);
@@ -205,7 +205,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn from_controllers(
+    pub(super) fn route_controllers(
         &mut self,
         now: Time,
         cause: Cause,
@@ -222,7 +222,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn from_client(&mut self, now: Time, cause: Cause, effect: Effect<client::In, client::Out>) {
+    pub(super) fn route_client(&mut self, now: Time, cause: Cause, effect: Effect<client::In, client::Out>) {
         match effect {
             Effect::Wake { at, message } => self.schedule(at, CLIENT, cause, Message::Client(message)),
             Effect::Send { delay, message: client::Out::Api(request) } => {
@@ -231,7 +231,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn from_kubelet(
+    pub(super) fn route_kubelet(
         &mut self,
         index: usize,
         now: Time,
@@ -257,7 +257,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn from_runtime(
+    pub(super) fn route_runtime(
         &mut self,
         index: usize,
         now: Time,
@@ -286,7 +286,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn from_registry(
+    pub(super) fn route_registry(
         &mut self,
         index: usize,
         now: Time,

@@ -3,6 +3,10 @@
 //!
 //! Kubernetes: staging/src/k8s.io/client-go/tools/cache (reflector, shared informer, indexer). The order in which objects
 //! of one namespace are listed here depends on the history of the run only; who needs an order sorts.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "taking out of the middle of a large set must not cost its size; the order stays a function of the history, and who depends on an order sorts"
+)]
 
 use std::sync::Arc;
 
@@ -104,8 +108,6 @@ pub struct Cache {
     uids: FxHashMap<Uid, Key>,
     /// Versions that own writes have reached and that no watch has shown yet.
     written: FxHashMap<Key, u64>,
-    /// Pods in a terminal phase.
-    terminated_pods: usize,
 }
 
 macro_rules! getters {
@@ -227,11 +229,6 @@ impl Cache {
         names.filter_map(move |&name| self.pod(namespace, name))
     }
 
-    /// How many pods are Succeeded or Failed.
-    pub fn terminated_pods(&self) -> usize {
-        self.terminated_pods
-    }
-
     /// True if an own write of this object has not yet come back through the watch.
     pub fn is_stale(&self, key: Key) -> bool {
         self.written.contains_key(&key)
@@ -318,7 +315,6 @@ impl Cache {
     fn reindex_pod(&mut self, key: Key, old: Option<&Arc<Pod>>, new: Option<&Arc<Pod>>) {
         let owner = |pod: Option<&Arc<Pod>>| pod.and_then(|pod| pod.meta.owner).map(|owner| owner.uid);
         let node = |pod: Option<&Arc<Pod>>| pod.and_then(|pod| pod.node);
-        let terminal = |pod: Option<&Arc<Pod>>| usize::from(pod.is_some_and(|pod| pod.status.phase.is_terminal()));
         if let (Some(uid), Some(pod)) = (owner(old), old) {
             let tally = self.tallies.entry(uid).or_default();
             tally.count(pod, -1);
@@ -348,7 +344,6 @@ impl Cache {
                 orphans.swap_remove(&key.name);
             }
         }
-        self.terminated_pods = self.terminated_pods + terminal(new) - terminal(old);
     }
 }
 

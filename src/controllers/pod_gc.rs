@@ -31,6 +31,18 @@ pub struct PodGc {
     missing: BTreeMap<Name, Option<Time>>,
     /// Terminating pods without a node.
     unscheduled: BTreeSet<Key>,
+    /// Terminated pods, those that go first in front.
+    terminated: BTreeSet<Rank>,
+}
+
+/// Where a terminated pod stands among those that may be too many: evicted ones first, then the oldest.
+type Rank = (bool, Time, Name, Name);
+
+/// None for a pod that has not terminated.
+fn rank(pod: &Arc<Pod>) -> Option<Rank> {
+    let evicted = pod.status.phase == Phase::Failed && pod.status.reason == *"Evicted";
+    let rank = (!evicted, pod.meta.created.truncated_to_second(), pod.meta.name, pod.meta.namespace);
+    pod.status.phase.is_terminal().then_some(rank)
 }
 
 /// The key of the sweep, which is about no object.
@@ -52,6 +64,11 @@ impl PodGc {
 
     fn observe_pod(&mut self, change: &Change<'_>, cx: &mut Context<'_>) {
         let (old, new) = change.pods();
+        let (was, is) = (old.and_then(rank), new.and_then(rank));
+        if was != is {
+            was.inspect(|was| _ = self.terminated.remove(was));
+            self.terminated.extend(is);
+        }
         let Some(pod) = new else {
             self.unscheduled.remove(&change.key());
             return;
@@ -76,7 +93,7 @@ impl PodGc {
             }
         }
         let threshold = cx.config.terminated_pod_gc_threshold;
-        if threshold > 0 && pod.status.phase.is_terminal() && cx.cache.terminated_pods() as i64 > threshold {
+        if threshold > 0 && pod.status.phase.is_terminal() && self.terminated.len() as i64 > threshold {
             self.wake(cx);
         }
     }
@@ -102,18 +119,12 @@ impl PodGc {
     /// The surplus of terminated pods: evicted ones first, then the oldest.
     fn surplus(&self, cx: &Context<'_>) -> Vec<Arc<Pod>> {
         let threshold = cx.config.terminated_pod_gc_threshold;
-        let surplus = cx.cache.terminated_pods() as i64 - threshold;
+        let surplus = self.terminated.len() as i64 - threshold;
         if threshold <= 0 || surplus <= 0 {
             return Vec::new();
         }
-        let pods = cx.cache.keys(Kind::Pod).filter_map(|key| cx.cache.pod(key.namespace, key.name));
-        let mut pods: Vec<Arc<Pod>> = pods.filter(|pod| pod.status.phase.is_terminal()).cloned().collect();
-        pods.sort_by_key(|pod| {
-            let evicted = pod.status.phase == Phase::Failed && pod.status.reason == *"Evicted";
-            (!evicted, pod.meta.created.truncated_to_second(), pod.meta.name, pod.meta.namespace)
-        });
-        pods.truncate(surplus as usize);
-        pods
+        let first = self.terminated.iter().take(surplus as usize);
+        first.filter_map(|&(_, _, name, namespace)| cx.cache.pod(namespace, name).cloned()).collect()
     }
 
     fn out_of_service(&self, cx: &Context<'_>) -> Vec<Arc<Pod>> {

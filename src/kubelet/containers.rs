@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use crate::kernel::Time;
 use crate::model::config::ConfigData;
-use crate::model::pod::{ConfigSource, EnvValue, Handler};
+use crate::model::pod::{ConfigSource, EnvValue, Handler, RestartPolicy};
 use crate::model::pod_resources::QosClass;
 use crate::model::{Container, ContainerState, EventType, Key, Kind, Labels, Name, Object, Pod, PodStatus, Text, Uid};
 use crate::protocol::api::{self, StatusReason};
 use crate::protocol::cri::{
-    Answer, Call, ContainerConfig, ContainerId, Error, LinuxResources, Mount, PodSandboxConfig,
+    Answer, CONTAINER_TYPE, Call, ContainerConfig, ContainerId, Error, LinuxResources, Mount, PodSandboxConfig,
+    RESTART_POLICY,
 };
 use crate::protocol::probe::{Outcome as ProbeOutcome, Purpose};
 use crate::trace::{Stage, StageEdge};
@@ -384,8 +385,27 @@ impl Facts<'_> {
             run_as_user: container.security.run_as_user.or(self.pod.spec.security.run_as_user),
             privileged: container.security.privileged,
             read_only_root: container.security.read_only_root_filesystem,
-            annotations: Labels::new([(Name::new(HASH_ANNOTATION), container_hash(container))]),
+            annotations: self.annotations(container),
         }
+    }
+
+    fn annotations(&self, container: &Container) -> Labels {
+        let is_init = self.pod.spec.init_containers.iter().any(|init| init.name == container.name);
+        let kind = match (is_init, container.is_sidecar()) {
+            (true, true) => "sidecar",
+            (true, false) => "init",
+            (false, _) => "regular",
+        };
+        let policy = match container.restart_policy.unwrap_or(self.pod.spec.restart_policy) {
+            RestartPolicy::Always => "Always",
+            RestartPolicy::OnFailure => "OnFailure",
+            RestartPolicy::Never => "Never",
+        };
+        Labels::new([
+            (Name::new(HASH_ANNOTATION), container_hash(container)),
+            (Name::new(CONTAINER_TYPE), Name::new(kind)),
+            (Name::new(RESTART_POLICY), Name::new(policy)),
+        ])
     }
 
     fn variables(&self, container: &Container) -> Vec<(Name, Text)> {

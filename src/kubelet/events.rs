@@ -71,7 +71,7 @@ impl Kubelet {
         let field_path = match container.and_then(|one| one.of(&pod.spec).map(|container| (one, container.name))) {
             Some((one, name)) => {
                 let list = if one.init { "initContainers" } else { "containers" };
-                Name::from(format!("spec.{list}{{{name}}}"))
+                Name::from(["spec.", list, "{", name.as_str(), "}"].concat())
             }
             None => Name::default(),
         };

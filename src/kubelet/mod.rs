@@ -145,7 +145,7 @@ pub struct Kubelet {
     started: Time,
     calls: Calls,
     events: events::Events,
-    pods: BTreeMap<Uid, PodEntry>,
+    pods: BTreeMap<Uid, Box<PodEntry>>,
     admission: admission::Admission,
     /// The watch of pods has delivered its list.
     sources_ready: bool,

@@ -360,7 +360,8 @@ impl Kubelet {
                 ContainerState::Created | ContainerState::Unknown => SeenState::Unknown,
             },
         }));
-        relist.seen.sort_unstable();
+        // Stable, because it is quick where both lists are nearly in order already.
+        relist.seen.sort();
         // Both lists are sorted: walk them side by side.
         let (mut old, mut new) = (before.iter().peekable(), relist.seen.iter().peekable());
         let mut changed: SmallVec<[Uid; 8]> = SmallVec::new();

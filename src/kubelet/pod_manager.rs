@@ -42,8 +42,8 @@ pub struct PodEntry {
 }
 
 impl PodEntry {
-    fn new(pod: Arc<Pod>, desired: bool) -> PodEntry {
-        PodEntry {
+    fn new(pod: Arc<Pod>, desired: bool) -> Box<PodEntry> {
+        Box::new(PodEntry {
             pod,
             desired,
             admitted: false,
@@ -54,7 +54,7 @@ impl PodEntry {
             pull_backoffs: SmallVec::new(),
             probes: PodProbes::default(),
             volumes: PodVolumes::default(),
-        }
+        })
     }
 }
 

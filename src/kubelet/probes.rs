@@ -282,7 +282,7 @@ impl Kubelet {
     /// The first half of `doProbe`: whether there is something to probe.
     fn probe_turn(&mut self, uid: Uid, number: u16, kubelet_started: Time, fx: &mut Fx) -> Turn {
         let Some(entry) = self.pods.get_mut(&uid) else { return Turn::End };
-        let PodEntry { pod, status, probes, .. } = entry;
+        let PodEntry { pod, status, probes, .. } = &mut **entry;
         let worker = &mut probes.workers[usize::from(number)];
         let Some(container) = worker.container.of(&pod.spec) else { return Turn::End };
         let Some(probe) = probe_of(container, worker.purpose) else { return Turn::End };

@@ -111,11 +111,11 @@ impl Inspect {
                 self.stage = Stage::Sandbox(0);
             }
             (Stage::Sandbox(at), Ok(Answer::SandboxStatus(status))) => {
-                self.status.sandboxes.push(*status);
+                push(&mut self.status.sandboxes, *status, self.sandboxes.len());
                 self.stage = Stage::Sandbox(at + 1);
             }
             (Stage::Container(at), Ok(Answer::ContainerStatus(status))) => {
-                self.status.containers.push(*status);
+                push(&mut self.status.containers, *status, self.containers.len());
                 self.stage = Stage::Container(at + 1);
             }
             (Stage::Sandbox(at), Err(error)) if error.code == Code::NotFound => self.stage = Stage::Sandbox(at + 1),
@@ -135,6 +135,14 @@ impl Inspect {
         self.sandboxes.sort_by_key(|one| Reverse((one.created_at, one.attempt, one.id)));
         self.containers.sort_by_key(|one| Reverse((one.created_at, one.attempt, one.id)));
     }
+}
+
+/// Pushes one of `count`: what is read is kept for as long as the pod is, so it takes no more room than it needs.
+fn push<T>(list: &mut Vec<T>, one: T, count: usize) {
+    if list.is_empty() {
+        list.reserve_exact(count);
+    }
+    list.push(one);
 }
 
 /// The container's number in API statuses; 0: none.

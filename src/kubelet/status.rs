@@ -63,6 +63,7 @@ pub fn generate(input: &Input<'_>, trigger: &mut SmallVec<[ContainerRef; 2]>) ->
     if spec.host_network && input.runtime.sandboxes.iter().any(|one| one.host_network) {
         status.pod_ip = Some(input.host_ip);
     }
+    status.containers.reserve_exact(spec.containers.len());
     for one in ContainerRef::all(spec) {
         let Some(container) = one.of(spec) else { continue };
         let mut made = container_status(input, one, container);

@@ -62,6 +62,8 @@ impl Kubelet {
         let became_ready = condition::is_true(&status.conditions, "Ready")
             && !condition::is_true(&known.status.conditions, "Ready")
             && known.version > 0;
+        // It is kept for as long as the pod is.
+        status.conditions.shrink_to_fit();
         entry.status.status = status;
         entry.status.version += 1;
         if became_ready {
@@ -140,7 +142,7 @@ impl Kubelet {
     /// The API server shows a status that is not the kubelet's: somebody else, such as the node controller, has written
     /// it. The next round looks at it (`needsReconcile`).
     pub(super) fn reconcile_later(&mut self, uid: Uid, fx: &mut Fx) {
-        if self.pods.get(&uid).is_some_and(needs_reconcile) {
+        if self.pods.get(&uid).is_some_and(|entry| needs_reconcile(entry)) {
             self.reconciles_due.insert(uid);
             self.arm_status_round(fx);
         }

@@ -74,8 +74,17 @@ impl LoadedObject<'_> {
     pub fn problem(&self, path: impl Into<String>, kind: Kind) -> Problem {
         let path = path.into();
         let object = object_name_of(self.decoded.api_version_and_kind().1, &self.node);
-        let at = self.place(&path);
+        let at = match &kind {
+            Kind::Invalid { message } => super::finer::place(&self.node, &path, message),
+            _ => self.place(&path),
+        };
         Problem { at, field: in_list(self.item, path), object, kind }
+    }
+
+    /// Whether validation need not say this, because what was reported before explains it: a problem at this field, around
+    /// it or inside it; and of what is required, any field that could not be read, which may be it under a wrong name.
+    pub fn is_explained(&self, path: &str, message: &str) -> bool {
+        self.is_reported(path) || (message.starts_with("Required value") && !self.reported.is_empty())
     }
 
     /// Whether a problem was reported at this field, around it or inside it.

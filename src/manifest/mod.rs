@@ -2,14 +2,15 @@
 //!
 //! Read in this order: `source` (a named text), `tree` (what it says, and where), `documents` with `yaml`, `scalar` and
 //! `json` (from one to the other, as kubectl does it), `decode` (from the tree to typed objects, as strict as the API
-//! server), `kinds` (which kinds there are), `load` (all of it for a set of files), `problem` (what can be wrong, and
-//! how it is shown). No file is opened here: `cli` reads them. What is validated beyond names and types comes later.
+//! server), `kinds` (which kinds there are), `load` (all of it for a set of files), `finer` (where exactly), `problem` (what can
+//! be wrong, and how it is shown). No file is opened here: `cli` reads them.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
 pub mod compile;
 mod decode;
 mod documents;
 pub mod epoch;
+mod finer;
 mod json;
 pub mod kinds;
 pub mod load;

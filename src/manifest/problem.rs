@@ -209,6 +209,12 @@ pub enum Kind {
         /// `Invalid value: -1: must be greater than or equal to 0`.
         message: String,
     },
+    /// What the API server takes, though hardly anybody means it, or what is done in the user's stead.
+    #[error("{message}")]
+    Remark {
+        /// What is so, and what comes of it.
+        message: String,
+    },
     /// Something in a scenario.
     #[error("{message}")]
     Scenario {
@@ -254,10 +260,10 @@ impl Kind {
             Kind::DocumentPassedOver => "E0123",
             Kind::KindGuessed { .. } => "E0124",
             Kind::Invalid { .. } => "E0201",
+            Kind::Remark { .. } => "E0202",
             Kind::Scenario { .. } => "E0301",
             Kind::Undecodable { .. } => "E0125",
             Kind::DuplicateObject => "E0126",
-            Kind::Invalid { .. } => "E0201",
         }
     }
 
@@ -273,6 +279,7 @@ impl Kind {
             | Kind::NoObjects
             | Kind::NotUtf8
             | Kind::DocumentPassedOver
+            | Kind::Remark { .. }
             | Kind::KindGuessed { .. } => Severity::Warning,
             _ => Severity::Error,
         }

@@ -15,7 +15,7 @@ use super::{Event, EventType, Meta, Name, ObjectReference, Text, Uid};
 pub struct EventRecorder {
     component: Name,
     host: Name,
-    objects: FxHashMap<Uid, AboutObject>,
+    objects: FxHashMap<Uid, Box<AboutObject>>,
 }
 
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ struct AboutObject {
     /// Events that may still be written at once, and when that was reckoned.
     tokens: u32,
     refilled: Time,
-    written: SmallVec<[Written; 2]>,
-    similar: SmallVec<[Similar; 2]>,
+    written: SmallVec<[Written; 0]>,
+    similar: SmallVec<[Similar; 0]>,
 }
 
 #[derive(Clone, Debug)]
@@ -74,11 +74,8 @@ impl EventRecorder {
         message: impl Into<Text>,
     ) -> Option<Event> {
         let (reason, mut message) = (Name::new(reason), message.into());
-        let about = self.objects.entry(involved.uid).or_insert_with(|| AboutObject {
-            tokens: BURST,
-            refilled: now,
-            written: SmallVec::new(),
-            similar: SmallVec::new(),
+        let about = self.objects.entry(involved.uid).or_insert_with(|| {
+            Box::new(AboutObject { tokens: BURST, refilled: now, written: SmallVec::new(), similar: SmallVec::new() })
         });
         let combined = about.combine(now, kind, reason, involved.field_path, &message);
         if combined {
@@ -99,7 +96,7 @@ impl EventRecorder {
             None => {
                 // Kubernetes names an Event by its object and the time in hexadecimal nanoseconds.
                 let serial = now.as_nanos() + about.written.len() as u64;
-                let name = Name::from(format!("{}.{:016x}", involved.name, serial));
+                let name = event_name(involved.name, serial);
                 about.written.push(Written {
                     kind,
                     reason,
@@ -134,6 +131,18 @@ impl EventRecorder {
     pub fn forget(&mut self, uid: Uid) {
         self.objects.remove(&uid);
     }
+}
+
+/// The name of an Event about the object of this name: `web.0000000012ab34cd`, as Kubernetes makes it from the time.
+pub fn event_name(object: Name, nanos: u64) -> Name {
+    let mut text = String::with_capacity(object.len() + 17);
+    text.push_str(&object);
+    text.push('.');
+    for digit in (0..16).rev() {
+        let digit = (nanos >> (digit * 4)) as usize & 15;
+        text.push(char::from(b"0123456789abcdef"[digit]));
+    }
+    Name::from(text)
 }
 
 impl AboutObject {

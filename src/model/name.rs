@@ -1,6 +1,7 @@
 //! Interned strings.
 
 use std::borrow::Borrow;
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -19,7 +20,41 @@ pub struct Name(&'static &'static str);
 const SHARDS: usize = 64;
 
 #[derive(Default)]
-struct Shard(Mutex<FxHashSet<Entry>>);
+struct Shard(Mutex<Names>);
+
+/// The names of one shard, and the room for more. What is made lives as long as the process, so it is cut from big blocks:
+/// an allocation of its own for each text and each pointer would double what a name costs.
+#[derive(Default)]
+struct Names {
+    known: FxHashSet<Entry>,
+    texts: &'static mut [u8],
+    pointers: &'static mut [&'static str],
+}
+
+/// Sizes of the blocks.
+const TEXT_BLOCK: usize = 4096;
+const POINTER_BLOCK: usize = 128;
+
+impl Names {
+    fn add(&mut self, text: &str) -> Name {
+        if self.texts.len() < text.len() {
+            self.texts = Vec::leak(vec![0; TEXT_BLOCK.max(text.len())]);
+        }
+        if self.pointers.is_empty() {
+            self.pointers = Vec::leak(vec![""; POINTER_BLOCK]);
+        }
+        let (room, rest) = std::mem::take(&mut self.texts).split_at_mut(text.len());
+        self.texts = rest;
+        room.copy_from_slice(text.as_bytes());
+        let (pointer, rest) =
+            std::mem::take(&mut self.pointers).split_first_mut().expect("a new block was made if there was no room");
+        self.pointers = rest;
+        *pointer = std::str::from_utf8(room).expect("it was copied from a text");
+        let entry: &'static &'static str = pointer;
+        self.known.insert(Entry(entry));
+        Name(entry)
+    }
+}
 
 /// Found by its text, so that a look-up needs no `Name`.
 #[derive(PartialEq, Eq, Hash)]
@@ -36,20 +71,45 @@ fn shards() -> &'static [Shard; SHARDS] {
     TABLE.get_or_init(|| std::array::from_fn(|_| Shard::default()))
 }
 
+thread_local! {
+    /// Names that were asked for lately: most are (reasons, types of conditions, keys of labels), again and again. What is
+    /// in it changes nothing but the time that it takes.
+    static RECENT: [Cell<Option<Name>>; 256] = const { [const { Cell::new(None) }; 256] };
+}
+
+/// Where a text has its place among the recent ones.
+fn recent_slot(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let at = |index: usize| bytes.get(index).copied().map_or(0, usize::from);
+    let last = bytes.len().saturating_sub(1);
+    (bytes.len() * 7 + at(0) * 31 + at(last / 2) * 17 + at(last) * 5) % 256
+}
+
 impl Name {
     /// The name with this text.
     pub fn new(text: &str) -> Name {
+        RECENT.with(|recent| {
+            let recent = &recent[recent_slot(text)];
+            match recent.get() {
+                Some(name) if *name.0 == text => name,
+                _ => {
+                    let name = Name::intern(text);
+                    recent.set(Some(name));
+                    name
+                }
+            }
+        })
+    }
+
+    fn intern(text: &str) -> Name {
         let hash = FxBuildHasher.hash_one(text);
         let shard = &shards()[(hash >> 48) as usize % SHARDS];
         // A panic while the lock is held can only come from running out of memory; the set is whole even then.
         let mut names = shard.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(entry) = names.get(text) {
-            return Name(entry.0);
+        match names.known.get(text) {
+            Some(entry) => Name(entry.0),
+            None => names.add(text),
         }
-        let text: &'static str = Box::leak(text.into());
-        let entry: &'static &'static str = Box::leak(Box::new(text));
-        names.insert(Entry(entry));
-        Name(entry)
     }
 
     /// The text.

@@ -83,3 +83,6 @@ pub struct StorageClass {
     pub retain: bool,
     pub allowed_topologies: Vec<super::NodeSelectorTerm>,
 }
+
+/// The annotation that named a class before there was a field for it; it still counts, and before the field.
+pub const BETA_CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";

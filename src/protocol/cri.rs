@@ -132,6 +132,12 @@ pub struct PodSandboxConfig {
     pub runtime_handler: Name,
 }
 
+/// Annotation of a container's configuration: `init`, `sidecar` or `regular`. simlet's own, for the simulated runtime, which
+/// must guess what a program does of which nothing is known but why it is there.
+pub const CONTAINER_TYPE: &str = "simlet.dev/container-type";
+/// Annotation of a container's configuration: when it is started again, `Always`, `OnFailure` or `Never`. simlet's own.
+pub const RESTART_POLICY: &str = "simlet.dev/restart-policy";
+
 /// `ContainerConfig`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContainerConfig {

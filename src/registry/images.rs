@@ -3,6 +3,10 @@
 //! An image that no rule names exists. Its repository's name decides, by a hash, on one of four base images (which
 //! repositories share, so that a node pulls a base once) and on 1 to 5 layers of 0.5 to 64 MiB above it. Tags of a
 //! repository share all layers but the last. An image unpacks to 2.7 times its compressed size.
+//!
+//! Nobody knows an image's user. Docker's official images (`docker.io/library/`) are taken to run as root, as nearly all of
+//! them do; any other as the `nonroot` of distroless, so that `runAsNonRoot` works where its author says that it does. A
+//! rule may say otherwise (`user: 0`).
 
 use std::sync::Arc;
 
@@ -101,8 +105,16 @@ pub fn manifest(rules: &[ImageRule], image: Name) -> Option<Arc<Manifest>> {
         layers: layers.into(),
         size_bytes: i64::try_from(u128::from(compressed) * u128::from(UNPACKED_PER_THOUSAND) / 1000)
             .unwrap_or(i64::MAX),
-        user: rule.and_then(|rule| rule.user),
+        user: rule.and_then(|rule| rule.user).or_else(|| default_user(&reference)),
     }))
+}
+
+/// distroless' `nonroot`.
+const NONROOT: i64 = 65532;
+
+fn default_user(reference: &Reference) -> Option<i64> {
+    let official = &*reference.host == "docker.io" && reference.repository.starts_with("library/");
+    (!official).then_some(NONROOT)
 }
 
 fn own_layers(repository: u64, sizes: impl Iterator<Item = u64>) -> Vec<Layer> {

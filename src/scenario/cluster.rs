@@ -56,12 +56,10 @@ impl Builder {
         for (index, registry) in fields.list("registries", reading.problems).iter().enumerate() {
             self.registry(registry, &format!("cluster.registries[{index}]"), reading.problems);
         }
-        if let Some(node) = fields.get("kubernetes") {
-            if node.as_str() != Some("1.36") {
-                let hint = Some("write \"1.36\"".to_owned());
-                let path = fields.path("kubernetes");
-                reading.problems.add(node.span.clone(), &path, "only the rules of Kubernetes 1.36 are known", hint);
-            }
+        if let Some(node) = fields.get("kubernetes").filter(|node| node.as_str() != Some("1.36")) {
+            let hint = Some("write \"1.36\"".to_owned());
+            let path = fields.path("kubernetes");
+            reading.problems.add(node.span.clone(), &path, "only the rules of Kubernetes 1.36 are known", hint);
         }
         if let Some(mut manager) = fields.fields("controllerManager", reading.problems) {
             if let Some(node) = manager.get("flags") {
@@ -195,11 +193,9 @@ impl Builder {
         if let Some(rate) = rate("perStream", problems) {
             config.limits.per_stream = Some(rate);
         }
-        if let Some(node) = fields.get("latency") {
-            if let Some(latency) = values::distribution(node, &fields.path("latency"), problems) {
-                config.latency = latency;
-            }
-        }
+        let latency = fields.get("latency");
+        let latency = latency.and_then(|node| values::distribution(node, &fields.path("latency"), problems));
+        set(&mut config.latency, latency);
         fields.end(problems);
         self.registries.push(config);
     }
@@ -461,7 +457,7 @@ fn read_kubelet_configuration(source: &crate::manifest::Source, into: &mut kubel
 }
 
 /// What a cluster that somebody else set up usually has: volumes on the node's disk, made when a pod needs them.
-fn default_class() -> StorageClass {
+pub(super) fn default_class() -> StorageClass {
     StorageClass {
         meta: Meta::named("", "standard"),
         provisioner: Name::new("rancher.io/local-path"),

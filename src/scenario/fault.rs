@@ -50,6 +50,7 @@ enum Effect {
 impl FaultSpec {
     /// Reads a fault.
     pub(super) fn read(node: &Node<'_>, path: &str, text: &str, problems: &mut Problems) -> Option<FaultSpec> {
+        let before = problems.found.len();
         let mut fields = Fields::new(node, path, problems)?;
         let target = read_target(&mut fields, problems);
         let effects = read_effects(&mut fields, problems);
@@ -72,6 +73,9 @@ impl FaultSpec {
                     | (Target::Containers { .. }, Effect::Container(_))
             )
         };
+        if problems.found.len() > before {
+            return None;
+        }
         if effects.is_empty() || !effects.iter().all(fits) {
             let hint = match target {
                 Target::Nodes { .. } => "power: off, kubelet: stopped, runtime: stopped or hung, network: cut",

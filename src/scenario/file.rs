@@ -16,6 +16,7 @@ use crate::trace::{Header, SourceFile};
 use super::condition::Condition;
 use super::expect::Expected;
 use super::read::{Fields, Problems};
+use super::remarks::Known;
 use super::timeline::{Happening, When};
 use super::{behavior, cluster as section, values};
 
@@ -201,7 +202,8 @@ impl Loader<'_> {
         let compiled = self.compile(&objects, &mut header);
         for (kind, passed) in &objects.passed_over {
             if kind.kind != "Scenario" {
-                header.passed_over.push((format!("{} {}", kind.api_version, kind.kind), passed.count as u32));
+                let name = format!("{} {}", kind.api_version, kind.kind);
+                pass_over(&mut header.passed_over, name, passed.count as u32);
             }
         }
         let documents = scenario.and_then(|index| sources.get(index)).map(crate::manifest::documents);
@@ -253,22 +255,66 @@ impl Loader<'_> {
         for (kind, field, count) in compiled.not_modelled.iter() {
             header.not_modelled.push((kind.to_owned(), field.to_owned(), count as u32));
         }
+        for loaded in compiled.without_model.iter().filter_map(|&index| objects.objects.get(index)) {
+            let (api_version, kind) = loaded.decoded.api_version_and_kind();
+            pass_over(&mut header.passed_over, format!("{api_version} {kind}"), 1);
+        }
         let mut all = Vec::new();
+        let mut indices = Vec::new();
         for (index, object) in compiled.objects {
             let Some(loaded) = objects.objects.get(index) else { continue };
             let invalid = if loaded.stored { Vec::new() } else { crate::apiserver::validate(&object) };
-            for invalid in invalid.into_iter().filter(|invalid| !loaded.is_reported(&invalid.field)) {
+            for invalid in invalid.into_iter().filter(|invalid| !loaded.is_explained(&invalid.field, &invalid.message))
+            {
                 let problem = loaded.problem(invalid.field, ProblemKind::Invalid { message: invalid.message });
                 if let Some(problems) = self.problems.get_mut(loaded.source) {
                     problems.push(problem);
                 }
             }
             all.push(Compiled { object, source: loaded.source, existing: loaded.stored });
+            indices.push(index);
         }
+        self.remark(objects, &mut all, &indices);
         for problems in &mut self.problems {
             problems.sort_by_key(|problem| problem.at.start);
         }
         all
+    }
+}
+
+impl Loader<'_> {
+    /// Says what a cluster would refuse or take silently, and makes the namespaces that nobody makes.
+    fn remark(&mut self, objects: &LoadedManifests<'_>, all: &mut Vec<Compiled>, indices: &[usize]) {
+        let mut known = Known::of(all);
+        let mut namespaces = Vec::new();
+        for (compiled, &index) in all.iter().zip(indices) {
+            let Some(loaded) = objects.objects.get(index) else { continue };
+            let mut remarks = Vec::new();
+            let namespace = known.new_namespace(&compiled.object);
+            // A dump is what it is, and seldom whole.
+            if compiled.existing {
+                continue;
+            }
+            if let Some(namespace) = namespace {
+                let message =
+                    format!("nothing before this makes the namespace `{}`; it is made", namespace.meta().name);
+                remarks.push(("metadata.namespace".to_owned(), ProblemKind::Remark { message }));
+                namespaces.push(Compiled { object: namespace, source: compiled.source, existing: true });
+            }
+            remarks.extend(known.remarks(&compiled.object, loaded));
+            if let Some(problems) = self.problems.get_mut(compiled.source) {
+                problems.extend(remarks.into_iter().map(|(field, kind)| loaded.problem(field, kind)));
+            }
+        }
+        all.extend(namespaces);
+    }
+}
+
+/// Counts a kind that is passed over.
+fn pass_over(passed_over: &mut Vec<(String, u32)>, kind: String, count: u32) {
+    match passed_over.iter_mut().find(|(name, _)| *name == kind) {
+        Some((_, known)) => *known += count,
+        None => passed_over.push((kind, count)),
     }
 }
 
@@ -425,7 +471,11 @@ impl Reading<'_> {
         }
         let mut existing = Vec::new();
         let mut applied: Vec<(usize, Vec<Object>)> = Vec::new();
-        for compiled in self.compiled.iter().filter(|compiled| at_start.contains(&compiled.source)) {
+        // A namespace that is made in a user's stead is there also for what is applied later.
+        let is_there = |compiled: &&Compiled| {
+            at_start.contains(&compiled.source) || compiled.existing && compiled.object.kind() == Kind::Namespace
+        };
+        for compiled in self.compiled.iter().filter(is_there) {
             match &compiled.object {
                 Object::Node(node) => builder.node(node),
                 object if compiled.existing => existing.push(object.clone()),
@@ -440,8 +490,13 @@ impl Reading<'_> {
             (format!("kubectl apply -f {file}"), objects.into())
         });
         let applied: Vec<(String, Arc<[Object]>)> = applied.collect();
-        let applied_objects = applied.iter().flat_map(|(_, objects)| objects.iter());
-        let has_class = existing.iter().chain(applied_objects).any(|object| object.kind() == Kind::StorageClass);
+        // A dump shows all classes that there are; a manifest's stands beside the default one unless it takes its place.
+        let takes_place = |object: &Object| match object {
+            Object::StorageClass(class) => class.is_default || class.meta.name == section::default_class().meta.name,
+            _ => false,
+        };
+        let has_class = existing.iter().any(|object| object.kind() == Kind::StorageClass)
+            || applied.iter().flat_map(|(_, objects)| objects.iter()).any(takes_place);
         let config = builder.build(existing, behaviors, has_class, epoch);
         let last = timeline.iter().map(last_moment).chain(expectations.iter().map(Expected::last)).max();
         let until = until.unwrap_or(Until::Default(last.unwrap_or(Time::ZERO) + AFTERWARDS));

@@ -11,6 +11,7 @@ mod expect;
 mod fault;
 mod file;
 mod read;
+mod remarks;
 mod run;
 mod timeline;
 mod values;

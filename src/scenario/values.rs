@@ -57,7 +57,7 @@ pub(super) fn bytes_per_second(node: &Node<'_>, path: &str, problems: &mut Probl
 pub(super) fn bytes_per_minute(node: &Node<'_>, path: &str, problems: &mut Problems) -> Option<u64> {
     let parsed = node.as_str().and_then(|text| {
         let (amount, unit) = text.split_once('/')?;
-        let bytes = i64::try_from(amount.trim().parse::<Quantity>().ok()?.value_rounding_up()).ok()?;
+        let bytes = amount.trim().parse::<Quantity>().ok()?.value_rounding_up();
         let bytes = u64::try_from(bytes).ok()?;
         match unit.trim() {
             "s" => bytes.checked_mul(60),

@@ -291,15 +291,15 @@ impl World {
 impl State {
     fn written(&mut self, now: Time, change: Change, object: &Object) {
         self.now = now;
-        if let (Object::Node(node), true) = (object, change != Change::Deleted) {
-            if let Some(zone) = node.zone() {
-                self.zones.insert(node.meta.name, zone);
-            }
+        if let (Object::Node(node), true) = (object, change != Change::Deleted)
+            && let Some(zone) = node.zone()
+        {
+            self.zones.insert(node.meta.name, zone);
         }
-        if let Object::Pod(pod) = object {
-            if let Some(latencies) = &mut self.latencies {
-                self.latency_changed |= latencies.observe(now, pod);
-            }
+        if let Object::Pod(pod) = object
+            && let Some(latencies) = &mut self.latencies
+        {
+            self.latency_changed |= latencies.observe(now, pod);
         }
         let kind = object.kind();
         if !self.wanted.contains(&kind) {
@@ -328,10 +328,10 @@ impl State {
         } else {
             let value = short_fields(object, &self.zones, print::json(object, self.epoch));
             let held = Held { labels: labels.clone(), created: object.meta().created, value };
-            if let Some(before) = objects.insert(key, held) {
-                if before.labels != labels {
-                    self.changed.push((kind, before.labels));
-                }
+            if let Some(before) = objects.insert(key, held)
+                && before.labels != labels
+            {
+                self.changed.push((kind, before.labels));
             }
         }
         self.changed.push((kind, labels));

@@ -6,6 +6,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::kernel::{Duration, Time};
+use crate::model::event_recorder::event_name;
 use crate::model::{Event, EventType, Kind, Meta, Name, ObjectReference, Pod, Text, Uid};
 
 /// A series without a new occurrence for this long is over.
@@ -54,7 +55,7 @@ impl EventSeries {
         };
         self.serial += 1;
         let event = Event {
-            meta: Meta::named(pod.meta.namespace, format!("{}.{:016x}", pod.meta.name, now.as_nanos() + self.serial)),
+            meta: Meta::named(pod.meta.namespace, event_name(pod.meta.name, now.as_nanos() + self.serial)),
             involved,
             kind,
             reason: Name::new(reason),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
 use crate::model::{Bytes, MilliCpu, Name, Node, Resources, Selector, Uid};
 
 use super::node_order::{NodeOrder, zone_of};
@@ -116,10 +117,34 @@ impl ImageState {
     }
 }
 
+/// The zone and the hostname of each row, as its labels say them: what spreading reads of every feasible node for every
+/// pod, without a walk to the node's labels.
+#[derive(Debug)]
+struct Topology {
+    keys: [Name; 2],
+    values: Vec<[Option<Name>; 2]>,
+}
+
+impl Default for Topology {
+    fn default() -> Topology {
+        Topology { keys: [Name::new(ZONE_LABEL), Name::new(HOSTNAME_LABEL)], values: Vec::new() }
+    }
+}
+
+impl Topology {
+    fn set(&mut self, id: NodeId, node: &Node) {
+        if self.values.len() <= id.index() {
+            self.values.resize(id.index() + 1, [None; 2]);
+        }
+        self.values[id.index()] = self.keys.map(|key| node.meta.labels.get(key));
+    }
+}
+
 /// All nodes.
 #[derive(Debug, Default)]
 pub struct NodeTable {
     rows: Vec<NodeInfo>,
+    topology: Topology,
     generations: Vec<u64>,
     last_generation: u64,
     free: Vec<NodeId>,
@@ -152,6 +177,14 @@ impl NodeTable {
     /// A node's row.
     pub fn get(&self, id: NodeId) -> &NodeInfo {
         &self.rows[id.index()]
+    }
+
+    /// What a node's labels have under `key`.
+    pub fn label(&self, id: NodeId, key: Name) -> Option<Name> {
+        match self.topology.keys.iter().position(|known| *known == key) {
+            Some(at) => self.topology.values.get(id.index())?[at],
+            None => self.get(id).node.meta.labels.get(key),
+        }
     }
 
     /// The row of the node with this name, if the node is there.
@@ -209,6 +242,7 @@ impl NodeTable {
         let row = &mut self.rows[id.index()];
         let old = std::mem::replace(&mut row.node, node.clone());
         let was_present = std::mem::replace(&mut row.present, true);
+        self.topology.set(id, node);
         if !was_present || old.meta.labels != node.meta.labels {
             if was_present {
                 self.counts.node(id, &old, -1);
@@ -255,6 +289,7 @@ impl NodeTable {
         let row = &mut self.rows[id.index()];
         row.present = false;
         let old = std::mem::take(&mut row.node);
+        self.topology.set(id, &row.node);
         self.counts.node(id, &old, -1);
         self.zones.remove(id, zone_of(&old.meta.labels));
         self.order_is_old = true;
@@ -391,7 +426,9 @@ mod tests {
         let id = table.find(Name::new("n")).unwrap();
         let before = table.generation(id);
         assert_eq!(table.get(id).pods.len(), 1);
+        assert_eq!(table.label(id, Name::new(ZONE_LABEL)), Some(Name::new("a")));
         table.remove_node(Name::new("n"));
+        assert_eq!(table.label(id, Name::new(ZONE_LABEL)), None);
         table.remove_pod(Name::new("n"), Uid::NONE);
         table.set_node(&node("other", "a"));
         assert_eq!(table.find(Name::new("other")), Some(id));

@@ -6,18 +6,18 @@ use simlet::manifest::Source;
 use simlet::scenario::{self, Files, LoadOptions, Options, Scenario};
 use simlet::trace::{Entry, Footer, Record, Sink};
 
-/// No files but those of the disk, below the checkout.
-pub struct Checkout;
+/// The scenarios of these tests name no files.
+struct NoFiles;
 
-impl Files for Checkout {
-    fn read(&self, path: &str, beside: &str) -> Result<Vec<Source>, String> {
-        simlet::cli::Disk.read(path, beside)
+impl Files for NoFiles {
+    fn read(&self, path: &str, _: &str) -> Result<Vec<Source>, String> {
+        Err(format!("{path}: there are no files here"))
     }
 }
 
 /// Loads a scenario from its text.
 pub fn scenario(text: &str) -> Scenario {
-    let loaded = scenario::load(vec![Source::new("scenario.yaml", text)], &Checkout, &LoadOptions::default());
+    let loaded = scenario::load(vec![Source::new("scenario.yaml", text)], &NoFiles, &LoadOptions::default());
     loaded.unwrap_or_else(|problems| panic!("{problems}\n{text}")).scenario
 }
 

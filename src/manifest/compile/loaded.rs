@@ -19,6 +19,8 @@ pub struct Compiled {
     pub objects: Vec<(usize, Object)>,
     /// What Kubernetes' validation would refuse, for each source by its index, in the order of its text.
     pub problems: Vec<Vec<Problem>>,
+    /// The loaded objects of kinds that are read but not simulated.
+    pub without_model: Vec<usize>,
     /// Fields that have no effect.
     pub not_modelled: NotModelled,
 }
@@ -41,9 +43,10 @@ impl Compiler {
                     compiled.not_modelled.note(&object.decoded, &one, self.epoch());
                     compiled.objects.push((index, one));
                 }
-                Ok(None) => {}
+                Ok(None) => compiled.without_model.push(index),
                 Err(invalid) => {
-                    let new = invalid.into_iter().filter(|invalid| !object.is_reported(&invalid.field));
+                    let new =
+                        invalid.into_iter().filter(|invalid| !object.is_explained(&invalid.field, &invalid.message));
                     let new =
                         new.map(|invalid| object.problem(invalid.field, Kind::Invalid { message: invalid.message }));
                     if let Some(problems) = compiled.problems.get_mut(object.source) {

@@ -113,6 +113,14 @@ impl Compiler {
             Decoded::LimitRange(range) => cx.limit_range(range),
             Decoded::ResourceQuota(quota) => cx.quota(quota),
             Decoded::Lease(lease) => cx.lease(lease),
+            Decoded::HorizontalPodAutoscaler(scaler) => {
+                cx.autoscaler(scaler.spec.min_replicas, scaler.spec.max_replicas);
+                return if cx.invalid.is_empty() { Ok(None) } else { Err(cx.invalid) };
+            }
+            Decoded::HorizontalPodAutoscalerV1(scaler) => {
+                cx.autoscaler(scaler.spec.min_replicas, scaler.spec.max_replicas);
+                return if cx.invalid.is_empty() { Ok(None) } else { Err(cx.invalid) };
+            }
             Decoded::Event(event) => match cx.event(event) {
                 Some(event) => event,
                 None => return Ok(None),

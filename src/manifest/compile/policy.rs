@@ -71,6 +71,22 @@ impl Context<'_> {
         }))
     }
 
+    /// The replicas of a HorizontalPodAutoscaler, the least and the most: the kind is not simulated, but this slip is usual.
+    ///
+    /// Kubernetes: pkg/apis/autoscaling/validation/validation.go (validateHorizontalPodAutoscalerSpec).
+    pub(super) fn autoscaler(&mut self, least: Option<i32>, most: i32) {
+        let at = Path::Root.field("spec");
+        if let Some(least) = least.filter(|&least| least < 1) {
+            self.bad(&at.field("minReplicas"), least, "must be greater than or equal to 1");
+        }
+        if most < 1 {
+            self.bad(&at.field("maxReplicas"), most, "must be greater than 0");
+        }
+        if least.is_some_and(|least| most < least) {
+            self.bad(&at.field("maxReplicas"), most, "must be greater than or equal to `minReplicas`");
+        }
+    }
+
     pub(super) fn priority_class(&mut self, class: &scheduling::PriorityClass) -> Object {
         let meta = self.meta(Kind::PriorityClass, &class.metadata);
         let value = class.value.unwrap_or(0);

@@ -8,14 +8,21 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::storage::v1 as storage;
 
 use crate::model::affinity::NodeSelectorOperator;
-use crate::model::storage::{ClaimPhase, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumePhase};
-use crate::model::{Bytes, Kind, Name, NodeSelectorRequirement, NodeSelectorTerm, Object};
+use crate::model::storage::{
+    BETA_CLASS_ANNOTATION, ClaimPhase, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumePhase,
+};
+use crate::model::{Bytes, Kind, Labels, Name, NodeSelectorRequirement, NodeSelectorTerm, Object};
 
 use super::context::{Context, name};
 use super::path::Path;
 
 /// The annotation of the class that claims without one get.
 pub(super) const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
+
+/// The class of a claim or volume (`GetPersistentVolumeClaimClass` in component-helpers/storage/volume).
+pub(super) fn class_of(annotations: &Labels, field: Option<Name>) -> Option<Name> {
+    annotations.get(Name::new(BETA_CLASS_ANNOTATION)).or(field)
+}
 
 impl Context<'_> {
     pub(super) fn claim(&mut self, claim: &core::PersistentVolumeClaim) -> Object {
@@ -27,9 +34,11 @@ impl Context<'_> {
             ClaimPhase::Pending,
             &[("Bound", ClaimPhase::Bound), ("Lost", ClaimPhase::Lost), ("Pending", ClaimPhase::Pending)],
         );
+        let mut compiled = self.claim_spec(&Path::Root.field("spec"), spec);
+        compiled.storage_class = class_of(&meta.annotations, compiled.storage_class);
         Object::PersistentVolumeClaim(Arc::new(PersistentVolumeClaim {
             meta,
-            spec: self.claim_spec(&Path::Root.field("spec"), spec),
+            spec: compiled,
             volume: name(spec.volume_name.as_ref()),
             phase,
         }))
@@ -69,11 +78,12 @@ impl Context<'_> {
                 ("Released", VolumePhase::Released),
             ],
         );
+        let storage_class = class_of(&meta.annotations, spec.storage_class_name.as_ref().map(Name::from));
         Object::PersistentVolume(Arc::new(PersistentVolume {
             meta,
             capacity: Bytes(capacity),
             access_modes: modes.iter().map(Name::from).collect(),
-            storage_class: name(spec.storage_class_name.as_ref()),
+            storage_class: storage_class.unwrap_or_default(),
             block: self.volume_mode(&at.field("volumeMode"), spec.volume_mode.as_ref()),
             claim: spec.claim_ref.as_ref().map(|claim| (name(claim.namespace.as_ref()), name(claim.name.as_ref()))),
             node_affinity: required.map(|required| self.node_selector(&affinity_at.field("required"), required)),

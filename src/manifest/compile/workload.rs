@@ -238,11 +238,14 @@ impl Context<'_> {
         let claims = spec.volume_claim_templates.iter().flatten().enumerate().map(|(index, claim)| {
             let here = claims_at.index(index);
             let none = core::PersistentVolumeClaimSpec::default();
+            let annotations = plain_labels(claim.metadata.annotations.as_ref());
+            let mut spec = self.claim_spec(&here.field("spec"), claim.spec.as_ref().unwrap_or(&none));
+            spec.storage_class = super::storage::class_of(&annotations, spec.storage_class);
             ClaimTemplate {
                 name: name(claim.metadata.name.as_ref()),
                 labels: plain_labels(claim.metadata.labels.as_ref()),
-                annotations: plain_labels(claim.metadata.annotations.as_ref()),
-                spec: self.claim_spec(&here.field("spec"), claim.spec.as_ref().unwrap_or(&none)),
+                annotations,
+                spec,
             }
         });
         let claim_templates: Arc<[ClaimTemplate]> = claims.collect();

@@ -2,17 +2,18 @@
 
 use serde_json::{Value, json};
 
-use crate::model::Name;
 use crate::model::storage::{
-    ClaimPhase, ClaimSpec, ClaimTemplate, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumePhase,
+    BETA_CLASS_ANNOTATION, ClaimPhase, ClaimSpec, ClaimTemplate, PersistentVolume, PersistentVolumeClaim, StorageClass,
+    VolumePhase,
 };
+use crate::model::{Labels, Name};
 
 use super::fields::{Fields, bytes};
 use super::placement::{node_selector, selector};
 use super::volume::plugin;
 
 pub(super) fn claim(claim: &PersistentVolumeClaim, fields: &mut Fields) {
-    fields.put("spec", claim_spec(&claim.spec, claim.volume));
+    fields.put("spec", claim_spec(&claim.spec, claim.volume, &claim.meta.annotations));
     let mut status = Fields::new();
     if claim.phase == ClaimPhase::Bound {
         status.names("accessModes", &claim.spec.access_modes);
@@ -27,13 +28,18 @@ pub(super) fn claim(claim: &PersistentVolumeClaim, fields: &mut Fields) {
     fields.put("status", status.done());
 }
 
-/// `spec` of a claim; `volume` is empty while unbound.
-pub(super) fn claim_spec(spec: &ClaimSpec, volume: Name) -> Value {
+/// The class as a field; None where an annotation names it.
+fn class_field(class: Option<Name>, annotations: &Labels) -> Option<Name> {
+    class.filter(|_| annotations.get(Name::new(BETA_CLASS_ANNOTATION)).is_none())
+}
+
+/// `spec` of a claim with these annotations; `volume` is empty while unbound.
+pub(super) fn claim_spec(spec: &ClaimSpec, volume: Name, annotations: &Labels) -> Value {
     let mut fields = Fields::new();
     fields.names("accessModes", &spec.access_modes);
     fields.put("resources", json!({"requests": {"storage": bytes(spec.request)}}));
     fields.some("selector", spec.selector.as_ref().map(selector));
-    fields.some("storageClassName", spec.storage_class.map(Name::as_str));
+    fields.some("storageClassName", class_field(spec.storage_class, annotations).map(Name::as_str));
     fields.put("volumeMode", volume_mode(spec.block));
     fields.text("volumeName", &volume);
     fields.done()
@@ -49,7 +55,7 @@ pub(super) fn claim_template(template: &ClaimTemplate) -> Value {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": metadata.done(),
-        "spec": claim_spec(&template.spec, Name::default()),
+        "spec": claim_spec(&template.spec, Name::default(), &template.annotations),
         "status": {"phase": "Pending"},
     })
 }
@@ -85,7 +91,8 @@ pub(super) fn volume(volume: &PersistentVolume, fields: &mut Fields) {
     );
     spec.put("persistentVolumeReclaimPolicy", if volume.retain { "Retain" } else { "Delete" });
     spec.some(field, source);
-    spec.text("storageClassName", &volume.storage_class);
+    let class = class_field(Some(volume.storage_class), &volume.meta.annotations);
+    spec.text("storageClassName", &class.unwrap_or_default());
     spec.put("volumeMode", volume_mode(volume.block));
     fields.put("spec", spec.done());
     let phase = match volume.phase {

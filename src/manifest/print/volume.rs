@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::model::Name;
 use crate::model::pod::{ConfigSource, Volume, VolumeSource};
+use crate::model::{Labels, Name};
 
 use super::fields::{Fields, bytes};
 use super::pod::pull_policy;
@@ -37,9 +37,10 @@ pub(super) fn volume(volume: &Volume) -> Value {
             fields.put("claimName", name.as_str()).flag("readOnly", *read_only);
             ("persistentVolumeClaim", fields.done())
         }
-        VolumeSource::Ephemeral { template } => {
-            ("ephemeral", json!({"volumeClaimTemplate": {"spec": claim_spec(template, Name::default())}}))
-        }
+        VolumeSource::Ephemeral { template } => (
+            "ephemeral",
+            json!({"volumeClaimTemplate": {"spec": claim_spec(template, Name::default(), &Labels::default())}}),
+        ),
         VolumeSource::Projected { sources, token } => ("projected", projected(sources, *token)),
         VolumeSource::DownwardApi => ("downwardAPI", json!({})),
         VolumeSource::Image { reference, pull_policy: policy } => {

@@ -11,10 +11,7 @@ use std::sync::Arc;
 use crate::kernel::{Distribution, Duration};
 use crate::model::{Labels, MilliCpu, Name, Selector, Text, glob, image};
 
-/// Annotation of a container's configuration: `init`, `sidecar` or `regular`.
-pub const CONTAINER_TYPE: &str = "simlet.dev/container-type";
-/// Annotation of a container's configuration: the pod's `Always`, `OnFailure` or `Never`.
-pub const RESTART_POLICY: &str = "simlet.dev/restart-policy";
+pub use crate::protocol::cri::{CONTAINER_TYPE, RESTART_POLICY};
 
 /// One entry of a scenario's `behaviors`.
 #[derive(Clone, Debug, Default, PartialEq)]

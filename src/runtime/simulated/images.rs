@@ -129,10 +129,11 @@ impl Images {
         self.resolve(image).is_ok_and(|(_, whole)| self.present.contains_key(&whole))
     }
 
-    pub fn status(&mut self, image: Name) -> Result<Answer, Error> {
-        let (_, whole) = self.resolve(image).map_err(|error| invalid(image, error))?;
-        let found = self.present.get(&whole);
-        Ok(Answer::ImageStatus(found.map(|(manifest, pinned)| describe(whole, manifest, *pinned))))
+    /// What can't be a name is not there: containerd tells only who pulls what is wrong with it.
+    pub fn status(&mut self, image: Name) -> Answer {
+        let whole = self.resolve(image).ok().map(|(_, whole)| whole);
+        let found = whole.and_then(|whole| Some((whole, self.present.get(&whole)?)));
+        Answer::ImageStatus(found.map(|(whole, (manifest, pinned))| describe(whole, manifest, *pinned)))
     }
 
     /// One entry an image, with all its names.

@@ -241,7 +241,7 @@ impl Runtime {
             Call::UpdateContainerResources { container, resources } => {
                 (self.update_resources(container, resources, fx), &latency.inspect)
             }
-            Call::ImageStatus { image } => (self.images.status(image), &latency.image_status),
+            Call::ImageStatus { image } => (Ok(self.images.status(image)), &latency.image_status),
             Call::ListImages => (Ok(Answer::Images(self.images.list())), &latency.list),
             Call::ImageFsInfo => (Ok(self.images.fs_info()), &latency.status),
             Call::RemoveImage { image } => (self.images.remove(image).map(|()| Answer::Done), &latency.remove),

@@ -136,17 +136,17 @@ struct Soft {
 }
 
 impl Soft {
-    fn score(&self, namespace: Name, node: &NodeInfo, counter: Option<&PodCounter>) -> i64 {
-        if self.ignored.contains(&node.id) {
+    fn score(&self, namespace: Name, node: NodeId, world: &World, counter: Option<&PodCounter>) -> i64 {
+        if self.ignored.contains(&node) {
             return 0;
         }
         let mut score = 0.0;
         for SoftConstraint { constraint, weight, domains } in &self.constraints {
-            let Some(value) = node.node.meta.labels.get(constraint.key) else { continue };
+            let Some(value) = world.nodes.label(node, constraint.key) else { continue };
             let count = match (domains, counter) {
                 (Some(domains), _) => domains.get(&value).copied().unwrap_or(0),
-                (None, Some(counter)) => counter.on(node.id),
-                (None, None) => constraint.count_on(namespace, node),
+                (None, Some(counter)) => counter.on(node),
+                (None, None) => constraint.count_on(namespace, world.nodes.get(node)),
             };
             score += count as f64 * weight + (constraint.max_skew - 1) as f64;
         }
@@ -359,15 +359,14 @@ impl PreScore for PodTopologySpread {
         let mut ignored = Vec::new();
         let mut domains: Vec<Domains> = vec![Domains::default(); constraints.len()];
         for id in feasible {
-            let node = world.nodes.get(*id);
-            if all_keys && !has_all(node, &constraints) {
+            if all_keys && !has_all(world.nodes.get(*id), &constraints) {
                 ignored.push(*id);
                 continue;
             }
             for (constraint, domains) in constraints.iter().zip(&mut domains) {
                 if constraint.key != self.hostname {
                     // A missing key counts as one more domain, the empty one.
-                    domains.entry(node.node.meta.labels.get(constraint.key).unwrap_or_default()).or_default();
+                    domains.entry(world.nodes.label(*id, constraint.key).unwrap_or_default()).or_default();
                 }
             }
         }
@@ -426,7 +425,7 @@ impl Score for PodTopologySpread {
         let namespace = pod.pod.meta.namespace;
         let counter = soft.counted.as_ref().and_then(|selector| world.nodes.counts().find(namespace, selector));
         for (node, score) in nodes.iter().zip(scores) {
-            *score = soft.score(namespace, world.nodes.get(*node), counter);
+            *score = soft.score(namespace, *node, world, counter);
         }
         Ok(())
     }

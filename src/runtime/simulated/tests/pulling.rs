@@ -89,6 +89,8 @@ fn pull_errors_reach_the_kubelet_in_the_runtimes_words() {
         error.message.as_str(),
         "failed to parse image reference \"UPPER/bad:1\": invalid reference format: repository name must be lowercase"
     );
+    let absent = world.ask(Call::ImageStatus { image: "UPPER/bad:1".into() });
+    assert_eq!(absent, Ok(Answer::ImageStatus(None)));
     assert_eq!(world.fetches[0].1, "localhost:5000 manifest localhost:5000/nope:1");
 }
 

@@ -1,0 +1,167 @@
+//! The binary as a user meets it: exit codes, what goes to which stream, what is written.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn simlet(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_simlet"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("the binary can be started")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// An empty folder of this test's own.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).expect("what an earlier test wrote can be removed");
+    }
+    folder
+}
+
+fn write(name: &str, content: &str) -> String {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&file, content).expect("a file can be written");
+    file.to_string_lossy().into_owned()
+}
+
+const POD: &str =
+    "---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: \"a/b:1\"}]}\n";
+
+#[test]
+fn a_scenario_that_holds_exits_0_and_writes_all_its_reports() {
+    let out = folder("holds");
+    let ran = simlet(&["run", "scenarios/rollout.yaml", "--out", &out.to_string_lossy()]);
+    assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stderr));
+    assert!(text(&ran.stdout).contains("4 of 4 pods ready"), "{}", text(&ran.stdout));
+    for file in [
+        "report.html",
+        "trace.jsonl",
+        "trace.perfetto.json",
+        "metrics.prom",
+        "events.txt",
+        "latency.svg",
+        "nodes.svg",
+        "final/pods.yaml",
+    ] {
+        assert!(out.join(file).is_file(), "{file} is missing");
+    }
+    let why = simlet(&["why", "deployment/web", &out.to_string_lossy()]);
+    assert_eq!(why.status.code(), Some(0), "{}", text(&why.stderr));
+    assert!(text(&why.stdout).contains("rollout.yaml"), "{}", text(&why.stdout));
+}
+
+#[test]
+fn every_line_of_a_story_fits_80_columns() {
+    let ran = simlet(&["run", "scenarios/zone-outage.yaml"]);
+    for line in text(&ran.stdout).lines() {
+        assert!(line.chars().count() <= 80 || line.contains("digest"), "{line}");
+    }
+}
+
+#[test]
+fn an_expectation_that_fails_exits_1_and_says_what_was_measured() {
+    let expectation = "  - that: pods.size() == 2\n";
+    let scenario = format!(
+        "apiVersion: simlet.dev/v1\nkind: Scenario\nmetadata: {{name: two}}\nuntil: 1m\nexpect:\n{expectation}{POD}"
+    );
+    let file = write("fails.yaml", &scenario);
+    let ran = simlet(&["test", &file]);
+    assert_eq!(ran.status.code(), Some(1), "{}", text(&ran.stdout));
+    let said = text(&ran.stdout);
+    assert!(said.contains("FAIL") && said.contains("measured 1"), "{said}");
+    assert_eq!(simlet(&["run", &file]).status.code(), Some(1));
+}
+
+#[test]
+fn wrong_input_exits_2_shows_every_mistake_at_its_line_and_writes_nothing() {
+    let out = folder("nothing");
+    let ran = simlet(&["run", "tests/bad-input/many-mistakes.yaml", "--out", &out.to_string_lossy()]);
+    assert_eq!(ran.status.code(), Some(2));
+    assert!(ran.stdout.is_empty());
+    assert!(!out.exists(), "something was written");
+    let said = text(&ran.stderr);
+    for (line, words) in [
+        (4, "did you mean `seed`?"),
+        (5, "`30 minutes` is not a duration"),
+        (7, "one of containerd, cri-o, docker"),
+        (8, "no such file or folder"),
+        (11, "did you mean `scale`?"),
+        (13, "did you mean `power`?"),
+        (14, "not a bandwidth"),
+        (16, "did you mean `endpoints`?"),
+        (17, "did you mean `pods`?"),
+        (18, "not a CEL expression"),
+        (24, "did you mean `replicas`?"),
+        (27, "`selector` does not match template `labels`"),
+        (29, "supported values: \"Always\", \"IfNotPresent\", \"Never\""),
+        (29, "`2000x` is not a quantity"),
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+        assert!(said.contains(&format!("many-mistakes.yaml:{line}:")), "line {line}: {said}");
+    }
+    assert!(said.ends_with("nothing was run\n"), "{said}");
+}
+
+#[test]
+fn what_is_not_there_or_not_understood_exits_2() {
+    for arguments in [
+        &["run", "no-such-file.yaml"][..],
+        &["run"],
+        &["frobnicate"],
+        &["test", "src"],
+        &["why", "pod/x", "no-such-run"],
+        &["why", "pod/no-such-pod", "scenarios/crash-loop.yaml"],
+        &["plot", "scenarios/crash-loop.yaml", "-o", "picture.gif"],
+        &["run", "scenarios/rollout.yaml", "--until", "soon"],
+        &["test", "scenarios", "--seeds", "9..1"],
+    ] {
+        let ran = simlet(arguments);
+        assert_eq!(ran.status.code(), Some(2), "{arguments:?}: {}", text(&ran.stdout));
+        assert!(!ran.stderr.is_empty(), "{arguments:?} says nothing");
+    }
+}
+
+#[test]
+fn manifests_run_without_a_scenario_from_standard_input_and_folders() {
+    use std::io::Write;
+    use std::process::Stdio;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_simlet"))
+        .args(["run", "-", "--nodes", "5", "--seed", "9"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary can be started");
+    child.stdin.take().expect("it has a standard input").write_all(POD.as_bytes()).expect("it reads");
+    let ran = child.wait_with_output().expect("it ends");
+    let said = text(&ran.stdout);
+    assert_eq!(ran.status.code(), Some(0));
+    assert!(said.contains("5 nodes") && said.contains("seed 9") && said.contains("1 of 1 pods ready"), "{said}");
+    let shop = simlet(&["run", "scenarios/shop"]);
+    assert_eq!(shop.status.code(), Some(0), "{}", text(&shop.stderr));
+    assert!(text(&shop.stdout).contains("workloads applied"), "{}", text(&shop.stdout));
+}
+
+#[test]
+fn results_go_to_junit_and_github() {
+    let file = folder("junit").join("out.xml");
+    let ran = simlet(&["test", "scenarios", "--junit", &file.to_string_lossy(), "--github", "--threads", "2"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stdout));
+    let junit = std::fs::read_to_string(&file).expect("the JUnit file is there");
+    assert!(junit.contains("<testsuite name=\"drain\"") && junit.contains("name=\"digest\""), "{junit}");
+    assert!(junit.matches("<testcase").count() >= 30, "{junit}");
+}
+
+#[test]
+fn runs_side_by_side_are_one_picture() {
+    let file = folder("plots").join("both.svg");
+    let ran = simlet(&["plot", "scenarios/rollout.yaml", "scenarios/drain.yaml", "-o", &file.to_string_lossy()]);
+    assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stderr));
+    let picture = std::fs::read_to_string(&file).expect("the picture is there");
+    assert!(picture.starts_with("<svg") && picture.contains("rollout") && picture.contains("drain"));
+}
