@@ -418,7 +418,7 @@ fn a_dump_begins_at_its_newest_moment_and_a_manifest_knows_its_lines() {
     let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w}\nspec:\n  selector: {matchLabels: {a: b}}\n  template:\n    metadata: {labels: {a: b}}\n    spec:\n      containers:\n      - name: c\n        image: i\n";
     let sources = [Source::new("w.yaml", text)];
     let compiled = Compiler::default().compile_loaded(&load(&sources), &sources, 5);
-    let [Object::Deployment(deployment)] = compiled.objects.as_slice() else { panic!("one Deployment") };
+    let [(_, Object::Deployment(deployment))] = compiled.objects.as_slice() else { panic!("one Deployment") };
     let line = |source: Option<simlet::model::Source>| source.map(|source| (source.file, source.line));
     assert_eq!(line(deployment.meta.source), Some((5, 1)));
     assert_eq!(line(deployment.template.spec.source), Some((5, 8)));
