@@ -286,7 +286,9 @@ impl Kubelet {
         let was_running = self.config.start == StartKind::WasRunning;
         let mut grid = |period: Duration, offset: Duration| {
             let phase = Duration::from_nanos(self.streams.phase.below(period.as_nanos()));
-            Grid::new(now + if was_running { phase } else { offset }, period)
+            // A process takes some time to get there: no tick falls on the round moment at which it was started.
+            let start_up = Duration::from_nanos(phase.as_nanos() % 1_000_000);
+            Grid::new(now + if was_running { phase } else { offset + start_up }, period)
         };
         let (second, none) = (Duration::from_secs(1), Duration::ZERO);
         self.relist_grid = grid(second, none);

@@ -88,6 +88,8 @@ pub struct Pleg {
     /// Everything may have changed: events may have been lost.
     all_dirty: bool,
     armed: Option<Time>,
+    /// The last moment on the grid at which the timer fired: no relist begins there again.
+    last: Option<Time>,
     /// When the last relist of all pods began, and how long one takes that finds nothing changed.
     began_at: Time,
     length: Duration,
@@ -181,8 +183,10 @@ impl Kubelet {
 
     /// Sets the timer of the next relist, if there is a reason for one.
     pub(super) fn arm_relist(&mut self, fx: &mut Fx) {
-        // A relist that begins at this very moment was under way before what asks for one now.
-        let at = self.relist_grid.after(fx.now());
+        let mut at = self.relist_grid.at_or_after(fx.now());
+        if self.pleg.last == Some(at) {
+            at = self.relist_grid.after(at);
+        }
         if self.pleg.armed.is_none_or(|armed| armed < fx.now() || armed > at) {
             self.pleg.armed = Some(at);
             fx.wake_at(at, In::Timer(Timer::Relist));
@@ -195,6 +199,7 @@ impl Kubelet {
             return;
         }
         self.pleg.armed = None;
+        self.pleg.last = Some(fx.now());
         let polling = self.config.observe == Observe::Polling;
         if polling {
             self.pleg.armed = Some(self.relist_grid.after(fx.now()));

@@ -223,7 +223,7 @@ impl Kubelet {
                     .is_some_and(|(id, running)| running && id == worker.id)
                 && (worker.on_hold || is_settled(&entry.pod, worker));
             if !settled {
-                let at = worker.grid.after(fx.now());
+                let at = worker.grid.at_or_after(fx.now());
                 worker.wake_at(at, &mut self.probe_ticks, fx);
             }
         }
@@ -239,7 +239,7 @@ impl Kubelet {
             }
             worker.holds = Holds::Once;
             if worker.asked.is_none() && !worker.on_hold {
-                let at = worker.grid.after(fx.now());
+                let at = worker.grid.at_or_after(fx.now());
                 worker.wake_at(at, &mut self.probe_ticks, fx);
             }
         }
