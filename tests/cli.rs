@@ -141,7 +141,7 @@ fn manifests_run_without_a_scenario_from_standard_input_and_folders() {
     let ran = child.wait_with_output().expect("it ends");
     let said = text(&ran.stdout);
     assert_eq!(ran.status.code(), Some(0));
-    assert!(said.contains("5 nodes") && said.contains("seed 9") && said.contains("1 of 1 pods ready"), "{said}");
+    assert!(said.contains("5 nodes") && said.contains("seed 9") && said.contains("1 of 1 pod ready"), "{said}");
     let shop = simlet(&["run", "scenarios/shop"]);
     assert_eq!(shop.status.code(), Some(0), "{}", text(&shop.stderr));
     assert!(text(&shop.stdout).contains("workloads applied"), "{}", text(&shop.stdout));
