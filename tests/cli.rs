@@ -60,7 +60,9 @@ fn a_scenario_that_holds_exits_0_and_writes_all_its_reports() {
 fn every_line_of_a_story_fits_80_columns() {
     let ran = simlet(&["run", "scenarios/zone-outage.yaml"]);
     for line in text(&ran.stdout).lines() {
-        assert!(line.chars().count() <= 80 || line.contains("digest"), "{line}");
+        // A name that is longer than its column stands whole.
+        let one_word = !line.trim().contains(' ');
+        assert!(line.chars().count() <= 80 || one_word, "{line}");
     }
 }
 

@@ -209,11 +209,11 @@ pub fn expectations(header: &Header, footer: &Footer, style: &Style) -> String {
             )
         };
         let held = style.paint(Paint::Good, "held");
-        let title = wrap(&title, style.width.saturating_sub(12)).join(&format!("\n{:16}", ""));
+        let title = wrap(&title, style.width.saturating_sub(16)).join(&format!("\n{:16}", ""));
         let _ = writeln!(text, "    {held}    {title}{between}{}", expectation.measured);
     }
     for expectation in failed {
-        let title = wrap(&title(expectation), style.width.saturating_sub(12)).join(&format!(
+        let title = wrap(&title(expectation), style.width.saturating_sub(16)).join(&format!(
             "
 {:16}",
             ""
