@@ -60,7 +60,9 @@ fn a_scenario_that_holds_exits_0_and_writes_all_its_reports() {
 fn every_line_of_a_story_fits_80_columns() {
     let ran = simlet(&["run", "scenarios/zone-outage.yaml"]);
     for line in text(&ran.stdout).lines() {
-        assert!(line.chars().count() <= 80 || line.contains("digest"), "{line}");
+        // A name that is longer than its column stands whole.
+        let one_word = !line.trim().contains(' ');
+        assert!(line.chars().count() <= 80 || one_word, "{line}");
     }
 }
 
@@ -141,7 +143,7 @@ fn manifests_run_without_a_scenario_from_standard_input_and_folders() {
     let ran = child.wait_with_output().expect("it ends");
     let said = text(&ran.stdout);
     assert_eq!(ran.status.code(), Some(0));
-    assert!(said.contains("5 nodes") && said.contains("seed 9") && said.contains("1 of 1 pods ready"), "{said}");
+    assert!(said.contains("5 nodes") && said.contains("seed 9") && said.contains("1 of 1 pod ready"), "{said}");
     let shop = simlet(&["run", "scenarios/shop"]);
     assert_eq!(shop.status.code(), Some(0), "{}", text(&shop.stderr));
     assert!(text(&shop.stdout).contains("workloads applied"), "{}", text(&shop.stdout));

@@ -20,6 +20,10 @@ const FIRST_REGISTRY: u32 = 4;
 
 /// One way between processes on the control plane's machine.
 const LOCAL: Duration = Duration::from_micros(100);
+/// From the kubelet to the runtime: gRPC over a unix socket. An odd number of nanoseconds, so that what follows whole
+/// seconds after a tick of the kubelet never falls on one of its later ticks: which of two that meet comes first would
+/// depend on whether the kubelet polls.
+const TO_RUNTIME: Duration = Duration::from_nanos(130_007);
 /// After which a client gives up a request that nobody answers (the kubelet's heartbeat client: cmd/kubelet/app/server.go).
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -249,9 +253,11 @@ impl Cluster {
                 self.request(kubelet, now + delay, cause, request);
             }
             Effect::Send { delay, message: kubelet::Out::Cri(request) } => {
+                let delay = delay + TO_RUNTIME;
                 self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Cri(request)));
             }
             Effect::Send { delay, message: kubelet::Out::Probe(request) } => {
+                let delay = delay + TO_RUNTIME;
                 self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Probe(request)));
             }
         }

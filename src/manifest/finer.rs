@@ -93,9 +93,9 @@ mod tests {
 
     #[test]
     fn a_value_that_does_not_go_with_its_neighbour_and_an_element_that_stands_twice_are_found() {
-        let text = "list:\n- {a: x, b: y}\n- {a: z, b: y}\n- {a: x, b: y}\n";
-        check(text, "list[0].a", "Invalid value: \"y\": must be empty", 2, 13);
-        check(text, "list[0].{a, b}", "Duplicate value: \"{x, y}\"", 4, 3);
-        check(text, "list[1].{a, b}", "Duplicate value: \"{z, y}\"", 3, 3);
+        let text = "list:\n- {a: x, b: w}\n- {a: z, b: w}\n- {a: x, b: w}\n";
+        check(text, "list[0].a", "Invalid value: \"w\": must be empty", 2, 13);
+        check(text, "list[0].{a, b}", "Duplicate value: \"{x, w}\"", 4, 3);
+        check(text, "list[1].{a, b}", "Duplicate value: \"{z, w}\"", 3, 3);
     }
 }

@@ -56,6 +56,15 @@ impl Meta {
 pub struct Uid(pub u64);
 
 impl Uid {
+    /// Identities that other clusters gave are counted from here, so that they never meet those that an API server gives
+    /// in a run.
+    pub const FIRST_FOREIGN: u64 = 1 << 40;
+
+    /// True for an object of a dump.
+    pub fn is_foreign(self) -> bool {
+        self.0 >= Uid::FIRST_FOREIGN
+    }
+
     /// Not given yet.
     pub const NONE: Uid = Uid(0);
 

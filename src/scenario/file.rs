@@ -497,6 +497,7 @@ impl Reading<'_> {
         };
         let has_class = existing.iter().any(|object| object.kind() == Kind::StorageClass)
             || applied.iter().flat_map(|(_, objects)| objects.iter()).any(takes_place);
+        existing.extend(super::dump::proven(&existing));
         let config = builder.build(existing, behaviors, has_class, epoch);
         let last = timeline.iter().map(last_moment).chain(expectations.iter().map(Expected::last)).max();
         let until = until.unwrap_or(Until::Default(last.unwrap_or(Time::ZERO) + AFTERWARDS));

@@ -7,6 +7,7 @@
 mod behavior;
 mod cluster;
 mod condition;
+mod dump;
 mod expect;
 mod fault;
 mod file;

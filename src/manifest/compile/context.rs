@@ -31,9 +31,6 @@ pub(super) struct Uids {
     by_text: FxHashMap<String, Uid>,
 }
 
-/// Foreign identities are counted from here, so that they never meet those that an API server gives in a run.
-const FIRST_FOREIGN_UID: u64 = 1 << 40;
-
 impl Uids {
     /// The identity that is written as `text`: our own as it was, any other the same each time.
     pub(super) fn read(&mut self, text: &str) -> Uid {
@@ -43,7 +40,7 @@ impl Uids {
         if let Some(own) = Uid::parse(text) {
             return own;
         }
-        let next = Uid(FIRST_FOREIGN_UID + self.by_text.len() as u64);
+        let next = Uid(Uid::FIRST_FOREIGN + self.by_text.len() as u64);
         *self.by_text.entry(text.to_owned()).or_insert(next)
     }
 }

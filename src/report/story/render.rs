@@ -23,7 +23,9 @@ const WHAT: usize = 30;
 /// The whole story: header, lines, state at the end, expectations, digest.
 pub fn story(header: &Header, journal: &Journal, footer: &Footer, style: &Style) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "{}   {}\n", style.paint(Paint::Bold, &header.name), summary(header, journal));
+    let (name, summary) = (style.paint(Paint::Bold, &header.name), summary(header, journal));
+    let fits = header.name.chars().count() + 3 + summary.chars().count() <= style.width;
+    let _ = if fits { writeln!(text, "{name}   {summary}\n") } else { writeln!(text, "{name}\n  {summary}\n") };
     for warning in &header.warnings {
         let _ = writeln!(text, "  {} {warning}", style.paint(Paint::Warn, "warning:"));
     }
@@ -207,11 +209,11 @@ pub fn expectations(header: &Header, footer: &Footer, style: &Style) -> String {
             )
         };
         let held = style.paint(Paint::Good, "held");
-        let title = wrap(&title, style.width.saturating_sub(12)).join(&format!("\n{:16}", ""));
+        let title = wrap(&title, style.width.saturating_sub(16)).join(&format!("\n{:16}", ""));
         let _ = writeln!(text, "    {held}    {title}{between}{}", expectation.measured);
     }
     for expectation in failed {
-        let title = wrap(&title(expectation), style.width.saturating_sub(12)).join(&format!(
+        let title = wrap(&title(expectation), style.width.saturating_sub(16)).join(&format!(
             "
 {:16}",
             ""

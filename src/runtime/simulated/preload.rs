@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::pod::RestartPolicy;
-use crate::model::{Container, ContainerState, Labels, Name, Phase, Pod};
+use crate::model::{Container, ContainerState, Kind, Labels, Name, Phase, Pod};
 use crate::protocol::cri::{
     Answer, ContainerConfig, ContainerId, LinuxResources, PodSandboxConfig, SandboxId, SandboxState,
 };
@@ -54,7 +54,10 @@ impl Runtime {
             self.images.add(&PresentImage::of_size(container.image, 0));
         }
         let kind = if container.is_sidecar() { "sidecar" } else { "regular" };
+        // What ends by itself after a moment would not have been seen running; but a Job's pods end some time.
+        let proven = pod.meta.owner.is_none_or(|owner| owner.kind != Kind::Job);
         let policy = match container.restart_policy.unwrap_or(pod.spec.restart_policy) {
+            _ if proven => "Always",
             RestartPolicy::Always => "Always",
             RestartPolicy::OnFailure => "OnFailure",
             RestartPolicy::Never => "Never",
