@@ -27,10 +27,11 @@ impl Kubelet {
     /// was deleted.
     pub(super) fn remove_surplus(&mut self, uid: Uid, names: &[Name], fx: &mut Fx) {
         let Some(runtime) = self.pleg.cached(uid) else { return };
-        let gone = self
-            .pods
-            .get(&uid)
-            .is_none_or(|entry| entry.worker.is_terminated() && (entry.pod.meta.deletion.is_some() || !entry.desired));
+        // Of a pod that is not known nothing is needed, once all pods are (`ShouldPodContentBeRemoved`): a kubelet that has
+        // just started keeps what its pods will show of their containers' ends.
+        let gone = self.pods.get(&uid).map_or(self.sources_ready, |entry| {
+            entry.worker.is_terminated() && (entry.pod.meta.deletion.is_some() || !entry.desired)
+        });
         for name in names {
             let dead = runtime
                 .containers

@@ -230,9 +230,6 @@ impl Kubelet {
 
     /// The runtime works: the first relist is made at once.
     pub(super) fn first_relist(&mut self, fx: &mut Fx) {
-        if self.config.observe == Observe::Polling {
-            self.arm_relist(fx);
-        }
         if self.pleg.relist.is_none() {
             self.begin_relist(None, fx);
         }
@@ -477,6 +474,10 @@ impl Kubelet {
                 let first = !self.pleg.has_observed();
                 self.pleg.observed = relist.began;
                 if first {
+                    if self.config.observe == Observe::Polling {
+                        // From now on; a tick during the first relist would make another one at once.
+                        self.arm_relist(fx);
+                    }
                     self.first_relist_done(fx);
                 }
                 self.observed(None, fx);
