@@ -381,6 +381,7 @@ impl Kubelet {
 
     /// A call found that the runtime cannot be reached.
     pub(super) fn runtime_lost(&mut self, fx: &mut Fx) {
+        self.relists_pause(fx.now());
         let health = &mut self.node.health;
         if !std::mem::replace(&mut health.is_lost, true) {
             health.lost_at = fx.now();

@@ -97,6 +97,8 @@ pub struct Pleg {
     due: bool,
     /// When something last happened that relists see or wait for.
     active: Time,
+    /// The last relist that was left out before the runtime was lost began then.
+    left_out: Time,
     /// A relist that was left out would be under way until then.
     busy_until: Option<Time>,
 }
@@ -161,7 +163,14 @@ impl Kubelet {
         let (ended, ended_at) = entry.worker.ended();
         // The relists that would be complete by now.
         let by = now.saturating_sub(self.pleg.length);
-        self.pleg.has_newer(uid, ended) || self.left_out(ended_at, by).is_some()
+        self.pleg.has_newer(uid, ended) || self.pleg.left_out > ended_at || self.left_out(ended_at, by).is_some()
+    }
+
+    /// The runtime is about to be lost: what relists that were left out would have seen by now still counts.
+    pub(super) fn relists_pause(&mut self, now: Time) {
+        if let Some(relist) = self.left_out(Time::ZERO, now.saturating_sub(self.pleg.length)) {
+            self.pleg.left_out = relist;
+        }
     }
 
     /// The last relist up to `by` that was left out, if it would have begun after `since`.
