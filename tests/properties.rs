@@ -240,7 +240,9 @@ fn these_worlds_look_the_same_to_kubelets_that_sleep_and_that_poll() {
     let off = vec![Fault { at: 3, what: "{node: node-1, power: off}".to_owned(), lasts: 10 }];
     let rebooted = Workload { probes: false, ..workload("Deployment", 2, 0) };
     let runtime = vec![Fault { at: 15, what: "{node: node-0, runtime: stopped}".to_owned(), lasts: 21 }];
+    let unprobed = Workload { probes: false, ..workload("StatefulSet", 1, 3) };
     for world in [
+        world(unprobed, Vec::new(), 7_857_144_116_926_027_640),
         world(workload("Deployment", 4, 2), runtime, 3),
         SmallWorld { nodes: 2, ..world(rebooted, off, 7_794_160_181_972_156_358) },
         world(workload("Job", 2, 8), stopped(), 2_490_515_534_284_697_079),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::kernel::{ActorId, Cause, Delivery, Duration, Effect, Link, Stream, Streams, Time};
 use crate::model::Name;
 use crate::protocol::api::{ClientId, Response, Status, StatusReason, WatchEvent};
+use crate::protocol::cri::Call;
 use crate::registry::RuntimeId;
 use crate::{apiserver, client, controllers, kubelet, registry, runtime::simulated as runtime, scheduler};
 
@@ -22,7 +23,8 @@ const FIRST_REGISTRY: u32 = 4;
 const LOCAL: Duration = Duration::from_micros(100);
 /// From the kubelet to the runtime: gRPC over a unix socket. An odd number of nanoseconds, so that what follows whole
 /// seconds after a tick of the kubelet never falls on one of its later ticks: which of two that meet comes first would
-/// depend on whether the kubelet polls.
+/// depend on whether the kubelet polls. Lists and probes see the moment of their tick, for a kubelet that has left them out
+/// knows by the moment of a change whether they would have seen it.
 const TO_RUNTIME: Duration = Duration::from_nanos(130_007);
 /// After which a client gives up a request that nobody answers (the kubelet's heartbeat client: cmd/kubelet/app/server.go).
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -253,11 +255,13 @@ impl Cluster {
                 self.request(kubelet, now + delay, cause, request);
             }
             Effect::Send { delay, message: kubelet::Out::Cri(request) } => {
-                let delay = delay + TO_RUNTIME;
+                let delay = match request.call {
+                    Call::ListPodSandbox { .. } | Call::ListContainers { .. } => delay,
+                    _ => delay + TO_RUNTIME,
+                };
                 self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Cri(request)));
             }
             Effect::Send { delay, message: kubelet::Out::Probe(request) } => {
-                let delay = delay + TO_RUNTIME;
                 self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Probe(request)));
             }
         }
