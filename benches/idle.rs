@@ -51,7 +51,7 @@ fn started(size: Size) -> Cluster {
     let mut at = Time::ZERO;
     while ready(&cluster) < wanted {
         assert!(at < Time::ZERO + DAY, "{} of {wanted} pods are ready", ready(&cluster));
-        at = at + Duration::from_secs(300);
+        at += Duration::from_secs(300);
         cluster.run_until(at);
     }
     // Timers of the start-up and the Events' aggregation end within the hour.

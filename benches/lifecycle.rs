@@ -72,7 +72,7 @@ fn run(work: &Work) -> Cluster {
     // The nodes get ready first.
     let mut at = Time::from_secs(60);
     for number in 0..work.size.pods {
-        at = at + arrivals.draw(&between);
+        at += arrivals.draw(&between);
         cluster.run_until(at);
         let mut object = work.templates[number as usize % work.templates.len()].clone();
         object.meta_mut().name = Name::from(format!("work-{number}"));

@@ -1,5 +1,10 @@
 //! `simlet run` on unchanged Kubernetes files: manifests of the shared corpora come up, dumps of clusters stay quiet,
 //! broken files are refused at the right place.
+#![expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_types,
+    reason = "tables for people, with the seconds that runs took"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -165,10 +170,8 @@ fn state(pod: &Pod, ran: &Ran) -> (&'static str, Option<String>) {
     if pod.node.is_none() && *pod.spec.scheduler_name != *"default-scheduler" {
         return ("pending", Some(format!("no scheduler {}", pod.spec.scheduler_name)));
     }
-    if let Some(scheduled) = condition::find(&pod.status.conditions, "PodScheduled") {
-        if pod.node.is_none() {
-            return ("pending", Some(format!("{}: {}", scheduled.reason, scheduled.message)));
-        }
+    if let (None, Some(scheduled)) = (&pod.node, condition::find(&pod.status.conditions, "PodScheduled")) {
+        return ("pending", Some(format!("{}: {}", scheduled.reason, scheduled.message)));
     }
     for status in pod.status.init_containers.iter().chain(&pod.status.containers) {
         match &status.state {
@@ -224,7 +227,9 @@ fn files_that_kubernetes_accepts_load_and_run() {
     let accepted: Vec<&Value> =
         verdicts.iter().filter(|line| line["verdict"].as_str().unwrap().starts_with("accepted")).collect();
     assert!(accepted.len() > 900, "{}", accepted.len());
-    let outcomes: Vec<(String, Result<(usize, u64, f64), String>)> = accepted
+    /// Pods, events and seconds of a run, or what went wrong.
+    type Outcome = Result<(usize, u64, f64), String>;
+    let outcomes: Vec<(String, Outcome)> = accepted
         .par_iter()
         .map(|line| {
             let file = line["file"].as_str().unwrap();

@@ -1,5 +1,7 @@
 //! What the tests of whole runs share: texts as files, a run with everything that it says.
 
+#![allow(dead_code, reason = "each test that runs whole worlds uses its own part of these")]
+
 use std::sync::{Arc, Mutex};
 
 use simlet::manifest::Source;
