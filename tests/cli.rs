@@ -26,6 +26,7 @@ fn folder(name: &str) -> PathBuf {
 
 fn write(name: &str, content: &str) -> String {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(env!("CARGO_TARGET_TMPDIR")).expect("cargo's folder for tests can be made");
     std::fs::write(&file, content).expect("a file can be written");
     file.to_string_lossy().into_owned()
 }

@@ -70,8 +70,8 @@ fn a_zone_outage_is_told_with_its_causes() {
             Back-off pulling image "catalog:v3-typo"
 
       expectations   1 held, 1 failed
-        held    all start: within 2m pods("app=checkout").filter(p, p.ready).size()
-                    == 3
+        held    all start: within 2m pods("app=checkout").filter(p,
+                    p.ready).size() == 3
                 after 14.2s
         FAILED  always, after 2m endpoints("checkout").ready >= 2
                 broken from +6:52 to +12:29, worst 1 ready for 5m37s
@@ -148,8 +148,8 @@ fn thirty_nodes_read_like_three() {
             Back-off pulling image "catalog:v3-typo"
 
       expectations   1 held, 1 failed
-        held    all start: within 2m pods("app=checkout").filter(p, p.ready).size()
-                    == 3
+        held    all start: within 2m pods("app=checkout").filter(p,
+                    p.ready).size() == 3
                 after 14.2s
         FAILED  always, after 2m endpoints("checkout").ready >= 2
                 broken from +6:52 to +12:29, worst 1 ready for 5m37s
