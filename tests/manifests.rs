@@ -311,25 +311,3 @@ fn a_schema_as_deep_as_we_read_does_not_overflow_the_stack() {
     let kinds: Vec<_> = loaded.problems[0].iter().map(|p| p.kind.to_string()).collect();
     assert_eq!(kinds, ["unknown field `tpye`"]);
 }
-
-/// Megabytes a second, for the report; `cargo test --release --test manifests -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn throughput() {
-    let read = |file: &str| fs::read_to_string(shared("dumps").join(file)).unwrap();
-    let yaml = format!("{}\n---\n", read("openshift-insights/nodes-pods.yaml")).repeat(30);
-    let json = read("kurl-three-nodes/cluster.json").repeat(25);
-    let minified =
-        serde_json::from_str::<Value>(&read("kurl-three-nodes/cluster.json")).unwrap().to_string().repeat(25);
-    for (name, text) in [("YAML", yaml), ("JSON", json), ("minified JSON", minified)] {
-        let sources = [Source::new(name, text)];
-        for _ in 0..3 {
-            let before = Instant::now();
-            let loaded = load(&sources);
-            let seconds = before.elapsed().as_secs_f64();
-            assert!(!loaded.has_errors());
-            let megabytes = sources[0].text().len() as f64 / 1e6;
-            println!("{name}: {megabytes:.1} MB, {} objects, {:.0} MB/s", loaded.objects.len(), megabytes / seconds);
-        }
-    }
-}

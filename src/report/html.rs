@@ -478,13 +478,4 @@ mod tests {
     fn a_run_in_which_nothing_happened_has_a_page() {
         assert!(page(&World::new("empty").finish(0)).contains("No pod became Ready"));
     }
-
-    /// `SIMLET_LOOK=dir cargo test --lib look_at -- --ignored`.
-    #[test]
-    #[ignore = "for eyes"]
-    #[expect(clippy::disallowed_methods, reason = "a test for eyes is told where to write")]
-    fn look_at_the_page() {
-        let to = std::env::var("SIMLET_LOOK").expect("SIMLET_LOOK names a folder");
-        std::fs::write(format!("{to}/report.html"), page(&zone_outage(3))).expect("the folder can be written");
-    }
 }

@@ -46,27 +46,3 @@ fn several_runs_are_named_on_one_picture() {
         }
     }
 }
-
-/// Writes the pictures to a folder, to be looked at: `SIMLET_LOOK=dir cargo test --lib look_at -- --ignored`.
-#[test]
-#[ignore = "for eyes"]
-#[expect(clippy::disallowed_methods, reason = "a test for eyes is told where to write")]
-fn look_at_the_plots() {
-    let to = std::env::var("SIMLET_LOOK").expect("SIMLET_LOOK names a folder");
-    let sample = zone_outage(10);
-    let journal = sample.journal();
-    for (name, bytes) in plots(&sample.header, &journal, &sample.footer).expect("the plots can be drawn") {
-        std::fs::write(format!("{to}/{name}"), bytes).expect("the folder can be written");
-    }
-    let series: Vec<Series> = [1, 3, 10]
-        .map(|scale| Series { name: format!("{scale} times"), latency: Latency::of(&zone_outage(scale).journal()) })
-        .to_vec();
-    for (name, plot) in [("compared", Plot::Cdf(&series)), ("compared-stages", Plot::Stages(&series))] {
-        let bytes = plot.draw(Format::Png).expect("it can be drawn");
-        std::fs::write(format!("{to}/{name}.png"), bytes).expect("the folder can be written");
-    }
-    let journal = zone_outage(100).journal();
-    let footer = Footer { end: crate::kernel::Time::from_secs(2100), ..Footer::default() };
-    let bytes = Plot::Nodes(&journal, &footer).draw(Format::Png).expect("it can be drawn");
-    std::fs::write(format!("{to}/many-nodes.png"), bytes).expect("the folder can be written");
-}
