@@ -5,4 +5,5 @@
 
 pub mod codec;
 pub mod proto;
+pub mod server;
 pub mod wire;
