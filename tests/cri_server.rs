@@ -58,7 +58,7 @@ async fn start(name: &str, flags: &[&str]) -> Runtime {
 }
 
 /// A registry in which one image is missing, and a program that says how it ends.
-const WORLD: &str = "
+const WORLD: &str = r#"
 apiVersion: simlet.dev/v1
 kind: Scenario
 metadata: {name: a world for tests}
@@ -70,7 +70,7 @@ images:
 - {match: "*/missing:*", missing: true}
 behaviors:
 - {match: {image: "*/crasher:*"}, exit: {after: 200ms, code: 3}}
-";
+"#;
 
 impl Runtime {
     async fn call<A: Message + Default>(&self, method: &str, request: impl Message) -> Result<A, Status> {
