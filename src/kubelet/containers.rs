@@ -378,7 +378,12 @@ impl Facts<'_> {
             mounts: container
                 .volume_mounts
                 .iter()
-                .map(|mount| Mount { container_path: mount.path, host_path: mount.volume, read_only: mount.read_only })
+                .map(|mount| Mount {
+                    container_path: mount.path,
+                    host_path: mount.volume,
+                    read_only: mount.read_only,
+                    propagation: mount.propagation,
+                })
                 .collect(),
             log_path,
             resources: self.resources(container),
@@ -386,6 +391,7 @@ impl Facts<'_> {
             privileged: container.security.privileged,
             read_only_root: container.security.read_only_root_filesystem,
             annotations: self.annotations(container),
+            ..ContainerConfig::default()
         }
     }
 
@@ -426,7 +432,7 @@ impl Facts<'_> {
                 EnvValue::ConfigMapKey { config_map, key, .. } => self.value(Kind::ConfigMap, *config_map, *key),
                 EnvValue::SecretKey { secret, key, .. } => self.value(Kind::Secret, *secret, *key),
                 EnvValue::Field(path) => Some(self.field(path)),
-                EnvValue::ResourceField { container: of, resource } => {
+                EnvValue::ResourceField { container: of, resource, .. } => {
                     Some(self.resource_field(container, *of, resource))
                 }
             };
@@ -539,5 +545,6 @@ pub fn sandbox_config(pod: &Pod, attempt: u32, log_root: Option<Name>) -> PodSan
         cgroup_parent,
         host_network: pod.spec.host_network,
         runtime_handler: pod.spec.runtime_class,
+        ..PodSandboxConfig::default()
     }
 }

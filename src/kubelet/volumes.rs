@@ -5,7 +5,7 @@
 //! pkg/util/goroutinemap/exponentialbackoff. All volumes of a pod are tried together; attaching takes no time.
 
 use crate::kernel::{Duration, Time};
-use crate::model::pod::{ConfigSource, VolumeSource};
+use crate::model::pod::{ConfigSource, KeyToPath, ProjectedSource, VolumeSource};
 use crate::model::storage::ClaimPhase;
 use crate::model::{EventType, Key, Kind, Name, Object, Pod, Text, Uid};
 use crate::protocol::api::{Answer, Call, Status, StatusReason};
@@ -57,7 +57,7 @@ struct Need<'a> {
     volume: Name,
     key: Key,
     optional: bool,
-    items: &'a [Name],
+    items: &'a [KeyToPath],
 }
 
 /// Everything that the volumes of a pod need from the API server.
@@ -69,18 +69,21 @@ fn needs(pod: &Pod) -> Vec<Need<'_>> {
             all.push(Need { volume: volume.name, key: key(kind, name), optional, items });
         };
         match &volume.source {
-            VolumeSource::ConfigMap { name, optional, items } => need(Kind::ConfigMap, *name, *optional, &items[..]),
-            VolumeSource::Secret { name, optional, items } => need(Kind::Secret, *name, *optional, &items[..]),
+            VolumeSource::ConfigMap { name, optional, items, .. } => {
+                need(Kind::ConfigMap, *name, *optional, &items[..])
+            }
+            VolumeSource::Secret { name, optional, items, .. } => need(Kind::Secret, *name, *optional, &items[..]),
             VolumeSource::Claim { name, .. } => need(Kind::PersistentVolumeClaim, *name, false, &[]),
             VolumeSource::Ephemeral { .. } => {
                 let name = Name::from(format!("{}-{}", pod.meta.name, volume.name));
                 need(Kind::PersistentVolumeClaim, name, false, &[]);
             }
             VolumeSource::Projected { sources, .. } => {
-                for (source, optional) in sources {
-                    match source {
-                        ConfigSource::ConfigMap(name) => need(Kind::ConfigMap, *name, *optional, &[]),
-                        ConfigSource::Secret(name) => need(Kind::Secret, *name, *optional, &[]),
+                for source in sources {
+                    let ProjectedSource::Config { from, optional, items } = source else { continue };
+                    match from {
+                        ConfigSource::ConfigMap(name) => need(Kind::ConfigMap, *name, *optional, items),
+                        ConfigSource::Secret(name) => need(Kind::Secret, *name, *optional, items),
                     }
                 }
             }
@@ -221,7 +224,7 @@ impl Kubelet {
         let kind = if need.key.kind == Kind::Secret { "secret" } else { "configmap" };
         let problem = match result {
             Ok(Answer::Object(Object::ConfigMap(data) | Object::Secret(data))) => {
-                need.items.iter().find(|item| !need.optional && !data.has_key(**item)).map(|_| {
+                need.items.iter().find(|item| !need.optional && !data.has_key(item.key)).map(|_| {
                     format!("references non-existent {} key", if kind == "secret" { "secret" } else { "config" })
                 })
             }
