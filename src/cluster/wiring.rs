@@ -11,6 +11,7 @@ use crate::registry::RuntimeId;
 use crate::{apiserver, client, controllers, kubelet, registry, runtime::simulated as runtime, scheduler};
 
 use super::Cluster;
+use super::cri_log::CriSaid;
 use super::message::Message;
 
 pub(super) const API_SERVER: ActorId = ActorId(0);
@@ -259,6 +260,8 @@ impl Cluster {
                     Call::ListPodSandbox { .. } | Call::ListContainers { .. } => delay,
                     _ => delay + TO_RUNTIME,
                 };
+                let name = self.nodes[index].name;
+                self.cri_log.note(now + delay, name, || CriSaid::Request((*request).clone()));
                 self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Cri(request)));
             }
             Effect::Send { delay, message: kubelet::Out::Probe(request) } => {
@@ -280,6 +283,10 @@ impl Cluster {
             Effect::Wake { at, message } => return self.schedule(at, runtime, cause, Message::Runtime(message)),
             Effect::Send { delay, message } => (delay, message),
         };
+        if let runtime::Out::Cri(response) = &message {
+            let name = self.nodes[index].name;
+            self.cri_log.note(now + delay, name, || CriSaid::Response((**response).clone()));
+        }
         let to_kubelet = match message {
             runtime::Out::Cri(response) => kubelet::In::Cri(response),
             runtime::Out::Event(event) => kubelet::In::CriEvent(event),
