@@ -267,6 +267,9 @@ impl Cluster {
             Effect::Send { delay, message: kubelet::Out::Probe(request) } => {
                 self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Probe(request)));
             }
+            Effect::Send { delay, message: kubelet::Out::Volume(request) } => {
+                self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Volume(request)));
+            }
         }
     }
 
@@ -292,6 +295,7 @@ impl Cluster {
             runtime::Out::Event(event) => kubelet::In::CriEvent(event),
             runtime::Out::Probe(answer) => kubelet::In::Probe(answer),
             runtime::Out::ProbeChanged(changed) => kubelet::In::ProbeChanged(changed),
+            runtime::Out::Volume(answer) => kubelet::In::Volume(answer),
             runtime::Out::Pull { host, request } => {
                 let to = self.registry_actor(host);
                 let message = registry::In::Request { from: RuntimeId(runtime.0), request };

@@ -9,8 +9,9 @@ use crate::kernel::Time;
 use crate::model::pod::Handler;
 use crate::model::{Container, ContainerState, EventType, Kind, Object, PodStatus, Text, Uid};
 use crate::protocol::api::{self, StatusReason};
-use crate::protocol::cri::{Answer, Call, ContainerId, Error};
+use crate::protocol::cri::{Answer, Call, ContainerConfig, ContainerId, Error};
 use crate::protocol::probe::{Outcome as ProbeOutcome, Purpose};
+use crate::protocol::volume::Request;
 use crate::trace::{Stage, StageEdge};
 
 use super::calls::{ApiOwner, CriOwner, ProbeOwner};
@@ -19,7 +20,7 @@ use super::kill::KillTarget;
 use super::pod_actions::ContainerRef;
 use super::runtime_status::RuntimeStatus;
 use super::sync_pod::{Step, Sync};
-use super::{Fx, In, Kubelet, Timer, images};
+use super::{Fx, In, Kubelet, Out, Timer, images};
 
 /// Where the start of a container stands.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub enum StartStep {
     Environment(Box<Environment>),
     /// ImageStatus: the image's user.
     ImageUser(Box<Environment>),
+    /// Its `/etc/hosts` and the like are put in place, where that matters.
+    Files(Arc<ContainerConfig>),
     Create,
     Start(ContainerId),
     /// The hook runs, since then.
@@ -191,9 +194,34 @@ impl Kubelet {
             Ok(config) => Arc::new(config),
             Err(message) => return self.config_failed(uid, sync, one, message, fx),
         };
+        self.stage(uid, container.name, Stage::Create, StageEdge::Begin, fx);
+        if let Some(host) = self.config.host.clone() {
+            let facts = Facts { pod: &pod, pod_ip: ip, config: &self.config };
+            let files = facts.container_files(&host, container, &config);
+            sync.step = Step::Start(StartStep::Files(config));
+            self.put_sync(uid, sync);
+            return fx.send(Out::Volume(Box::new(Request::PlaceFiles { pod: uid, files })));
+        }
         sync.step = Step::Start(StartStep::Create);
         self.put_sync(uid, sync);
-        self.stage(uid, container.name, Stage::Create, StageEdge::Begin, fx);
+        self.calls.cri(CriOwner::Worker(uid), Call::CreateContainer { sandbox, config }, fx);
+    }
+
+    /// The container's files are in place, or why they aren't.
+    pub(super) fn files_placed(&mut self, uid: Uid, failed: Option<Text>, fx: &mut Fx) {
+        let Some(mut sync) = self.take_sync(uid) else { return };
+        let one = sync.actions.start.get(sync.start).copied();
+        let (Some(one), Some(sandbox), Step::Start(StartStep::Files(config))) = (one, sync.sandbox, &sync.step) else {
+            return self.put_sync(uid, sync);
+        };
+        if let Some(message) = failed {
+            let name = config.name;
+            self.stage(uid, name, Stage::Create, StageEdge::Failed(message.clone()), fx);
+            return self.config_failed(uid, sync, one, message, fx);
+        }
+        let config = config.clone();
+        sync.step = Step::Start(StartStep::Create);
+        self.put_sync(uid, sync);
         self.calls.cri(CriOwner::Worker(uid), Call::CreateContainer { sandbox, config }, fx);
     }
 

@@ -6,7 +6,7 @@
 use std::net::Ipv4Addr;
 
 use crate::model::pod::{Volume, VolumeSource};
-use crate::model::{Name, Uid};
+use crate::model::{Name, Text, Uid};
 use crate::protocol::cri::DnsConfig;
 
 /// The machine below a kubelet.
@@ -20,6 +20,8 @@ pub struct Host {
     pub cluster_domain: Name,
     /// What `resolvConf` says.
     pub dns: DnsConfig,
+    /// The machine's `/etc/hosts`, for pods on its network.
+    pub hosts: Text,
     /// The address of the Service `default/kubernetes`; None: containers are not told.
     pub kubernetes_service: Option<(Ipv4Addr, u16)>,
 }

@@ -96,7 +96,7 @@ impl Facts<'_> {
 }
 
 /// Empty on the node's network, whose name is the node's.
-fn hostname(pod: &Pod) -> Name {
+pub fn hostname(pod: &Pod) -> Name {
     if pod.spec.host_network {
         return Name::default();
     }

@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use crate::model::{Bytes, Name, Text, Uid};
 
-/// What is wanted of a pod's volumes; answered with the same `pod`.
+/// What is wanted of a pod's volumes; answered with the same `pod`, one request at a time.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// Make these volumes, or bring those that are there up to date: files that are no longer listed go.
     SetUp { pod: Uid, volumes: Arc<[Volume]> },
-    /// Remove all volumes of the pod with what is in them. Host paths stay.
+    /// Files of a container that are no volume: `/etc/hosts`, the place for its last words. Those that are there are
+    /// written anew.
+    PlaceFiles { pod: Uid, files: Arc<[HostFile]> },
+    /// Remove the pod's folder with its volumes and what is in them. Host paths stay. Not answered.
     TearDown { pod: Uid },
 }
 
@@ -22,6 +25,11 @@ pub enum Request {
 pub enum Answer {
     Done {
         pod: Uid,
+    },
+    /// The files could not be placed, and why.
+    NotPlaced {
+        pod: Uid,
+        message: Text,
     },
     /// The volume could not be set up, and why: `hostPath type check failed: /x is not a directory`.
     Failed {
@@ -68,6 +76,14 @@ pub struct File {
     pub mode: u32,
     /// The content only stands for what a real kubelet would have asked for: a service account's token.
     pub stand_in: bool,
+}
+
+/// A file at a path of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFile {
+    pub path: Name,
+    pub content: Text,
+    pub mode: u32,
 }
 
 /// `type` of a hostPath volume.
