@@ -32,12 +32,22 @@ impl Kubelet {
         let gone = self.pods.get(&uid).map_or(self.sources_ready, |entry| {
             entry.worker.is_terminated() && (entry.pod.meta.deletion.is_some() || !entry.desired)
         });
+        if gone {
+            // All of the pod, the newest first.
+            let dead = runtime.containers.iter().filter(|one| one.summary.state == ContainerState::Exited);
+            for call in dead.map(|one| Call::RemoveContainer(one.summary.id)) {
+                if !self.garbage.calls.contains(&call) {
+                    self.garbage.calls.push_back(call);
+                }
+            }
+            return self.collect_next(fx);
+        }
         for name in names {
             let dead = runtime
                 .containers
                 .iter()
                 .filter(|one| one.summary.name == *name && one.summary.state == ContainerState::Exited);
-            for one in dead.skip(usize::from(!gone)) {
+            for one in dead.skip(1) {
                 self.garbage.calls.push_back(Call::RemoveContainer(one.summary.id));
             }
         }
