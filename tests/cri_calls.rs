@@ -241,7 +241,7 @@ fn differences(real: &Lives, runs: &[Lives]) -> Vec<String> {
 }
 
 /// Enough for a timer of a minute to fall into any eight seconds of it.
-const SEEDS: std::ops::RangeInclusive<u64> = 1..=40;
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=150;
 
 fn check(name: &str) -> Vec<String> {
     let timeline = Timeline::read(name);

@@ -6,8 +6,10 @@
 
 use std::collections::VecDeque;
 
+use rustc_hash::FxHashSet;
+
 use crate::model::{Name, Uid};
-use crate::protocol::cri::{Call, ContainerState, SandboxState};
+use crate::protocol::cri::{Call, ContainerId, ContainerState, SandboxState};
 
 use super::calls::CriOwner;
 use super::{Fx, In, Kubelet, Timer};
@@ -19,6 +21,8 @@ pub struct Garbage {
     calls: VecDeque<Call>,
     is_busy: bool,
     collects: bool,
+    /// Containers of gone pods that were removed since the last round, whatever the cache still shows of them.
+    removed: FxHashSet<ContainerId>,
     cleans: bool,
 }
 
@@ -35,11 +39,12 @@ impl Kubelet {
         if gone {
             // All of the pod, the newest first.
             let dead = runtime.containers.iter().filter(|one| one.summary.state == ContainerState::Exited);
-            for call in dead.map(|one| Call::RemoveContainer(one.summary.id)) {
-                if !self.garbage.calls.contains(&call) {
-                    self.garbage.calls.push_back(call);
+            for id in dead.map(|one| one.summary.id) {
+                if self.garbage.removed.insert(id) {
+                    self.garbage.calls.push_back(Call::RemoveContainer(id));
                 }
             }
+            self.arm_garbage(fx);
             return self.collect_next(fx);
         }
         for name in names {
@@ -73,13 +78,15 @@ impl Kubelet {
             if runtime.running().next().is_some() {
                 continue;
             }
-            let calls = &mut self.garbage.calls;
-            calls.extend(runtime.containers.iter().map(|one| Call::RemoveContainer(one.summary.id)));
+            let Garbage { calls, removed, .. } = &mut self.garbage;
+            let left = runtime.containers.iter().filter(|one| !removed.contains(&one.summary.id));
+            calls.extend(left.map(|one| Call::RemoveContainer(one.summary.id)));
             for sandbox in runtime.sandboxes.iter().filter(|one| one.summary.state == SandboxState::NotReady) {
                 calls.push_back(Call::StopPodSandbox(sandbox.summary.id));
                 calls.push_back(Call::RemovePodSandbox(sandbox.summary.id));
             }
         }
+        self.garbage.removed.clear();
         self.collect_next(fx);
     }
 

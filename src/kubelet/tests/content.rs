@@ -20,12 +20,12 @@ fn config() -> Config {
         cluster_domain: "cluster.local".into(),
         ..Host::default()
     };
-    let node = Node { meta: Meta::named(Name::default(), "n1".into()), ..Node::default() };
+    let node = Node { meta: Meta::named("", "n1"), ..Node::default() };
     Config { host: Some(Arc::new(host)), log_root: Some("/logs".into()), ..Config::new(node) }
 }
 
 fn pod(spec: PodSpec) -> Pod {
-    let mut meta = Meta::named("shop".into(), "p".into());
+    let mut meta = Meta::named("shop", "p");
     meta.uid = Uid(7);
     meta.labels = Labels::new([("app".into(), "web".into())]);
     Pod { meta, spec: Arc::new(spec), ..Pod::default() }
