@@ -43,6 +43,7 @@ pub struct Cluster {
     next_record: u32,
     sink: Box<dyn Sink>,
     pub(super) invariants: Invariants,
+    pub(super) cri_log: super::cri_log::CriLog,
 }
 
 /// What a node consists of.
@@ -140,6 +141,7 @@ impl Cluster {
             next_record: 1,
             sink,
             invariants: Invariants::default(),
+            cri_log: Default::default(),
             kernel,
             config,
         };
@@ -179,6 +181,16 @@ impl Cluster {
             let to = self.kubelet_actor(index);
             self.schedule_now(to, Cause::NONE, Message::Kubelet(Incarnation(0), kubelet::In::Start));
         }
+    }
+
+    /// From now on keeps what kubelets and runtimes say to each other.
+    pub fn keep_cri(&mut self) {
+        self.cri_log.0.get_or_insert_default();
+    }
+
+    /// What kubelets and runtimes said to each other, since [`Cluster::keep_cri`]. In the order in which it was sent.
+    pub fn cri(&self) -> &[super::CriEntry] {
+        self.cri_log.0.as_deref().unwrap_or_default()
     }
 
     /// The time of the last event.

@@ -27,6 +27,8 @@ pub struct Options {
     pub explain: bool,
     /// Periodic work is done at every point of its grid instead of sleeping: slow, for comparison only.
     pub polling: bool,
+    /// Keep what kubelets and runtimes say to each other, see [`Cluster::cri`].
+    pub keep_cri: bool,
 }
 
 /// How a run ended, with the cluster as it was then.
@@ -50,7 +52,10 @@ pub fn run(scenario: &Scenario, options: &Options, sink: Box<dyn Sink>) -> End {
     };
     let world = world_of(scenario, &until);
     let observer = Observer { world: world.clone(), next: sink };
-    let cluster = Cluster::new(config, Box::new(observer));
+    let mut cluster = Cluster::new(config, Box::new(observer));
+    if options.keep_cri {
+        cluster.keep_cri();
+    }
     Walk::new(scenario, until, cluster, world).walk()
 }
 
