@@ -43,6 +43,8 @@ pub struct PodSpec {
     /// `preemptionPolicy: Never`.
     pub preempts_never: bool,
     pub host_network: bool,
+    /// `hostUsers`, true by default.
+    pub host_users: bool,
     pub volumes: Arc<[Volume]>,
     pub service_account: Name,
     /// `automountServiceAccountToken`, true by default: the pod has a projected token volume.
@@ -82,6 +84,7 @@ impl Default for PodSpec {
             priority_class: Name::default(),
             preempts_never: false,
             host_network: false,
+            host_users: true,
             volumes: Arc::new([]),
             service_account: Name::default(),
             automount_token: true,
@@ -289,6 +292,9 @@ pub enum VolumeSource {
     Other {
         driver: Name,
         id: Name,
+        read_only: bool,
+        /// What the id is unique in: of an RBD image the pool, then the monitors.
+        within: Vec<Name>,
     },
 }
 

@@ -343,8 +343,10 @@ pub trait PostFilter {
 
 /// Keeps count of what a pod takes, from the choice of its node on.
 pub trait Reserve {
-    fn reserve(&self, pod: &PodInfo, node: &NodeInfo, world: &World) -> Result<(), Status>;
-    fn unreserve(&self, pod: &PodInfo, node: &NodeInfo, world: &World);
+    /// The pod will be on `node`.
+    fn reserve(&self, pod: &PodInfo, node: Name, world: &mut World) -> Result<(), Status>;
+    /// It will not. Called also where `reserve` was not, or failed.
+    fn unreserve(&self, pod: &PodInfo, node: Name, world: &mut World);
 }
 
 /// What Permit says.
@@ -362,8 +364,18 @@ pub trait Permit {
 
 /// What must be written before the binding.
 pub trait PreBind {
-    /// The requests, to be made in order. None: nothing to do.
+    /// The requests, to be made in order.
     fn pre_bind(&self, pod: &PodInfo, node: &NodeInfo, world: &World) -> Result<Vec<Call>, Status>;
+
+    /// False while what was written has not had its effect, and the binding must wait. An error ends it.
+    fn is_done(&self, _pod: &PodInfo, _node: Name, _world: &World) -> Result<bool, Status> {
+        Ok(true)
+    }
+
+    /// How often [`PreBind::is_done`] is asked, and for how long.
+    fn poll(&self) -> (Duration, Duration) {
+        (Duration::from_secs(1), Duration::from_secs(600))
+    }
 }
 
 /// Binds the pod.

@@ -108,6 +108,8 @@ pub enum Timer {
     FlushBackoff { start: u32 },
     /// A tick of the 30 seconds at which a pod may have waited for too long.
     FlushUnschedulable { start: u32 },
+    /// A binding waits for what its PreBind plug-ins wrote: time to look again.
+    PreBind { start: u32, pod: Uid },
     /// Time to list and watch again.
     Rewatch { start: u32, watch: Watch },
 }
@@ -140,6 +142,8 @@ pub struct Scheduler {
     listed: Vec<Kind>,
     busy: Busy,
     calls: FxHashMap<u64, PendingCall>,
+    /// Binding cycles that wait in PreBind, and since when.
+    waiting: FxHashMap<Uid, (Box<cycle::Binding>, Time)>,
     next_tag: u64,
     limiter: Limiter,
     event_limiter: Limiter,
@@ -188,6 +192,7 @@ impl Scheduler {
             listed: Vec::new(),
             busy: Busy::No,
             calls: FxHashMap::default(),
+            waiting: FxHashMap::default(),
             next_tag: 1,
             limiter: Limiter::new(config.client_qps, config.client_burst),
             event_limiter: Limiter::new(config.client_qps, config.client_burst),
@@ -249,6 +254,7 @@ impl Scheduler {
                 self.unschedulable_timer = None;
                 self.queue.flush_unschedulable(queue_context!(self, fx));
             }
+            Timer::PreBind { start, pod } if start == self.start => self.look_again(pod, fx),
             Timer::Rewatch { start, watch } if start == self.start => self.watch(watch, fx),
             _ => {}
         }

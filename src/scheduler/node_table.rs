@@ -276,7 +276,8 @@ impl NodeTable {
             && old.spec == node.spec
             && old.meta.labels == node.meta.labels
             && old.status.allocatable == node.status.allocatable
-            && old.meta.annotations == node.meta.annotations;
+            && old.meta.annotations == node.meta.annotations
+            && old.status.declared_features == node.status.declared_features;
         if !same {
             self.touch(id);
         }

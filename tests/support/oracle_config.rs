@@ -24,8 +24,9 @@ fn scored(value: &Value) -> Vec<ScoredResource> {
     }
 }
 
-fn args(profile: &Value) -> Args {
-    let mut args = Args::default();
+fn args(profile: &Value, gates: &Value) -> Args {
+    let mut args =
+        Args { comparison_operators: gates["TaintTolerationComparisonOperators"] == true, ..Args::default() };
     for config in list(&profile["pluginConfig"]) {
         let given = &config["args"];
         let names = |value: &Value| list(value).iter().filter_map(|name| name.as_str().map(Name::new)).collect();
@@ -74,21 +75,22 @@ fn args(profile: &Value) -> Args {
     args
 }
 
-/// The profiles of a configuration; without one, the default profile.
-pub fn profiles(config: &Value) -> Vec<Profile> {
-    match list(&config["profiles"]) {
-        [] => vec![profile(&Value::Null, 100)],
-        some => some.iter().map(|one| profile(one, 100)).collect(),
+/// The profiles of a case's configuration; without one, the default profile.
+pub fn profiles(case: &Value) -> Vec<Profile> {
+    let gates = &case["featureGates"];
+    match list(&case["config"]["profiles"]) {
+        [] => vec![profile(&Value::Null, gates, 100)],
+        some => some.iter().map(|one| profile(one, gates, 100)).collect(),
     }
 }
 
-fn profile(value: &Value, percentage: u32) -> Profile {
+fn profile(value: &Value, gates: &Value, percentage: u32) -> Profile {
     let scheduler = value["schedulerName"].as_str().unwrap_or("default-scheduler");
     let multi_point = &value["plugins"]["multiPoint"];
     let disabled = |point: &Value, name: &str| {
         list(&point["disabled"]).iter().any(|one| one["name"] == name || one["name"] == "*")
     };
-    let mut all = plugins::defaults(args(value));
+    let mut all = plugins::defaults(args(value, gates));
     let enabled = list(&multi_point["enabled"]);
     let given = |name: &str| enabled.iter().find(|one| one["name"] == name);
     let mut last = Vec::new();

@@ -144,6 +144,7 @@ impl Context<'_> {
             priority_class: name(spec.priority_class_name.as_ref()),
             preempts_never,
             host_network,
+            host_users: spec.host_users != Some(false),
             volumes,
             service_account: name(service_account),
             automount_token: spec.automount_service_account_token != Some(false),

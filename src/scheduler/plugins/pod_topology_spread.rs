@@ -11,8 +11,7 @@ use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 
 use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
-use crate::model::taint::first_untolerated;
-use crate::model::{Kind, Labels, Name, Node, Pod, Requirement, Selector, TaintEffect, TopologySpreadConstraint};
+use crate::model::{Kind, Labels, Name, Node, Pod, Requirement, Selector, TopologySpreadConstraint};
 use crate::scheduler::events::{Action, Change, ClusterEvent, Resource};
 use crate::scheduler::framework::{
     EnqueueExtensions, Filter, Hint, Plugin, PreFilter, PreFiltered, PreScore, PreScored, Score, State, Status,
@@ -24,12 +23,15 @@ use crate::scheduler::pod_counts::PodCounter;
 use crate::scheduler::pod_info::PodInfo;
 
 use super::node_affinity::pod_accepts;
+use super::taint_toleration::tolerates_hard_taints;
 
 /// See the module.
 #[derive(Debug)]
 pub struct PodTopologySpread {
     /// `defaultConstraints` for pods that have none, with `defaultingType: List`; None: System.
     pub default_constraints: Option<Vec<TopologySpreadConstraint>>,
+    /// The gate TaintTolerationComparisonOperators.
+    pub comparison_operators: bool,
     hostname: Name,
     zone: Name,
 }
@@ -49,6 +51,8 @@ struct Constraint {
     min_domains: i64,
     honor_affinity: bool,
     honor_taints: bool,
+    /// Tolerations with `Gt` and `Lt` count.
+    comparing: bool,
 }
 
 impl Constraint {
@@ -72,13 +76,13 @@ impl Constraint {
             min_domains: of.min_domains.unwrap_or(1),
             honor_affinity: of.honor_node_affinity,
             honor_taints: of.honor_node_taints,
+            comparing: false,
         }
     }
 
     fn includes(&self, pod: &Pod, node: &Node) -> bool {
-        const HARD: [TaintEffect; 2] = [TaintEffect::NoSchedule, TaintEffect::NoExecute];
         (!self.honor_affinity || pod_accepts(pod, node))
-            && (!self.honor_taints || first_untolerated(&node.spec.taints, &pod.spec.tolerations, &HARD).is_none())
+            && (!self.honor_taints || tolerates_hard_taints(node, pod, self.comparing))
     }
 
     /// True if an existing pod counts. An empty selector counts none, as Kubernetes has it.
@@ -165,14 +169,27 @@ struct SoftConstraint {
 impl PodTopologySpread {
     /// With these `defaultConstraints`, or the system's.
     pub fn new(default_constraints: Option<Vec<TopologySpreadConstraint>>) -> PodTopologySpread {
-        PodTopologySpread { default_constraints, hostname: Name::new(HOSTNAME_LABEL), zone: Name::new(ZONE_LABEL) }
+        PodTopologySpread {
+            default_constraints,
+            comparison_operators: false,
+            hostname: Name::new(HOSTNAME_LABEL),
+            zone: Name::new(ZONE_LABEL),
+        }
+    }
+
+    /// With the gate TaintTolerationComparisonOperators on or off.
+    pub fn comparing(mut self, on: bool) -> PodTopologySpread {
+        self.comparison_operators = on;
+        self
     }
 
     fn constraints(&self, pod: &Pod, listers: &Listers, hard: bool) -> Vec<Constraint> {
         let own = &pod.spec.topology_spread;
         if !own.is_empty() {
             let wanted = own.iter().filter(|constraint| constraint.hard == hard);
-            return wanted.map(|constraint| Constraint::new(constraint, &pod.meta.labels)).collect();
+            let constraint =
+                |of| Constraint { comparing: self.comparison_operators, ..Constraint::new(of, &pod.meta.labels) };
+            return wanted.map(constraint).collect();
         }
         let system;
         let defaults = match &self.default_constraints {
@@ -193,6 +210,7 @@ impl PodTopologySpread {
         wanted
             .map(|constraint| Constraint {
                 selector: Some(selector.clone()),
+                comparing: self.comparison_operators,
                 ..Constraint::new(constraint, &pod.meta.labels)
             })
             .collect()
