@@ -7,15 +7,19 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use simlet::model::{Name, Object};
 use simlet::scheduler::events::{self, Action, ClusterEvent, OwnedChange, Resource};
 use simlet::scheduler::explain;
-use simlet::scheduler::framework::{Hint, Point, Profile, Status};
+use simlet::scheduler::framework::{
+    EnqueueExtensions, Failed, Hint, Nomination, Plugin, Point, PostFilter, Profile, Status,
+};
 use simlet::scheduler::listers::World;
 use simlet::scheduler::node_table::{NodeId, NodeTable};
 use simlet::scheduler::nominator::Nominator;
+use simlet::scheduler::plugins::{DefaultPreemption, default_preemption};
 use simlet::scheduler::pod_info::PodInfo;
 use simlet::scheduler::profile::PluginSet;
 use simlet::scheduler::queue;
@@ -69,6 +73,78 @@ fn world(objects: &Value) -> (World, Nominator) {
     (world, nominator)
 }
 
+/// DefaultPreemption that tells what it found on every node, however few a real run would try.
+struct Spy {
+    inner: Arc<dyn Plugin>,
+    found: Mutex<Option<Found>>,
+}
+
+/// Candidates by node with their victims and violations, and why the other nodes are none.
+#[derive(Default)]
+struct Found {
+    candidates: BTreeMap<String, (Vec<String>, usize)>,
+    rejected: BTreeMap<String, Status>,
+}
+
+impl Plugin for Spy {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+    fn as_post_filter(&self) -> Option<&dyn PostFilter> {
+        Some(self)
+    }
+    fn as_enqueue_extensions(&self) -> Option<&dyn EnqueueExtensions> {
+        self.inner.as_enqueue_extensions()
+    }
+}
+
+impl PostFilter for Spy {
+    fn post_filter(&self, failed: &Failed<'_>) -> Result<Nomination, Status> {
+        let all = DefaultPreemption { min_candidate_nodes_absolute: usize::MAX, ..DefaultPreemption::default() };
+        let nodes = default_preemption::helpful_nodes(failed);
+        let (candidates, rejected) = all.candidates(failed, &nodes);
+        let name = |node: NodeId| failed.world.nodes.get(node).name.to_string();
+        *self.found.lock().expect("nobody panicked") = Some(Found {
+            candidates: candidates
+                .iter()
+                .map(|one| {
+                    let victims = one.victims.iter().map(|victim| victim.pod.full_name()).collect();
+                    (name(one.node), (victims, one.pdb_violations))
+                })
+                .collect(),
+            rejected: rejected.into_iter().map(|(node, status)| (name(node), status)).collect(),
+        });
+        self.inner.as_post_filter().expect("it is one").post_filter(failed)
+    }
+}
+
+/// The first way in which what preemption found differs, or None.
+fn preemption_differs(found: &Found, expected: &Value) -> Option<String> {
+    if expected["candidates"].is_null() && expected["rejected"].is_null() {
+        return None;
+    }
+    let mut wanted = 0;
+    for candidate in expected["candidates"].as_array().into_iter().flatten() {
+        wanted += 1;
+        let node = candidate["node"].as_str().unwrap_or_default();
+        let violations = candidate["pdbViolations"].as_u64().unwrap_or(0) as usize;
+        match found.candidates.get(node) {
+            Some((victims, violated)) if *victims == strings(&candidate["victims"]) && *violated == violations => {}
+            other => return Some(format!("preemption on {node}: {other:?}, not {candidate}")),
+        }
+    }
+    if found.candidates.len() != wanted {
+        return Some(format!("candidates {:?}, not {}", found.candidates.keys(), expected["candidates"]));
+    }
+    for (node, status) in expected["rejected"].as_object().into_iter().flatten() {
+        let says_so = |found: &Status| strings(&status["reasons"]) == found.reasons.as_slice();
+        if !found.rejected.get(node).is_some_and(says_so) {
+            return Some(format!("preemption on {node}: {:?}, not {status}", found.rejected.get(node)));
+        }
+    }
+    None
+}
+
 /// The first way in which our answer to a decision differs, or None.
 fn differs(case: &Value) -> Option<String> {
     let (world, nominator) = world(&case["objects"]);
@@ -96,11 +172,22 @@ fn differs(case: &Value) -> Option<String> {
                 .then(|| format!("error {:?}, not {}", status.message(), answer["error"]));
         }
         Ok(evaluation) => {
-            if let Some(difference) = evaluation_differs(profile, &world, answer, &evaluation) {
+            // Of an empty cluster there is nothing but the message.
+            if !answer["preFilter"].is_null()
+                && let Some(difference) = evaluation_differs(profile, &world, answer, &evaluation)
+            {
                 return Some(difference);
             }
         }
     }
+    let mut profile = profile.clone();
+    let spies = profile.plugins.iter_mut().filter(|plugin| plugin.name() == "DefaultPreemption").map(|plugin| {
+        let spy = Arc::new(Spy { inner: plugin.clone(), found: Mutex::default() });
+        *plugin = spy.clone();
+        spy
+    });
+    let spy = spies.last();
+    let profile = &profile;
     let mut search = Search::default();
     match (search.schedule((0, profile), &pod, &world, &nominator, 0), outcome) {
         (Ok(chosen), "scheduled") => {
@@ -128,6 +215,10 @@ fn differs(case: &Value) -> Option<String> {
             let expected = strings(&answer["unschedulablePlugins"]);
             if !answer["unschedulablePlugins"].is_null() && sorted != expected {
                 return Some(format!("rejectors {sorted:?}, not {expected:?}"));
+            }
+            let found = spy.and_then(|spy| spy.found.lock().expect("nobody panicked").take());
+            if let Some(difference) = found.and_then(|found| preemption_differs(&found, &answer["preemption"])) {
+                return Some(difference);
             }
             let best = strings(&answer["preemption"]["best"]);
             let nominated = failure.nomination.flatten().map(|nomination| nomination.node);

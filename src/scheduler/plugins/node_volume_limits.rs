@@ -176,7 +176,7 @@ impl EnqueueExtensions for NodeVolumeLimits {
         let helps = match *change {
             Change::Other(Some(Object::CSINode(old)), Some(Object::CSINode(new))) => new.drivers.iter().any(|driver| {
                 let before = old.drivers.iter().find(|before| before.name == driver.name).and_then(|one| one.limit);
-                before.zip(driver.limit).is_some_and(|(before, after)| after > before)
+                driver.limit > Some(before.unwrap_or(0))
             }),
             Change::Pod(Some(old), None) => {
                 let was_somewhere = old.node.is_some() || old.status.nominated_node.is_some();
@@ -184,7 +184,7 @@ impl EnqueueExtensions for NodeVolumeLimits {
             }
             Change::Other(_, Some(Object::PersistentVolumeClaim(claim))) => {
                 claim.meta.namespace == pod.pod.meta.namespace
-                    && claims_of(pod).any(|(name, ephemeral)| !ephemeral && name == claim.meta.name)
+                    && claims_of(pod).any(|(name, _)| name == claim.meta.name)
             }
             Change::Other(Some(Object::VolumeAttachment(gone)), None) => {
                 claims_of(pod).next().is_some() || {

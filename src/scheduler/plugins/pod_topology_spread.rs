@@ -4,8 +4,7 @@
 //! which are spread softly over hosts and zones by default. Hard constraints read "node(s) didn't match pod topology spread
 //! constraints".
 //!
-//! Kubernetes: pkg/scheduler/framework/plugins/podtopologyspread (filtering.go, scoring.go, common.go). Kubernetes keeps only
-//! the two smallest domains exact while preemption is tried; here all are.
+//! Kubernetes: pkg/scheduler/framework/plugins/podtopologyspread (filtering.go, scoring.go, common.go).
 
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
@@ -109,21 +108,67 @@ type Domains = IndexMap<Name, i64, FxBuildHasher>;
 /// What Filter needs: the hard constraints, each with the number of matching pods in each domain.
 #[derive(Clone, Debug)]
 struct Hard {
-    constraints: Vec<(Constraint, Domains)>,
+    constraints: Vec<HardConstraint>,
+}
+
+#[derive(Clone, Debug)]
+struct HardConstraint {
+    constraint: Constraint,
+    domains: Domains,
+    least: Least,
+}
+
+/// The two smallest domains. While pods are thought away and back, Kubernetes keeps no more than these up to date
+/// (`criticalPaths`), so the smallest may be wrong; so it is here.
+#[derive(Clone, Copy, Debug)]
+struct Least([(Name, i64); 2]);
+
+impl Least {
+    fn of(domains: &Domains) -> Least {
+        let none = (Name::default(), i64::from(i32::MAX));
+        let mut least = Least([none; 2]);
+        domains.iter().for_each(|(value, count)| least.update(*value, *count));
+        least
+    }
+
+    fn update(&mut self, value: Name, count: i64) {
+        let [first, second] = &mut self.0;
+        match (first.0 == value, second.0 == value) {
+            (true, _) => first.1 = count,
+            (_, true) => second.1 = count,
+            _ if count < first.1 => {
+                *second = *first;
+                *first = (value, count);
+            }
+            _ if count < second.1 => *second = (value, count),
+            _ => {}
+        }
+        if first.1 > second.1 {
+            std::mem::swap(first, second);
+        }
+    }
+
+    fn count(&self) -> i64 {
+        self.0[0].1
+    }
 }
 
 impl Hard {
     fn update(&mut self, pod: &Pod, other: &Pod, node: &NodeInfo, by: i64) {
         let labels = &node.node.meta.labels;
-        if !self.constraints.iter().all(|(constraint, _)| labels.get(constraint.key).is_some()) {
+        let has = |hard: &HardConstraint| labels.get(hard.constraint.key).is_some();
+        if other.meta.namespace != pod.meta.namespace || !self.constraints.iter().all(has) {
             return;
         }
-        for (constraint, domains) in &mut self.constraints {
+        for HardConstraint { constraint, domains, least } in &mut self.constraints {
+            // Unlike in the first count, pods that are being deleted count here, and an empty selector selects all.
             if let Some(value) = labels.get(constraint.key)
+                && constraint.matches_itself(other)
                 && constraint.includes(pod, &node.node)
-                && constraint.counts(pod.meta.namespace, other)
             {
-                *domains.entry(value).or_default() += by;
+                let count = domains.entry(value).or_default();
+                *count += by;
+                least.update(value, *count);
             }
         }
     }
@@ -307,16 +352,16 @@ impl PreFilter for PodTopologySpread {
         if constraints.is_empty() {
             return Ok(PreFiltered::skip());
         }
-        let mut hard =
-            Hard { constraints: constraints.into_iter().map(|constraint| (constraint, Domains::default())).collect() };
+        let mut counted: Vec<(Constraint, Domains)> =
+            constraints.into_iter().map(|constraint| (constraint, Domains::default())).collect();
         let namespace = pod.pod.meta.namespace;
         for id in world.nodes.order() {
             let node = world.nodes.get(*id);
             let labels = &node.node.meta.labels;
-            if !hard.constraints.iter().all(|(constraint, _)| labels.get(constraint.key).is_some()) {
+            if !counted.iter().all(|(constraint, _)| labels.get(constraint.key).is_some()) {
                 continue;
             }
-            for (constraint, domains) in &mut hard.constraints {
+            for (constraint, domains) in &mut counted {
                 if let Some(value) = labels.get(constraint.key)
                     && constraint.includes(&pod.pod, &node.node)
                 {
@@ -324,7 +369,11 @@ impl PreFilter for PodTopologySpread {
                 }
             }
         }
-        Ok(PreFiltered::with(hard))
+        let constraints = counted.into_iter().map(|(constraint, domains)| {
+            let least = Least::of(&domains);
+            HardConstraint { constraint, domains, least }
+        });
+        Ok(PreFiltered::with(Hard { constraints: constraints.collect() }))
     }
 
     fn add_pod(&self, state: &mut dyn State, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, _: &World) {
@@ -343,17 +392,13 @@ impl PreFilter for PodTopologySpread {
 impl Filter for PodTopologySpread {
     fn filter(&self, state: Option<&dyn State>, pod: &PodInfo, node: &NodeInfo, _: &World) -> Result<(), Status> {
         let Some(hard) = state_of::<Hard>(state) else { return Ok(()) };
-        for (constraint, domains) in &hard.constraints {
+        for HardConstraint { constraint, domains, least } in &hard.constraints {
             let Some(value) = node.node.meta.labels.get(constraint.key) else {
                 return Err(Status::unresolvable(
                     "node(s) didn't match pod topology spread constraints (missing required label)",
                 ));
             };
-            let least = if (domains.len() as i64) < constraint.min_domains {
-                0
-            } else {
-                domains.values().copied().min().unwrap_or(i64::from(i32::MAX))
-            };
+            let least = if (domains.len() as i64) < constraint.min_domains { 0 } else { least.count() };
             let itself = i64::from(constraint.matches_itself(&pod.pod));
             let here = domains.get(&value).copied().unwrap_or(0);
             if here + itself - least > constraint.max_skew {
