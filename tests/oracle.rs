@@ -130,7 +130,10 @@ fn preemption_differs(found: &Found, expected: &Value) -> Option<String> {
         let violations = candidate["pdbViolations"].as_u64().unwrap_or(0) as usize;
         match found.candidates.get(node) {
             Some((victims, violated)) if *victims == strings(&candidate["victims"]) && *violated == violations => {}
-            other => return Some(format!("preemption on {node}: {other:?}, not {candidate}")),
+            other => {
+                let why = found.rejected.get(node);
+                return Some(format!("preemption on {node}: {other:?} {why:?}, not {candidate}"));
+            }
         }
     }
     if found.candidates.len() != wanted {

@@ -321,10 +321,20 @@ pub struct Failed<'a> {
     pub random: u64,
 }
 
-/// Filters of the current attempt over a node that is thought to be different from what it is.
+/// The current attempt over nodes that are thought to be different from what they are.
 pub trait DryRun {
-    /// The filters' answer for `node` after `removed` were taken off it (nominated pods are counted in).
-    fn filter_without(&self, node: NodeId, removed: &[Uid]) -> Result<(), Status>;
+    /// Begins to think of `node` as it is.
+    fn trial(&self, node: NodeId) -> Box<dyn Trial + '_>;
+}
+
+/// A node that is thought to be different from what it is.
+pub trait Trial {
+    /// The pod is taken off the node.
+    fn remove(&mut self, pod: Uid);
+    /// It is put back.
+    fn add(&mut self, pod: &PodInfo);
+    /// The filters' answer for the node as it now is (nominated pods are counted in).
+    fn filter(&self) -> Result<(), Status>;
 }
 
 /// A node that a pod is meant for, and the pods that must go first.

@@ -42,6 +42,7 @@ pub struct NodeInfo {
     pub requested: Resources,
     /// The same with the defaults of scoring for what is not requested.
     pub non_zero: (MilliCpu, Bytes),
+    /// A set, as Kubernetes has it: of two pods that were given the same port by hand, the first to go frees it.
     pub host_ports: Vec<HostPort>,
     present: bool,
     with_affinity: u32,
@@ -64,7 +65,11 @@ impl NodeInfo {
         self.requested.add(&pod.spec.requests);
         self.non_zero.0 += pod.spec.non_zero.0;
         self.non_zero.1 += pod.spec.non_zero.1;
-        self.host_ports.extend(pod.spec.host_ports.iter().copied());
+        for port in &pod.spec.host_ports {
+            if !self.host_ports.contains(port) {
+                self.host_ports.push(*port);
+            }
+        }
         self.with_affinity += u32::from(pod.spec.has_pod_affinity);
         self.with_required_anti_affinity += u32::from(pod.spec.has_required_anti_affinity);
         self.pods.push(pod);

@@ -13,7 +13,7 @@ use crate::model::Name;
 
 use super::classes::{Class, Classes, FEASIBLE};
 use super::fit_error::{FitError, NO_NODES};
-use super::framework::{Code, DryRun, Failed, Nomination, Status};
+use super::framework::{Code, DryRun, Failed, Nomination, Status, Trial};
 use super::listers::World;
 use super::node_table::{NodeId, NodeInfo};
 use super::nominator::Nominator;
@@ -397,28 +397,47 @@ impl Attempt<'_> {
     }
 }
 
+/// A node with the plug-ins' states as they would be.
+struct Thought<'a> {
+    attempt: &'a Attempt<'a>,
+    node: NodeInfo,
+    states: States,
+}
+
 impl DryRun for Attempt<'_> {
-    fn filter_without(&self, node: NodeId, removed: &[Uid]) -> Result<(), Status> {
-        let mut node = self.world.nodes.get(node).clone();
-        let mut states = self.states.duplicate();
-        for &uid in removed {
-            if let Some(other) = node.remove_pod(uid) {
-                states.remove_pod(self.profile, self.pod, &other, &node, self.world);
-            }
+    fn trial(&self, node: NodeId) -> Box<dyn Trial + '_> {
+        Box::new(Thought { attempt: self, node: self.world.nodes.get(node).clone(), states: self.states.duplicate() })
+    }
+}
+
+impl Trial for Thought<'_> {
+    fn remove(&mut self, pod: Uid) {
+        let Attempt { profile, pod: own, world, .. } = self.attempt;
+        if let Some(other) = self.node.remove_pod(pod) {
+            self.states.remove_pod(profile, own, &other, &self.node, world);
         }
-        let nominated = self.nominator.on(node.name);
+    }
+
+    fn add(&mut self, pod: &PodInfo) {
+        let Attempt { profile, pod: own, world, .. } = self.attempt;
+        self.node.add_pod(pod.clone());
+        self.states.add_pod(profile, own, pod, &self.node, world);
+    }
+
+    fn filter(&self) -> Result<(), Status> {
+        let Attempt { profile, pod: own, world, nominator, .. } = self.attempt;
         let mut with = None;
-        for other in nominated {
-            if other.priority() >= self.pod.priority() && other.uid() != self.pod.uid() {
-                let (node, states) = with.get_or_insert_with(|| (node.clone(), states.duplicate()));
+        for other in nominator.on(self.node.name) {
+            if other.priority() >= own.priority() && other.uid() != own.uid() {
+                let (node, states) = with.get_or_insert_with(|| (self.node.clone(), self.states.duplicate()));
                 node.add_pod(other.clone());
-                states.add_pod(self.profile, self.pod, other, node, self.world);
+                states.add_pod(profile, own, other, node, world);
             }
         }
         if let Some((node, states)) = with {
-            self.run_filters(&node, &states)?;
+            self.attempt.run_filters(&node, &states)?;
         }
-        self.run_filters(&node, &states)
+        self.attempt.run_filters(&self.node, &self.states)
     }
 }
 

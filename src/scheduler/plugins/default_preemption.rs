@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use crate::kernel::Time;
 use crate::model::condition;
-use crate::model::{ConditionStatus, Pod, Uid};
+use crate::model::{ConditionStatus, Pod};
 use crate::scheduler::events::{Action, Change, ClusterEvent, Resource};
 use crate::scheduler::fit_error::FitError;
 use crate::scheduler::framework::{Code, EnqueueExtensions, Failed, Hint, Nomination, Plugin, PostFilter, Status};
@@ -148,8 +148,9 @@ fn victims_on(failed: &Failed<'_>, node: NodeId) -> Result<Candidate, Status> {
     if potential.is_empty() {
         return Err(Status::unresolvable("No preemption victims found for incoming pod"));
     }
-    let mut removed: Vec<Uid> = potential.iter().map(PodInfo::uid).collect();
-    failed.attempt.filter_without(node, &removed)?;
+    let mut trial = failed.attempt.trial(node);
+    potential.iter().for_each(|pod| trial.remove(pod.uid()));
+    trial.filter()?;
     sort_by_importance(&mut potential);
     let violating = violate_budgets(&potential, &failed.world.listers);
     let mut victims: Vec<PodInfo> = Vec::new();
@@ -157,12 +158,11 @@ fn victims_on(failed: &Failed<'_>, node: NodeId) -> Result<Candidate, Status> {
     // Those whose loss would violate a budget are spared first, each group from the most important on.
     for group in [true, false] {
         for (pod, _) in potential.iter().zip(&violating).filter(|(_, violates)| **violates == group) {
-            let at = removed.iter().position(|uid| *uid == pod.uid());
-            let spared = at.map(|at| removed.remove(at));
-            if failed.attempt.filter_without(node, &removed).is_ok() {
+            trial.add(pod);
+            if trial.filter().is_ok() {
                 continue;
             }
-            removed.extend(spared);
+            trial.remove(pod.uid());
             victims.push(pod.clone());
             pdb_violations += usize::from(group);
         }
