@@ -14,6 +14,7 @@ mod file;
 mod read;
 mod remarks;
 mod run;
+pub mod scheduler_config;
 mod timeline;
 mod values;
 mod world;

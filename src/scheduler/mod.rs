@@ -27,6 +27,7 @@ macro_rules! queue_context {
 }
 
 pub mod classes;
+pub mod configuration;
 pub mod cycle;
 pub mod event_series;
 pub mod events;
@@ -73,6 +74,14 @@ pub struct Config {
     pub rewatch_after: Duration,
     /// Record every node's verdict with each attempt.
     pub explain: bool,
+    pub feature_gates: FeatureGates,
+}
+
+/// Feature gates of kube-scheduler that change decisions. Profiles are made with them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FeatureGates {
+    /// `TaintTolerationComparisonOperators` (alpha, off): tolerations with `Gt` and `Lt`.
+    pub taint_toleration_comparison_operators: bool,
 }
 
 impl Default for Config {
@@ -85,6 +94,7 @@ impl Default for Config {
             cycle_time: Distribution::LogNormal { p50: Duration::from_micros(700), p99: Duration::from_millis(4) },
             rewatch_after: Duration::from_millis(800),
             explain: false,
+            feature_gates: FeatureGates::default(),
         }
     }
 }
