@@ -114,7 +114,9 @@ fn what_kube_scheduler_refuses_is_refused_in_its_words_at_its_place() {
     );
     refused(
         &args("InterPodAffinity", "{hardPodAffinityWeigth: 2}"),
-        &["hardPodAffinityWeigth|profiles[0].pluginConfig[0].args.hardPodAffinityWeigth: unknown field `hardPodAffinityWeigth`"],
+        &[
+            "hardPodAffinityWeigth|profiles[0].pluginConfig[0].args.hardPodAffinityWeigth: unknown field `hardPodAffinityWeigth`",
+        ],
     );
     refused(
         &args(

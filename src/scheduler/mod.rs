@@ -42,6 +42,7 @@ pub mod node_table;
 pub mod nominator;
 pub mod plugins;
 pub mod pod_counts;
+pub mod pod_groups;
 pub mod pod_info;
 pub mod profile;
 pub mod queue;

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
-use crate::model::{Bytes, MilliCpu, Name, Node, Resources, Selector, Uid};
+use crate::model::{Bytes, MilliCpu, Name, Node, Pod, Resources, Selector, Uid};
 
 use super::node_order::{NodeOrder, zone_of};
 use super::pod_counts::PodCounts;
+use super::pod_groups::PodGroups;
 use super::pod_info::{HostPort, PodInfo};
 
 /// A node's row.
@@ -161,6 +162,7 @@ pub struct NodeTable {
     with_affinity: BTreeSet<NodeId>,
     with_required_anti_affinity: BTreeSet<NodeId>,
     counts: PodCounts,
+    groups: Option<PodGroups>,
 }
 
 impl NodeTable {
@@ -222,6 +224,30 @@ impl NodeTable {
         self.counts.keep(namespace, selector, keys, &self.rows);
     }
 
+    /// The pods in groups, if they are kept so.
+    pub fn groups(&self) -> Option<&PodGroups> {
+        self.groups.as_ref()
+    }
+
+    /// Keeps the pods in groups from now on, over these topology keys and those that were asked for before.
+    pub fn keep_groups(&mut self, keys: impl Iterator<Item = Name>) {
+        let mut all: Vec<Name> = self.groups.as_ref().map(|groups| groups.keys().to_vec()).unwrap_or_default();
+        let before = all.len();
+        for key in keys {
+            if !all.contains(&key) {
+                all.push(key);
+            }
+        }
+        if all.len() > before || self.groups.is_none() {
+            self.groups = Some(PodGroups::new(all, &self.rows));
+        }
+    }
+
+    /// True if there are pods with terms of pod affinity or anti-affinity.
+    pub fn has_affinity(&self) -> bool {
+        !self.with_affinity.is_empty()
+    }
+
     /// Nodes with pods that have terms of pod affinity or anti-affinity.
     pub fn with_affinity(&self) -> impl Iterator<Item = &NodeInfo> {
         self.with_affinity.iter().map(|id| self.get(*id)).filter(|node| node.present)
@@ -253,6 +279,13 @@ impl NodeTable {
                 self.counts.node(id, &old, -1);
             }
             self.counts.node(id, node, 1);
+            if let Some(groups) = &mut self.groups {
+                let row = &self.rows[id.index()];
+                if was_present {
+                    groups.node(row, &old, -1);
+                }
+                groups.node(row, node, 1);
+            }
         }
         let zone = zone_of(&node.meta.labels);
         if !was_present {
@@ -297,6 +330,9 @@ impl NodeTable {
         let old = std::mem::take(&mut row.node);
         self.topology.set(id, &row.node);
         self.counts.node(id, &old, -1);
+        if let Some(groups) = &mut self.groups {
+            groups.node(&self.rows[id.index()], &old, -1);
+        }
         self.zones.remove(id, zone_of(&old.meta.labels));
         self.order_is_old = true;
         self.forget_images(id, &old);
@@ -309,6 +345,7 @@ impl NodeTable {
     pub fn add_pod(&mut self, node: Name, pod: PodInfo) {
         let id = self.row_of(node);
         self.counts.pod(&self.rows[id.index()], &pod.pod, 1);
+        self.group(id, &pod.pod, 1);
         self.rows[id.index()].add_pod(pod);
         self.index_affinity(id);
         self.touch(id);
@@ -319,6 +356,7 @@ impl NodeTable {
         let id = *self.by_name.get(&node)?;
         let pod = self.rows[id.index()].remove_pod(uid)?;
         self.counts.pod(&self.rows[id.index()], &pod.pod, -1);
+        self.group(id, &pod.pod, -1);
         self.index_affinity(id);
         self.touch(id);
         self.release_if_unused(id);
@@ -334,6 +372,11 @@ impl NodeTable {
         if old.is_terminating() != pod.pod.is_terminating() || old.meta.labels != pod.pod.meta.labels {
             self.counts.pod(row, old, -1);
             self.counts.pod(row, &pod.pod, 1);
+        }
+        if self.groups.is_some() {
+            let old = old.clone();
+            self.group(id, &old, -1);
+            self.group(id, &pod.pod, 1);
         }
         self.rows[id.index()].pods[at] = pod;
     }
@@ -359,6 +402,13 @@ impl NodeTable {
         if !row.present && row.pods.is_empty() {
             self.by_name.remove(&row.name);
             self.free.push(id);
+        }
+    }
+
+    fn group(&mut self, id: NodeId, pod: &Arc<Pod>, by: i64) {
+        let row = &self.rows[id.index()];
+        if let Some(groups) = self.groups.as_mut().filter(|_| row.present) {
+            groups.pod(pod, &row.node, by);
         }
     }
 

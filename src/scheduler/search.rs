@@ -170,8 +170,8 @@ impl Search {
         } else {
             feasible_nodes_wanted(profile.percentage_of_nodes_to_score, nodes.len())
         };
-        for at in 0..nodes.len() {
-            let node = nodes[(self.start + at) % nodes.len()];
+        let (before, from) = nodes.split_at(self.start % nodes.len().max(1));
+        for &node in from.iter().chain(before) {
             match attempt.verdict(cache, node, &mut own).map_err(Failure::from_plugin)? {
                 // One more than enough ends the search and is not counted.
                 FEASIBLE if self.feasible.len() == wanted => break,
@@ -259,7 +259,8 @@ impl Attempt<'_> {
     /// search.
     fn verdict(&self, cache: &mut super::classes::Cache, id: NodeId, own: &mut Vec<Status>) -> Result<u32, Status> {
         let node = self.world.nodes.get(id);
-        let nominated = self.nominator.on(node.name);
+        // Most often nobody is nominated: then the node's row is not looked at here.
+        let nominated = if self.nominator.is_empty() { &[] } else { self.nominator.on(node.name) };
         if !nominated.is_empty()
             && let Err(status) = self.filter_with_nominated(node, nominated)
         {

@@ -19,6 +19,7 @@ use crate::scheduler::framework::{
 use crate::scheduler::listers::{Listers, World};
 use crate::scheduler::node_table::{NodeId, NodeInfo};
 use crate::scheduler::pod_counts::PodCounter;
+use crate::scheduler::pod_groups::PodGroups;
 use crate::scheduler::pod_info::PodInfo;
 
 use super::node_affinity::pod_accepts;
@@ -94,6 +95,14 @@ impl Constraint {
                 .is_some_and(|selector| !selector.is_empty() && selector.matches(&other.meta.labels))
     }
 
+    /// Tells of the pods of all groups that count, by domain.
+    fn count_groups(&self, namespace: Name, groups: &PodGroups, mut add: impl FnMut(Name, i64)) {
+        for group in groups.iter().filter(|group| self.counts(namespace, &group.pod)) {
+            let domains = groups.in_domains(group, self.key);
+            domains.into_iter().flat_map(|domains| &domains.by_value).for_each(|(value, count)| add(*value, *count));
+        }
+    }
+
     fn count_on(&self, namespace: Name, node: &NodeInfo) -> i64 {
         node.pods.iter().filter(|other| self.counts(namespace, &other.pod)).count() as i64
     }
@@ -127,7 +136,10 @@ impl Least {
     fn of(domains: &Domains) -> Least {
         let none = (Name::default(), i64::from(i32::MAX));
         let mut least = Least([none; 2]);
-        domains.iter().for_each(|(value, count)| least.update(*value, *count));
+        // In the order of the values, so that it does not matter how the domains were found.
+        let mut sorted: Vec<(Name, i64)> = domains.iter().map(|(value, count)| (*value, *count)).collect();
+        sorted.sort_unstable_by(|one, other| (one.1, one.0).cmp(&(other.1, other.0)));
+        sorted.into_iter().take(2).for_each(|(value, count)| least.update(value, count));
         least
     }
 
@@ -286,6 +298,19 @@ impl PodTopologySpread {
     }
 }
 
+/// The groups, if all nodes count for all constraints and the groups are kept over their keys.
+fn groups_for<'w>(pod: &Pod, constraints: &[Constraint], world: &'w World) -> Option<&'w PodGroups> {
+    let groups = world.nodes.groups()?;
+    let affinity = pod.spec.affinity.as_deref();
+    let everywhere = pod.spec.node_selector.is_empty() && affinity.is_none_or(|one| one.node_required.is_none());
+    let counts = |constraint: &Constraint| {
+        (everywhere || !constraint.honor_affinity)
+            && !constraint.honor_taints
+            && groups.nodes_by(constraint.key).is_some()
+    };
+    constraints.iter().all(counts).then_some(groups)
+}
+
 /// The selectors of the Services and of the controller that select the pod, together (`helper.DefaultSelector`).
 fn default_selector(pod: &Pod, listers: &Listers) -> Selector {
     let namespace = pod.meta.namespace;
@@ -321,7 +346,11 @@ impl Plugin for PodTopologySpread {
         "PodTopologySpread"
     }
     fn prepare(&self, pod: &PodInfo, world: &mut World) {
-        if !pod.pod.spec.topology_spread.is_empty() || self.default_constraints.is_some() {
+        let own = &pod.pod.spec.topology_spread;
+        if !own.is_empty() {
+            world.nodes.keep_groups(own.iter().map(|constraint| constraint.topology_key));
+        }
+        if !own.is_empty() || self.default_constraints.is_some() {
             return;
         }
         let selector = default_selector(&pod.pod, &world.listers);
@@ -351,6 +380,20 @@ impl PreFilter for PodTopologySpread {
         let constraints = self.constraints(&pod.pod, &world.listers, true);
         if constraints.is_empty() {
             return Ok(PreFiltered::skip());
+        }
+        if let Some(groups) = groups_for(&pod.pod, &constraints, world) {
+            let constraints = constraints.into_iter().map(|constraint| {
+                let values = groups.nodes_by(constraint.key).into_iter().flat_map(|nodes| nodes.by_value.keys());
+                let mut domains: Domains = values.map(|value| (*value, 0)).collect();
+                constraint.count_groups(pod.pod.meta.namespace, groups, |value, count| {
+                    if let Some(domain) = domains.get_mut(&value) {
+                        *domain += count;
+                    }
+                });
+                let least = Least::of(&domains);
+                HardConstraint { constraint, domains, least }
+            });
+            return Ok(PreFiltered::with(Hard { constraints: constraints.collect() }));
         }
         let mut counted: Vec<(Constraint, Domains)> =
             constraints.into_iter().map(|constraint| (constraint, Domains::default())).collect();
@@ -442,7 +485,17 @@ impl PreScore for PodTopologySpread {
                 }
             }
         }
-        let all = if counter.is_some() { &[] } else { world.nodes.order() };
+        let groups = if counter.is_some() { None } else { groups_for(&pod.pod, &constraints, world) };
+        if let Some(groups) = groups {
+            for (constraint, domains) in constraints.iter().zip(&mut domains) {
+                constraint.count_groups(pod.pod.meta.namespace, groups, |value, count| {
+                    if let Some(domain) = domains.get_mut(&value) {
+                        *domain += count;
+                    }
+                });
+            }
+        }
+        let all = if counter.is_some() || groups.is_some() { &[] } else { world.nodes.order() };
         for id in all {
             let node = world.nodes.get(*id);
             if all_keys && !has_all(node, &constraints) {
