@@ -136,10 +136,16 @@ impl Least {
     fn of(domains: &Domains) -> Least {
         let none = (Name::default(), i64::from(i32::MAX));
         let mut least = Least([none; 2]);
-        // In the order of the values, so that it does not matter how the domains were found.
-        let mut sorted: Vec<(Name, i64)> = domains.iter().map(|(value, count)| (*value, *count)).collect();
-        sorted.sort_unstable_by(|one, other| (one.1, one.0).cmp(&(other.1, other.0)));
-        sorted.into_iter().take(2).for_each(|(value, count)| least.update(value, count));
+        // Of equal counts the first by name, so that it does not matter how the domains were found.
+        let two = domains.iter().fold([None; 2], |[first, second], (value, count)| {
+            let this = Some((*count, *value));
+            match () {
+                () if first.is_none() || this < first => [this, first],
+                () if second.is_none() || this < second => [first, this],
+                () => [first, second],
+            }
+        });
+        two.into_iter().flatten().for_each(|(count, value)| least.update(value, count));
         least
     }
 
