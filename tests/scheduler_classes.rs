@@ -184,7 +184,7 @@ fn node(number: u8, cpu: u8, zone: u8, tainted: u8, cordoned: bool, image: bool)
     if number < 11 {
         node.meta.labels = node.meta.labels.with(Name::new("kubernetes.io/hostname"), node.meta.name);
     }
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         node.status.declared_features = vec![Name::new("UserNamespacesHostNetworkSupport")];
     }
     node.spec.unschedulable = cordoned;

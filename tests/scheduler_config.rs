@@ -236,3 +236,33 @@ fn extenders_are_named_as_not_simulated() {
         ["6:3: warning: extenders[0]: extenders are not simulated; pods are placed without http://scorer.example.com"]
     );
 }
+
+/// Files by name.
+struct Named(&'static [(&'static str, &'static str)]);
+
+impl simlet::scenario::Files for Named {
+    fn read(&self, path: &str, _: &str) -> Result<Vec<Source>, String> {
+        let found = self.0.iter().find(|(name, _)| *name == path);
+        found.map(|(name, text)| vec![Source::new(*name, *text)]).ok_or_else(|| format!("{path} is not there"))
+    }
+}
+
+#[test]
+fn a_scenario_names_its_scheduler_s_file() {
+    const SCENARIO: &str =
+        "apiVersion: simlet.dev/v1\nkind: Scenario\ncluster:\n  scheduler: {config: scheduler.yaml}\n";
+    let load = |file: &'static str| {
+        let files: &'static [(&str, &str)] = Box::leak(Box::new([("scheduler.yaml", file)]));
+        simlet::scenario::load(vec![Source::new("story.yaml", SCENARIO)], &Named(files), &Default::default())
+    };
+    let good = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\npodMaxBackoffSeconds: 60\nprofiles:\n- schedulerName: mine\n";
+    let loaded = load(good).expect("it is a good file");
+    let scheduler = &loaded.scenario.config.scheduler;
+    assert_eq!((scheduler.profiles[0].scheduler_name.as_str(), scheduler.queue.max_backoff.as_secs()), ("mine", 60));
+    assert!(loaded.scenario.header.passed_over.is_empty(), "{:?}", loaded.scenario.header.passed_over);
+    let refused = load(
+        "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nprofiles:\n- plugins: {score: {enabled: [{name: Peaks}]}}\n",
+    );
+    let text = refused.expect_err("there is no such plug-in");
+    assert!(text.contains("scheduler.yaml:4:31") && text.contains("ScorePlugin \"Peaks\" does not exist"), "{text}");
+}

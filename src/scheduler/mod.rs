@@ -1,7 +1,8 @@
 //! kube-scheduler 1.36: queue, scheduling and binding cycle, plug-ins at Kubernetes' extension points.
 //!
 //! It hears of the cluster through watches and acts through API requests only. Read `framework` (what plug-ins are), then
-//! `queue`, `cycle`, `search`; `node_table` and `classes` are what makes it fast; `plugins` has one file a plug-in.
+//! `queue`, `cycle`, `search`; `node_table`, `classes`, `pod_counts` and `pod_groups` are what makes it fast; `plugins` has one
+//! file a plug-in; `configuration` is its file.
 //!
 //! Left out: extenders, gangs, resource claims, leader election (a fault `down` stands for it), the goroutine that preempts
 //! while the pod is gated.

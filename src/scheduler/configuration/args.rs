@@ -118,11 +118,8 @@ fn requirement(
     let values = given.values.len();
     let shown = format!("[{}]", given.values.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(","));
     match operator {
-        _ if is_field => {
-            if values != 1 {
-                problems.invalid(values_at(), &shown, "must have one element");
-            }
-        }
+        _ if is_field && values != 1 => problems.invalid(values_at(), &shown, "must have one element"),
+        _ if is_field => {}
         NodeSelectorOperator::In | NodeSelectorOperator::NotIn if values == 0 => {
             problems.invalid(values_at(), &shown, "for 'in', 'notin' operators, values set can't be empty");
         }
