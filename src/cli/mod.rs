@@ -7,6 +7,8 @@ mod outputs;
 mod plot;
 mod recorded;
 mod run;
+#[cfg(feature = "cri")]
+mod serve;
 mod terminal;
 mod test;
 mod why;
@@ -58,6 +60,8 @@ enum Command {
     Test(test::Test),
     Why(why::Why),
     Plot(plot::Plot),
+    #[cfg(feature = "cri")]
+    Serve(serve::Serve),
 }
 
 /// Carries out the command line.
@@ -80,6 +84,8 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         Command::Test(test) => test.carry_out(),
         Command::Why(why) => why.carry_out(),
         Command::Plot(plot) => plot.carry_out(),
+        #[cfg(feature = "cri")]
+        Command::Serve(serve) => serve.carry_out(),
     };
     result.unwrap_or_else(|message| {
         terminal::complain(&message);
