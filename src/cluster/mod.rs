@@ -7,10 +7,12 @@ mod config;
 mod fault;
 mod invariants;
 mod message;
+mod outside;
 mod run;
 mod wiring;
 
-pub use config::{Config, NodeConfig};
+pub use config::{Config, NodeConfig, NodeRuntime};
 pub use fault::{ContainerFault, Fault, NodeFault};
 pub use message::{Incarnation, Message};
+pub use outside::{Answerer, Nobody, Outside, Said};
 pub use run::Cluster;

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use crate::cluster::{Config, NodeConfig};
+use crate::cluster::{Config, NodeConfig, NodeRuntime};
 use crate::kernel::{Distribution, Duration};
 use crate::manifest::epoch::Epoch;
 use crate::manifest::{Node as TreeNode, Value, nearest};
@@ -90,7 +90,7 @@ impl Builder {
             Some("docker") => Profile::docker(),
             _ => Profile::containerd(),
         };
-        self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime: profile });
+        self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime: NodeRuntime::Simulated(profile) });
     }
 
     fn template(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
@@ -173,7 +173,7 @@ impl Builder {
             let node = worker(&name, zone, &labels, &taints, capacity.clone(), self.nodes.len() as u32);
             let mut config = kubelet::Config::new(node);
             config.kubelet = configuration.clone();
-            self.nodes.push(NodeConfig { kubelet: config, runtime: profile.clone() });
+            self.nodes.push(NodeConfig { kubelet: config, runtime: NodeRuntime::Simulated(profile.clone()) });
         }
     }
 
@@ -286,7 +286,8 @@ impl Builder {
                 let zone = Name::new(["zone-a", "zone-b", "zone-c"][index as usize % 3]);
                 let name = format!("worker-{}", index + 1);
                 let node = worker(&name, Some(zone), &[], &[], default_capacity(), index);
-                self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime: Profile::containerd() });
+                let runtime = NodeRuntime::Simulated(Profile::containerd());
+                self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime });
             }
         }
         let images: Arc<[ImageRule]> = self.images.into();
