@@ -48,7 +48,7 @@ impl Run {
     pub fn carry_out(self) -> Result<Outcome, String> {
         let watch = terminal::Stopwatch::start();
         let scenario = recorded::load(&self.files, self.nodes)?;
-        let options = Options { seed: self.seed, until: self.until, explain: self.explain, polling: false };
+        let options = Options { seed: self.seed, until: self.until, explain: self.explain, ..Options::default() };
         let recorded = match &self.out {
             None => recorded::run(&scenario, &options, self.command(), Nowhere),
             Some(folder) => self.run_into(folder, &scenario, &options)?,

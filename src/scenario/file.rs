@@ -53,6 +53,25 @@ impl Scenario {
         self.epoch
     }
 
+    /// What the timeline asks of these nodes that can't be done to real ones, each as `file:line: why`.
+    pub fn refused_outside(&self, real: &[model::Name]) -> Vec<String> {
+        let mut refused = Vec::new();
+        for happening in &self.timeline {
+            if let super::timeline::What::Fault(spec) = &happening.what
+                && let Some(why) = spec.refused_outside(real)
+            {
+                let file = self.header.sources.get(happening.source.file as usize).map_or("", |file| &file.name);
+                refused.push(format!("{file}:{}: {why}", happening.source.line));
+            }
+        }
+        refused
+    }
+
+    /// True if the files say when the run ends, or ask for something at some moment; false for plain manifests.
+    pub fn has_an_end(&self) -> bool {
+        !matches!(self.until, Until::Default(_)) || !self.timeline.is_empty() || !self.expectations.is_empty()
+    }
+
     /// How many expectations it has.
     pub fn expectations(&self) -> usize {
         self.expectations.len()

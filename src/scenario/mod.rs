@@ -19,4 +19,4 @@ mod values;
 mod world;
 
 pub use file::{Files, LoadOptions, Loaded, Scenario, load};
-pub use run::{End, Options, run};
+pub use run::{End, Options, run, run_with};
