@@ -1,0 +1,8 @@
+//! CRI v1 by gRPC, at the edge: a real runtime behind a node, and the simulated one on a socket. Feature `cri`.
+//!
+//! Read `proto` (the messages as they are on the wire), `codec` (how they travel), `wire` (what they mean in
+//! `protocol/cri.rs`), then `server` (the simulated runtime on a socket). With `cli/` the only place with sockets.
+
+pub mod codec;
+pub mod proto;
+pub mod wire;
