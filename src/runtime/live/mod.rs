@@ -3,6 +3,10 @@
 //! Read `proto` (the messages as they are on the wire), `codec` (how they travel), `wire` (what they mean in
 //! `protocol/cri.rs`), then `server` (the simulated runtime on a socket). With `cli/` the only place with sockets.
 
+pub mod bridge;
+pub mod client;
 pub mod codec;
+pub mod probes;
 pub mod proto;
+pub mod tidy;
 pub mod wire;

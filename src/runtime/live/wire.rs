@@ -148,6 +148,17 @@ impl Wire {
         Wire { epoch, run, ids: BTreeMap::new(), sandboxes: BTreeMap::new(), pods: BTreeMap::new() }
     }
 
+    /// Says when the run's time is zero, if that was not known yet.
+    pub fn begins(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
+    /// Where the logs of a sandbox's containers go, if this client made it.
+    pub fn log_directory(&self, sandbox: cri::SandboxId) -> Option<String> {
+        let config = self.sandboxes.get(&sandbox.0)?;
+        (!config.log_directory.is_empty()).then(|| config.log_directory.clone())
+    }
+
     /// The whole id of a sandbox, container or image that was seen; else one that the runtime will not find.
     pub fn id(&self, number: u64) -> String {
         self.ids.get(&number).cloned().unwrap_or_else(|| hex(number))
