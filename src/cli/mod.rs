@@ -3,9 +3,13 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod files;
+#[cfg(feature = "cri")]
+mod live;
 mod outputs;
 mod plot;
 mod recorded;
+mod recording;
+mod replay;
 mod run;
 mod terminal;
 mod test;
@@ -58,6 +62,9 @@ enum Command {
     Test(test::Test),
     Why(why::Why),
     Plot(plot::Plot),
+    #[cfg(feature = "cri")]
+    Live(live::Live),
+    Replay(replay::Replay),
 }
 
 /// Carries out the command line.
@@ -80,6 +87,9 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         Command::Test(test) => test.carry_out(),
         Command::Why(why) => why.carry_out(),
         Command::Plot(plot) => plot.carry_out(),
+        #[cfg(feature = "cri")]
+        Command::Live(live) => live.carry_out(),
+        Command::Replay(replay) => replay.carry_out(),
     };
     result.unwrap_or_else(|message| {
         terminal::complain(&message);

@@ -8,6 +8,7 @@ mod fault;
 mod invariants;
 mod message;
 mod outside;
+pub mod recording;
 mod run;
 mod wiring;
 

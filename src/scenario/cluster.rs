@@ -24,6 +24,7 @@ use super::values;
 pub(super) struct Builder {
     /// How many nodes the default cluster has, unless somebody names nodes.
     default_nodes: u32,
+    default_size: (MilliCpu, Bytes),
     nodes: Vec<NodeConfig>,
     registries: Vec<registry::Config>,
     images: Vec<ImageRule>,
@@ -37,9 +38,10 @@ const DEFAULT_PODS: i64 = 110;
 const DEFAULT_EPHEMERAL: Bytes = Bytes(100 << 30);
 
 impl Builder {
-    pub(super) fn new(default_nodes: Option<u32>) -> Builder {
+    pub(super) fn new(default_nodes: Option<u32>, size: Option<(MilliCpu, Bytes)>) -> Builder {
         Builder {
             default_nodes: default_nodes.unwrap_or(3),
+            default_size: size.unwrap_or((DEFAULT_CPU, DEFAULT_MEMORY)),
             nodes: Vec::new(),
             registries: Vec::new(),
             images: Vec::new(),
@@ -285,7 +287,9 @@ impl Builder {
             for index in 0..self.default_nodes {
                 let zone = Name::new(["zone-a", "zone-b", "zone-c"][index as usize % 3]);
                 let name = format!("worker-{}", index + 1);
-                let node = worker(&name, Some(zone), &[], &[], default_capacity(), index);
+                let (cpu, memory) = self.default_size;
+                let capacity = Resources { cpu, memory, ..default_capacity() };
+                let node = worker(&name, Some(zone), &[], &[], capacity, index);
                 let runtime = NodeRuntime::Simulated(Profile::containerd());
                 self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime });
             }

@@ -65,7 +65,7 @@ pub struct Port {
 }
 
 enum Job {
-    Begin(Epoch),
+    Begin(Epoch, Box<dyn Fn() + Send>),
     Said { node: usize, said: Said, reply: Reply },
     Finish(std::sync::mpsc::Sender<Vec<String>>),
 }
@@ -74,7 +74,7 @@ impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Job::Said { node, said, .. } => f.debug_tuple("Said").field(node).field(said).finish(),
-            Job::Begin(epoch) => f.debug_tuple("Begin").field(epoch).finish(),
+            Job::Begin(epoch, _) => f.debug_tuple("Begin").field(epoch).finish(),
             Job::Finish(_) => f.write_str("Finish"),
         }
     }
@@ -91,12 +91,11 @@ struct Runtime {
 }
 
 impl Bridge {
-    /// Looks whether every node's runtime is there and can run pods. `interrupt` is called when the user ends the run by
-    /// Ctrl-C or SIGTERM.
+    /// Looks whether every node's runtime is there and can run pods.
     ///
     /// # Errors
     /// What is wrong with the first one that can't.
-    pub fn connect(nodes: &[RealNode], interrupt: impl Fn() + Send + 'static) -> Result<Bridge, Problem> {
+    pub fn connect(nodes: &[RealNode]) -> Result<Bridge, Problem> {
         let (jobs, inbox) = unbounded_channel();
         let (said, answered) = std::sync::mpsc::channel();
         let nodes = nodes.to_vec();
@@ -106,7 +105,6 @@ impl Bridge {
                 match greet(&nodes).await {
                     Err(problem) => drop(said.send(Err(problem))),
                     Ok((runtimes, hellos)) => {
-                        tokio::spawn(listen_for_the_end(interrupt));
                         drop(said.send(Ok(hellos)));
                         serve(runtimes, inbox).await;
                     }
@@ -130,10 +128,11 @@ impl Bridge {
         Port { jobs: self.jobs.clone() }
     }
 
-    /// The run's time is zero now. The calendar's time of that, in nanoseconds since 1970.
-    pub fn begin(&self) -> i64 {
+    /// The run's time is zero now. The calendar's time of that, in nanoseconds since 1970. From now on `interrupt` is called
+    /// when the user asks for the end, by Ctrl-C or SIGTERM.
+    pub fn begin(&self, interrupt: impl Fn() + Send + 'static) -> i64 {
         let now = calendar_nanos();
-        let _ = self.jobs.send(Job::Begin(Epoch(now)));
+        let _ = self.jobs.send(Job::Begin(Epoch(now), Box::new(interrupt)));
         now
     }
 
@@ -145,6 +144,24 @@ impl Bridge {
         }
         finished.recv().unwrap_or_default()
     }
+}
+
+/// Removes what runs have left at the runtime with this address. What could not be removed comes with its reason.
+///
+/// # Errors
+/// What is wrong with the runtime.
+pub fn clean_up(address: &str) -> Result<(tidy::Removed, Vec<String>), Problem> {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return Err(Problem::NotReady("this machine".to_owned(), "no tokio runtime could be made".to_owned()));
+    };
+    runtime.block_on(async {
+        let client = Client::new(address)?;
+        match client.hello().await {
+            // What is to be removed needs no network.
+            Ok(_) | Err(Problem::NoNetwork(..)) => Ok(tidy::remove(&client, Whose::AllRuns).await),
+            Err(problem) => Err(problem),
+        }
+    })
 }
 
 impl Port {
@@ -179,7 +196,7 @@ async fn greet(nodes: &[RealNode]) -> Result<(Vec<Arc<Runtime>>, Vec<Hello>), Pr
     Ok((runtimes, hellos))
 }
 
-async fn listen_for_the_end(interrupt: impl Fn()) {
+async fn listen_for_the_end(interrupt: Box<dyn Fn() + Send>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut asked), Ok(mut told)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
         return;
@@ -195,7 +212,10 @@ async fn listen_for_the_end(interrupt: impl Fn()) {
 async fn serve(runtimes: Vec<Arc<Runtime>>, mut inbox: UnboundedReceiver<Job>) {
     while let Some(job) = inbox.recv().await {
         match job {
-            Job::Begin(epoch) => runtimes.iter().for_each(|runtime| lock(&runtime.wire).begins(epoch)),
+            Job::Begin(epoch, interrupt) => {
+                runtimes.iter().for_each(|runtime| lock(&runtime.wire).begins(epoch));
+                tokio::spawn(listen_for_the_end(interrupt));
+            }
             Job::Said { node, said, reply } => {
                 if let Some(runtime) = runtimes.get(node) {
                     tokio::spawn(Arc::clone(runtime).carry_out(said, reply));
@@ -205,7 +225,7 @@ async fn serve(runtimes: Vec<Arc<Runtime>>, mut inbox: UnboundedReceiver<Job>) {
                 let mut problems = Vec::new();
                 for runtime in &runtimes {
                     problems.extend(tidy::remove(&runtime.client, Whose::Label(&runtime.label)).await.1);
-                    tidy::remove_cgroups(&runtime.cgroups.lock().map(|all| all.clone()).unwrap_or_default());
+                    runtime.sweep();
                 }
                 drop(done.send(problems));
                 return;

@@ -29,8 +29,6 @@ pub enum Whose<'a> {
 pub struct Removed {
     /// `namespace/name`, once a sandbox.
     pub pods: Vec<String>,
-    /// Where logs and volumes of the removed pods may be.
-    pub log_directories: BTreeSet<String>,
 }
 
 /// Stops and removes sandboxes with all their containers, all at the same time. What could not be removed comes with its
@@ -53,8 +51,13 @@ pub async fn remove(client: &Client, whose: Whose<'_>) -> (Removed, Vec<String>)
         }
     };
     let ours = listed.into_iter().filter(|sandbox| sandbox.labels.contains_key(wire::RUN));
+    let mut cgroups = BTreeSet::new();
     let mut tasks = tokio::task::JoinSet::new();
     for sandbox in ours {
+        if let Some(uid) = sandbox.labels.get(wire::POD_UID) {
+            // One of these: its quality of service is not known here.
+            cgroups.extend(["", "/burstable", "/besteffort"].map(|class| format!("/kubepods{class}/pod{uid}")));
+        }
         let client = client.clone();
         let name = sandbox.metadata.clone().unwrap_or_default();
         let shown = format!("{}/{}", name.namespace, name.name);
@@ -71,6 +74,7 @@ pub async fn remove(client: &Client, whose: Whose<'_>) -> (Removed, Vec<String>)
         }
     }
     removed.pods.sort();
+    remove_cgroups(&cgroups);
     (removed, problems)
 }
 
