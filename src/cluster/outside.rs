@@ -6,7 +6,7 @@
 
 use crate::kernel::{ActorId, Time};
 use crate::kubelet;
-use crate::protocol::{cri, probe};
+use crate::protocol::{cri, probe, volume};
 use crate::runtime::simulated as runtime;
 
 use super::message::{Incarnation, Message};
@@ -24,6 +24,8 @@ pub enum Said {
     Started,
     Cri(Box<cri::Request>),
     Probe(Box<probe::Request>),
+    /// What the kubelet itself does on its machine.
+    Volume(Box<volume::Request>),
     /// A fault of the scenario is to happen to a container, as far as a real one can be made to.
     Fault(Box<runtime::Fault>),
 }

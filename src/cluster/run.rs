@@ -46,6 +46,7 @@ pub struct Cluster {
     outside: Box<dyn Outside>,
     interrupted: bool,
     pub(super) invariants: Invariants,
+    pub(super) cri_log: super::cri_log::CriLog,
 }
 
 /// What a node consists of.
@@ -154,6 +155,7 @@ impl Cluster {
             outside,
             interrupted: false,
             invariants: Invariants::default(),
+            cri_log: Default::default(),
             kernel,
             config,
         };
@@ -213,6 +215,16 @@ impl Cluster {
     /// True once [`Message::Interrupt`] has come.
     pub fn is_interrupted(&self) -> bool {
         self.interrupted
+    }
+
+    /// From now on keeps what kubelets and runtimes say to each other.
+    pub fn keep_cri(&mut self) {
+        self.cri_log.0.get_or_insert_default();
+    }
+
+    /// What kubelets and runtimes said to each other, since [`Cluster::keep_cri`]. In the order in which it was sent.
+    pub fn cri(&self) -> &[super::CriEntry] {
+        self.cri_log.0.as_deref().unwrap_or_default()
     }
 
     /// The time of the last event.
@@ -416,6 +428,7 @@ impl Cluster {
                     let said = match message {
                         runtime::In::Cri(request) => Said::Cri(request),
                         runtime::In::Probe(request) => Said::Probe(request),
+                        runtime::In::Volume(request) => Said::Volume(request),
                         runtime::In::Fault(fault) => Said::Fault(fault),
                         runtime::In::Pull(_) | runtime::In::Timer(_) => return,
                     };

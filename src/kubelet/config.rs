@@ -8,6 +8,8 @@ use std::net::Ipv4Addr;
 use crate::kernel::Duration;
 use crate::model::{Bytes, Name, Node, Resources};
 
+pub use super::host::Host;
+
 /// The settings of one kubelet.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -22,6 +24,8 @@ pub struct Config {
     pub kubelet: KubeletConfiguration,
     /// `/var/log/pods` where containers are real; None where nobody reads logs, so that no path is made for each pod.
     pub log_root: Option<Name>,
+    /// Where containers are real: the machine. None where nobody reads what follows from it.
+    pub host: Option<std::sync::Arc<Host>>,
 }
 
 /// In which state of the node's life the kubelet starts.
@@ -99,6 +103,7 @@ impl Config {
             observe: Observe::Sleeping,
             kubelet: KubeletConfiguration::default(),
             log_root: None,
+            host: None,
         }
     }
 

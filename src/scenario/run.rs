@@ -29,6 +29,8 @@ pub struct Options {
     pub polling: bool,
     /// Never ends by itself: [`Message::Interrupt`] ends it, unless `until` does.
     pub endless: bool,
+    /// Keep what kubelets and runtimes say to each other, see [`Cluster::cri`].
+    pub keep_cri: bool,
 }
 
 /// How a run ended, with the cluster as it was then.
@@ -65,7 +67,10 @@ pub fn run_with(
     };
     let world = world_of(scenario, &until);
     let observer = Observer { world: world.clone(), next: sink };
-    let cluster = Cluster::with_outside(config, Box::new(observer), outside);
+    let mut cluster = Cluster::with_outside(config, Box::new(observer), outside);
+    if options.keep_cri {
+        cluster.keep_cri();
+    }
     Walk::new(scenario, until, cluster, world).walk(clock)
 }
 

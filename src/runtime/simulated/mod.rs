@@ -25,10 +25,11 @@ mod shell;
 mod shell_syntax;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 use crate::kernel::Time;
 use crate::model::Name;
-use crate::protocol::{cri, probe, pull};
+use crate::protocol::{cri, probe, pull, volume};
 
 pub use images::PresentImage;
 pub use network::Subnet;
@@ -41,6 +42,8 @@ pub enum In {
     Cri(Box<cri::Request>),
     Pull(Box<pull::Response>),
     Probe(Box<probe::Request>),
+    /// What the kubelet itself does on the machine: it needs no runtime for it.
+    Volume(Box<volume::Request>),
     /// Something that a fault does to it.
     Fault(Box<Fault>),
     Timer(Timer),
@@ -94,4 +97,5 @@ pub enum Out {
     },
     Probe(Box<probe::Answer>),
     ProbeChanged(probe::Changed),
+    Volume(Box<volume::Answer>),
 }

@@ -295,7 +295,7 @@ fn pod_config(pod: u64, attempt: u32) -> Arc<PodSandboxConfig> {
         log_directory: Name::default(),
         cgroup_parent: Name::default(),
         host_network: false,
-        runtime_handler: Name::default(),
+        ..PodSandboxConfig::default()
     })
 }
 
@@ -313,8 +313,7 @@ fn container(command: &[&str]) -> ContainerConfig {
         resources: LinuxResources::default(),
         run_as_user: None,
         privileged: false,
-        read_only_root: false,
-        annotations: Labels::default(),
+        ..ContainerConfig::default()
     }
 }
 
