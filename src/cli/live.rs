@@ -9,12 +9,13 @@ use crate::kernel::{self, ActorId, Duration, Time, Wall};
 use crate::kubelet;
 use crate::model::{Bytes, MilliCpu};
 use crate::runtime::live::bridge::{self, Bridge, Heard, Port, RealNode};
+use crate::runtime::live::volumes::Folders;
 use crate::runtime::simulated as runtime;
 use crate::scenario::{self, Scenario};
 use crate::trace::{Entry, Record, Sink};
 
 use super::recorded::{self, Both};
-use super::recording::{Opening, Real, Recorded, Recorder, Wishes};
+use super::recording::{Machine, Opening, Real, Recorded, Recorder, Wishes};
 use super::{Outcome, error, files, length, terminal};
 
 /// Run a scenario, or Kubernetes manifests as they are, on real container runtimes in real time
@@ -40,6 +41,9 @@ pub struct Live {
     /// End after this time, such as 10m [default: the scenario's; without one at Ctrl-C]
     #[arg(long, value_parser = length, value_name = "TIME")]
     until: Option<Duration>,
+    /// Let pods mount this path of the machine, and what is below it, as hostPath
+    #[arg(long, value_name = "PATH")]
+    allow_host_path: Vec<PathBuf>,
     /// Remove what killed runs have left at these runtimes, and do nothing else
     #[arg(long, conflicts_with_all = ["files", "out", "seed", "until"])]
     cleanup: bool,
@@ -68,15 +72,14 @@ impl Live {
         };
         let (mut opening, mut scenario) = Opening::load(inputs, &files::Disk, wishes)?;
         let seed = opening.seed(&scenario);
-        let nodes = self.real_nodes(&scenario, seed)?;
+        let root = self.root(&scenario, seed)?;
+        let nodes = self.real_nodes(&scenario, seed, &root)?;
         let names: Vec<_> = nodes.iter().map(|node| node.name).collect();
         let refused = scenario.refused_outside(&names);
         if !refused.is_empty() {
             return Err(refused.iter().map(error).collect());
         }
-        let root = self.root(&scenario, seed)?;
-        opening.log_root = root.join("logs").display().to_string();
-
+        opening.machine = machine(&root);
         let mut session = Session { bridge: Some(Bridge::connect(&nodes).map_err(error)?) };
         let hellos = session.bridge.iter().flat_map(Bridge::hellos);
         opening.real = (nodes.iter().zip(hellos))
@@ -139,7 +142,7 @@ impl Live {
     }
 
     /// Which nodes are real.
-    fn real_nodes(&self, scenario: &Scenario, seed: u64) -> Result<Vec<RealNode>, String> {
+    fn real_nodes(&self, scenario: &Scenario, seed: u64, root: &Path) -> Result<Vec<RealNode>, String> {
         let known: Vec<_> = scenario.nodes().collect();
         let mut nodes: Vec<RealNode> = Vec::new();
         let mut unnamed = Vec::new();
@@ -148,8 +151,10 @@ impl Live {
             _ => (None, runtime.to_owned()),
         };
         let run = label_of(&scenario.name, seed);
-        let real =
-            |name: crate::model::Name, address| RealNode { name, address, label: shortened(&format!("{run}.{name}")) };
+        let real = |name: crate::model::Name, address| {
+            let folders = Folders { root: root.to_path_buf(), allowed: self.allow_host_path.clone() };
+            RealNode { name, address, label: shortened(&format!("{run}.{name}")), folders }
+        };
         for (name, address) in self.runtimes.iter().map(|runtime| named(runtime)) {
             match name {
                 None => unnamed.push(address),
@@ -243,6 +248,7 @@ impl Outside for Way {
             Said::Started => return,
             Said::Cri(request) => bridge::Said::Cri(request),
             Said::Probe(request) => bridge::Said::Probe(request),
+            Said::Volume(request) => bridge::Said::Volume(request),
             Said::Fault(fault) => match *fault {
                 runtime::Fault::Exit { namespace, pod, container, .. } => {
                     bridge::Said::Kill { namespace, pod, container }
@@ -255,6 +261,7 @@ impl Outside for Way {
             let heard = match heard {
                 Heard::Cri(response) => kubelet::In::Cri(response),
                 Heard::Probe(answer) => kubelet::In::Probe(answer),
+                Heard::Volume(answer) => kubelet::In::Volume(answer),
             };
             outside.send(answerer.to, answerer.message(heard));
         };
@@ -313,6 +320,23 @@ fn shortened(text: &str) -> String {
 #[expect(clippy::disallowed_methods, reason = "the edge knows where temporary files go")]
 fn temporary() -> PathBuf {
     std::env::temp_dir()
+}
+
+/// What kubelets know of this machine.
+fn machine(root: &Path) -> Machine {
+    let mut machine = Machine { root: root.display().to_string(), ..Machine::default() };
+    machine.hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    for line in std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default().lines() {
+        let mut words = line.split_whitespace();
+        let into = match words.next() {
+            Some("nameserver") => &mut machine.servers,
+            Some("search") => &mut machine.searches,
+            Some("options") => &mut machine.options,
+            _ => continue,
+        };
+        into.extend(words.map(str::to_owned));
+    }
+    machine
 }
 
 /// CPU and memory of this machine, for the nodes of the default cluster.

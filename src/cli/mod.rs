@@ -11,6 +11,8 @@ mod recorded;
 mod recording;
 mod replay;
 mod run;
+#[cfg(feature = "cri")]
+mod serve;
 mod terminal;
 mod test;
 mod why;
@@ -65,6 +67,8 @@ enum Command {
     #[cfg(feature = "cri")]
     Live(live::Live),
     Replay(replay::Replay),
+    #[cfg(feature = "cri")]
+    Serve(serve::Serve),
 }
 
 /// Carries out the command line.
@@ -90,6 +94,8 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         #[cfg(feature = "cri")]
         Command::Live(live) => live.carry_out(),
         Command::Replay(replay) => replay.carry_out(),
+        #[cfg(feature = "cri")]
+        Command::Serve(serve) => serve.carry_out(),
     };
     result.unwrap_or_else(|message| {
         terminal::complain(&message);

@@ -5,13 +5,16 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Message, recording as line};
 use crate::kernel::{Arrival, Clock, Duration, Time, Wait, Wall};
+use crate::kubelet::config::Host;
 use crate::manifest::Source;
-use crate::model::{Bytes, MilliCpu};
+use crate::model::{Bytes, MilliCpu, Name};
+use crate::protocol::cri::DnsConfig;
 use crate::scenario::{self, Files, LoadOptions, Options, RealNode, Scenario};
 use crate::trace::Footer;
 
@@ -35,7 +38,7 @@ pub struct Opening {
     /// How many nodes the default cluster has, with how many thousandths of a CPU and bytes of memory.
     default_nodes: u32,
     default_size: (i64, i64),
-    pub log_root: String,
+    pub machine: Machine,
     pub real: Vec<Real>,
     inputs: Vec<Text>,
     files: Vec<Named>,
@@ -46,6 +49,19 @@ pub struct Opening {
 pub struct Real {
     pub name: String,
     pub runtime_version: String,
+}
+
+/// What the real nodes' kubelets know of the machine below them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Machine {
+    /// The folder of the run's logs and volumes.
+    pub root: String,
+    /// Of its resolv.conf.
+    pub servers: Vec<String>,
+    pub searches: Vec<String>,
+    pub options: Vec<String>,
+    /// Its /etc/hosts.
+    pub hosts: String,
 }
 
 /// A file's text.
@@ -107,7 +123,7 @@ impl Opening {
             epoch: 0,
             default_nodes: wishes.default_nodes,
             default_size: (cpu.0, memory.0),
-            log_root: String::new(),
+            machine: Machine::default(),
             real: Vec::new(),
             inputs: inputs.iter().map(Text::of).collect(),
             files: Vec::new(),
@@ -141,9 +157,26 @@ impl Opening {
 
     /// Makes the nodes real that are.
     pub fn make_real(&self, scenario: &mut Scenario) {
-        let real = |real: &Real| RealNode { name: real.name.clone(), runtime_version: real.runtime_version.clone() };
+        let names = |texts: &[String]| texts.iter().map(|text| Name::new(text)).collect::<Vec<_>>();
+        let machine = &self.machine;
+        let host = Arc::new(Host {
+            root_dir: Name::new(&machine.root),
+            dns: DnsConfig {
+                servers: names(&machine.servers),
+                searches: names(&machine.searches),
+                options: names(&machine.options),
+            },
+            hosts: crate::model::Text::new(&machine.hosts),
+            ..Host::default()
+        });
+        let real = |real: &Real| RealNode {
+            name: real.name.clone(),
+            runtime_version: real.runtime_version.clone(),
+            log_root: Name::from(format!("{}/logs", machine.root)),
+            host: Arc::clone(&host),
+        };
         let real: Vec<RealNode> = self.real.iter().map(real).collect();
-        scenario.make_real(&real, self.epoch, &self.log_root);
+        scenario.make_real(&real, self.epoch);
     }
 
     /// How it was run.

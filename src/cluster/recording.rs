@@ -14,7 +14,7 @@ use crate::protocol::cri::{
     Answer, Code, ContainerEvent, ContainerEventType, ContainerId, ContainerState, ContainerStats, ContainerStatus,
     ContainerSummary, Error, Image, ImageId, Response, SandboxId, SandboxState, SandboxStatus, SandboxSummary,
 };
-use crate::protocol::{cri, probe};
+use crate::protocol::{cri, probe, volume};
 
 use super::message::{Incarnation, Message};
 
@@ -75,6 +75,13 @@ fn said(message: &kubelet::In) -> (&'static str, Value) {
             };
             ("probe", json!([answer.id.0, outcome, text]))
         }
+        kubelet::In::Volume(answer) => match &**answer {
+            volume::Answer::Done { pod } => ("volume", json!([pod.0])),
+            volume::Answer::NotPlaced { pod, message } => ("volume", json!([pod.0, message.as_str()])),
+            volume::Answer::Failed { pod, volume, message } => {
+                ("volume", json!([pod.0, message.as_str(), volume.as_str()]))
+            }
+        },
         // Nothing else comes from outside.
         other => ("unknown", json!(format!("{other:?}"))),
     }
@@ -103,6 +110,18 @@ fn heard(line: &Value) -> Result<kubelet::In, String> {
         };
         let id = probe::ProbeId(whole(item(value, 0)?)?);
         return Ok(kubelet::In::Probe(Box::new(probe::Answer { id, outcome, holds: probe::Holds::Once })));
+    }
+    if let Some(value) = line.get("volume") {
+        let pod = Uid(whole(item(value, 0)?)?);
+        let text = |index| value.get(index).and_then(Value::as_str);
+        let answer = match (text(1), text(2)) {
+            (None, _) => volume::Answer::Done { pod },
+            (Some(message), None) => volume::Answer::NotPlaced { pod, message: Text::new(message) },
+            (Some(message), Some(volume)) => {
+                volume::Answer::Failed { pod, volume: Name::new(volume), message: Text::new(message) }
+            }
+        };
+        return Ok(kubelet::In::Volume(Box::new(answer)));
     }
     if let Some(value) = line.get("event") {
         let kind = match whole(item(value, 2)?)? {
@@ -445,6 +464,13 @@ mod tests {
             }
         }
         check(kubelet::In::CriStream { up: false });
+        let pod = Uid(6);
+        let volumes = [
+            volume::Answer::Done { pod },
+            volume::Answer::NotPlaced { pod, message: "the disk is full".into() },
+            volume::Answer::Failed { pod, volume: Name::new("data"), message: "not a directory".into() },
+        ];
+        volumes.into_iter().for_each(|answer| check(kubelet::In::Volume(Box::new(answer))));
         for outcome in
             [probe::Outcome::Success, probe::Outcome::Failure("500".into()), probe::Outcome::Error("x".into())]
         {

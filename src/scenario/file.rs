@@ -55,7 +55,7 @@ impl Scenario {
 
     /// Makes nodes real: their runtimes are outside, and the run begins at a calendar moment, in nanoseconds since 1970. False
     /// for a node that the cluster does not have.
-    pub fn make_real(&mut self, real: &[RealNode], epoch_nanos: i64, log_root: &str) -> bool {
+    pub fn make_real(&mut self, real: &[RealNode], epoch_nanos: i64) -> bool {
         self.epoch = Epoch::at_nanos(epoch_nanos);
         self.header.epoch = self.epoch.moment().as_second();
         self.config.controllers.start_unix_seconds = self.header.epoch;
@@ -66,7 +66,8 @@ impl Scenario {
             // Its runtime tells of nothing by itself, and may hold what an earlier run has left.
             kubelet.observe = crate::kubelet::Observe::Polling;
             kubelet.start = crate::kubelet::StartKind::Restarts;
-            kubelet.log_root = Some(model::Name::new(log_root));
+            kubelet.log_root = Some(real.log_root);
+            kubelet.host = Some(Arc::clone(&real.host));
             kubelet.node.status.runtime_version = model::Name::new(&real.runtime_version);
             let running = kubelet.running_node();
             let is_it = |object: &Object| object.as_node().is_some_and(|node| node.meta.name == running.meta.name);
@@ -108,11 +109,15 @@ impl Scenario {
 }
 
 /// A node whose runtime is a real one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RealNode {
     pub name: String,
     /// `containerd://1.6.20`.
     pub runtime_version: String,
+    /// Where the logs of its containers go.
+    pub log_root: model::Name,
+    /// What its kubelet knows of the machine.
+    pub host: Arc<crate::kubelet::config::Host>,
 }
 
 /// When a run ends.

@@ -12,10 +12,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::model::Name;
 use crate::protocol::cri::{self, Answer, Call};
 use crate::protocol::probe::{self, Holds};
+use crate::protocol::volume;
 
 use super::client::{Client, Hello, Problem, lock};
 use super::probes;
 use super::tidy::{self, Whose};
+use super::volumes::Folders;
 use super::wire::{Epoch, Wire};
 
 /// What a kubelet says to its runtime.
@@ -23,6 +25,7 @@ use super::wire::{Epoch, Wire};
 pub enum Said {
     Cri(Box<cri::Request>),
     Probe(Box<probe::Request>),
+    Volume(Box<volume::Request>),
     /// Containers are to be killed: all of the pod, if `container` is empty.
     Kill {
         namespace: Name,
@@ -36,6 +39,7 @@ pub enum Said {
 pub enum Heard {
     Cri(Box<cri::Response>),
     Probe(Box<probe::Answer>),
+    Volume(Box<volume::Answer>),
 }
 
 /// Takes an answer to where it is waited for; called on the bridge's thread.
@@ -49,6 +53,7 @@ pub struct RealNode {
     pub address: String,
     /// The value of the label by which what is made for this node is found.
     pub label: String,
+    pub folders: Folders,
 }
 
 /// The thread that speaks with the runtimes of all real nodes.
@@ -86,6 +91,7 @@ struct Runtime {
     client: Client,
     wire: Mutex<Wire>,
     label: String,
+    folders: Folders,
     /// Cgroups of pods, which a kubelet removes, for a runtime does not.
     cgroups: Mutex<BTreeSet<String>>,
 }
@@ -190,8 +196,8 @@ async fn greet(nodes: &[RealNode]) -> Result<(Vec<Arc<Runtime>>, Vec<Hello>), Pr
         let client = Client::new(&node.address)?;
         hellos.push(client.hello().await?);
         let wire = Mutex::new(Wire::new(Epoch(0), node.label.clone()));
-        let label = node.label.clone();
-        runtimes.push(Arc::new(Runtime { client, wire, label, cgroups: Mutex::default() }));
+        let (label, folders) = (node.label.clone(), node.folders.clone());
+        runtimes.push(Arc::new(Runtime { client, wire, label, folders, cgroups: Mutex::default() }));
     }
     Ok((runtimes, hellos))
 }
@@ -226,6 +232,7 @@ async fn serve(runtimes: Vec<Arc<Runtime>>, mut inbox: UnboundedReceiver<Job>) {
                 for runtime in &runtimes {
                     problems.extend(tidy::remove(&runtime.client, Whose::Label(&runtime.label)).await.1);
                     runtime.sweep();
+                    runtime.folders.remove_all();
                 }
                 drop(done.send(problems));
                 return;
@@ -239,7 +246,13 @@ impl Runtime {
         match said {
             Said::Cri(request) => {
                 self.prepare(&request.call);
-                let result = self.client.call(&self.wire, &request.call).await;
+                let mut result = self.client.call(&self.wire, &request.call).await;
+                if let Ok(Answer::ContainerStatus(status)) = &mut result
+                    && status.summary.state == cri::ContainerState::Exited
+                {
+                    let logs = lock(&self.wire).log_directory(status.summary.sandbox);
+                    self.folders.last_words(status, logs.as_deref());
+                }
                 if let (Call::RemovePodSandbox(_), Ok(_)) = (&request.call, &result) {
                     self.sweep();
                 }
@@ -248,6 +261,11 @@ impl Runtime {
             Said::Probe(request) => {
                 let outcome = probes::probe(&self.client, &self.wire, &request).await;
                 reply(Heard::Probe(Box::new(probe::Answer { id: request.id, outcome, holds: Holds::Once })));
+            }
+            Said::Volume(request) => {
+                if let Some(answer) = self.folders.carry_out(&request) {
+                    reply(Heard::Volume(Box::new(answer)));
+                }
             }
             Said::Kill { namespace, pod, container } => self.kill(namespace, pod, container).await,
         }

@@ -40,13 +40,13 @@ pub async fn probe(client: &Client, wire: &Mutex<Wire>, request: &Request) -> Ou
     match handler {
         None => Outcome::Error(format!("missing probe handler for {}", spec.name).into()),
         Some(Handler::Exec { command }) => exec(client, wire, request.container, command, timeout, is_hook).await,
-        Some(Handler::HttpGet { path, port, host, https }) => match port_of(*port, spec) {
+        Some(Handler::HttpGet { path, port, host, https, headers }) => match port_of(*port, spec) {
             Err(problem) => Outcome::Error(problem),
             Ok(_) if *https => Outcome::Error("simlet has no TLS: an HTTPS probe can't be done".into()),
             Ok(port) => {
                 let host = if host.is_empty() { request.ip.to_string() } else { host.to_string() };
                 let start = Url { host, port, path: path.to_string() };
-                http(start, timeout, is_hook).await
+                http(start, headers, timeout, is_hook).await
             }
         },
         Some(Handler::TcpSocket { port, host }) => match port_of(*port, spec) {
@@ -175,13 +175,13 @@ struct HttpAnswer {
     location: Option<String>,
 }
 
-async fn http(start: Url, timeout: Duration, is_hook: bool) -> Outcome {
+async fn http(start: Url, headers: &[(Name, Text)], timeout: Duration, is_hook: bool) -> Outcome {
     let timed_out =
         format!("{}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)", start.get());
     let work = async {
         let mut url = start.clone();
         for _ in 0..MOST_REDIRECTS {
-            let answer = get(&url).await.map_err(|why| format!("{}: {why}", url.get()))?;
+            let answer = get(&url, headers).await.map_err(|why| format!("{}: {why}", url.get()))?;
             let next = answer.location.as_deref().filter(|_| (300..400).contains(&answer.status) && !is_hook);
             match next.map(|location| url.follow(location)) {
                 Some(Some(next)) => url = next,
@@ -201,13 +201,20 @@ async fn http(start: Url, timeout: Duration, is_hook: bool) -> Outcome {
 }
 
 /// One request. The headers are enough.
-async fn get(url: &Url) -> Result<HttpAnswer, String> {
+async fn get(url: &Url, headers: &[(Name, Text)]) -> Result<HttpAnswer, String> {
     let address = url.address();
     let mut stream = TcpStream::connect(&address).await.map_err(|error| dial_error(&address, &error))?;
-    let request = format!(
-        "GET {} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: kube-probe/1.36\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-        url.target()
-    );
+    let mut request = format!("GET {} HTTP/1.1\r\n", url.target());
+    let usual = [("Host", address.as_str()), ("User-Agent", "kube-probe/1.36"), ("Accept", "*/*")];
+    let is_said = |name: &str| headers.iter().any(|(said, _)| said.eq_ignore_ascii_case(name));
+    for (name, value) in usual.into_iter().filter(|(name, _)| !is_said(name)) {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    // An empty value leaves a header out, as kubelet users expect of `Accept`.
+    for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str("Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
     let mut head = Vec::new();
     let mut buffer = [0; 2048];

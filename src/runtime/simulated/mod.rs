@@ -35,6 +35,8 @@ pub use images::PresentImage;
 pub use network::Subnet;
 pub use profile::{Dialect, Latencies, OnRepeat, Profile, StartFailure, bridge_cni, overlay_cni};
 pub use runtime::{Config, Runtime};
+pub use shell::script_of;
+pub use shell_syntax::{Command as ShellCommand, Joint, List as ShellList};
 
 /// What the runtime hears.
 #[derive(Clone, Debug, PartialEq)]
