@@ -3,9 +3,13 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod files;
+#[cfg(feature = "cri")]
+mod live;
 mod outputs;
 mod plot;
 mod recorded;
+mod recording;
+mod replay;
 mod run;
 #[cfg(feature = "cri")]
 mod serve;
@@ -61,6 +65,9 @@ enum Command {
     Why(why::Why),
     Plot(plot::Plot),
     #[cfg(feature = "cri")]
+    Live(live::Live),
+    Replay(replay::Replay),
+    #[cfg(feature = "cri")]
     Serve(serve::Serve),
 }
 
@@ -84,6 +91,9 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         Command::Test(test) => test.carry_out(),
         Command::Why(why) => why.carry_out(),
         Command::Plot(plot) => plot.carry_out(),
+        #[cfg(feature = "cri")]
+        Command::Live(live) => live.carry_out(),
+        Command::Replay(replay) => replay.carry_out(),
         #[cfg(feature = "cri")]
         Command::Serve(serve) => serve.carry_out(),
     };

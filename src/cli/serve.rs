@@ -15,6 +15,7 @@ use rustc_hash::FxHashMap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast;
 
+use crate::cluster::NodeRuntime;
 use crate::kernel::{ActorId, Cause, Digest, Effect, Fold, Kernel, Outside, Time, Wall};
 use crate::model::Name;
 use crate::protocol::cri::{CallId, ContainerEvent, Request, Response};
@@ -103,7 +104,10 @@ impl Serve {
                 let config = scenario.config;
                 let node = config.nodes.first().ok_or_else(|| error("the scenario has no node"))?;
                 let behaviors = Arc::clone(&config.behaviors);
-                let runtime = runtime::Config::for_node(0, &node.kubelet.node, node.runtime.clone(), behaviors);
+                let NodeRuntime::Simulated(profile) = node.runtime.clone() else {
+                    return Err(error("the scenario's node is not simulated"));
+                };
+                let runtime = runtime::Config::for_node(0, &node.kubelet.node, profile, behaviors);
                 (runtime, config.registries)
             }
             None => {
@@ -284,8 +288,8 @@ impl Machine {
                 let actor = self.registry_by_host.get(&host).copied().unwrap_or(last);
                 (ActorId(actor), Message::Registry(registry::In::Request { from: RuntimeId(0), request }))
             }
-            // The kubelet probes by itself.
-            runtime::Out::Probe(_) | runtime::Out::ProbeChanged(_) => return,
+            // The kubelet probes and makes volumes by itself.
+            runtime::Out::Probe(_) | runtime::Out::ProbeChanged(_) | runtime::Out::Volume(_) => return,
         };
         self.kernel.schedule(now + delay, to, Cause::NONE, message);
     }

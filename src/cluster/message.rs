@@ -14,6 +14,8 @@ pub enum Message {
     Kubelet(Incarnation, kubelet::In),
     Runtime(runtime::In),
     Registry(registry::In),
+    /// From outside: the user ends the run.
+    Interrupt,
 }
 
 /// Counts the starts of a process. What was meant for an earlier one never reaches a later one.
@@ -113,6 +115,7 @@ impl Fold for Message {
                     runtime::In::Timer(_) => digest.word(2),
                 }
             }
+            Message::Interrupt => digest.word(8),
             Message::Registry(message) => {
                 digest.word(7);
                 match message {

@@ -8,11 +8,14 @@ mod cri_log;
 mod fault;
 mod invariants;
 mod message;
+mod outside;
+pub mod recording;
 mod run;
 mod wiring;
 
-pub use config::{Config, NodeConfig};
+pub use config::{Config, NodeConfig, NodeRuntime};
 pub use cri_log::{CriEntry, CriSaid};
 pub use fault::{ContainerFault, Fault, NodeFault};
 pub use message::{Incarnation, Message};
+pub use outside::{Answerer, Nobody, Outside, Said};
 pub use run::Cluster;

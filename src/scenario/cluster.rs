@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use crate::cluster::{Config, NodeConfig};
+use crate::cluster::{Config, NodeConfig, NodeRuntime};
 use crate::kernel::{Distribution, Duration};
 use crate::manifest::epoch::Epoch;
 use crate::manifest::{Node as TreeNode, Value, nearest};
@@ -25,6 +25,7 @@ use super::values;
 pub(super) struct Builder {
     /// How many nodes the default cluster has, unless somebody names nodes.
     default_nodes: u32,
+    default_size: (MilliCpu, Bytes),
     nodes: Vec<NodeConfig>,
     registries: Vec<registry::Config>,
     images: Vec<ImageRule>,
@@ -39,9 +40,10 @@ const DEFAULT_PODS: i64 = 110;
 const DEFAULT_EPHEMERAL: Bytes = Bytes(100 << 30);
 
 impl Builder {
-    pub(super) fn new(default_nodes: Option<u32>) -> Builder {
+    pub(super) fn new(default_nodes: Option<u32>, size: Option<(MilliCpu, Bytes)>) -> Builder {
         Builder {
             default_nodes: default_nodes.unwrap_or(3),
+            default_size: size.unwrap_or((DEFAULT_CPU, DEFAULT_MEMORY)),
             nodes: Vec::new(),
             registries: Vec::new(),
             images: Vec::new(),
@@ -112,7 +114,7 @@ impl Builder {
             Some("docker") => Profile::docker(),
             _ => Profile::containerd(),
         };
-        self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime: profile });
+        self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime: NodeRuntime::Simulated(profile) });
     }
 
     fn template(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
@@ -195,7 +197,7 @@ impl Builder {
             let node = worker(&name, zone, &labels, &taints, capacity.clone(), self.nodes.len() as u32);
             let mut config = kubelet::Config::new(node);
             config.kubelet = configuration.clone();
-            self.nodes.push(NodeConfig { kubelet: config, runtime: profile.clone() });
+            self.nodes.push(NodeConfig { kubelet: config, runtime: NodeRuntime::Simulated(profile.clone()) });
         }
     }
 
@@ -307,8 +309,11 @@ impl Builder {
             for index in 0..self.default_nodes {
                 let zone = Name::new(["zone-a", "zone-b", "zone-c"][index as usize % 3]);
                 let name = format!("worker-{}", index + 1);
-                let node = worker(&name, Some(zone), &[], &[], default_capacity(), index);
-                self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime: Profile::containerd() });
+                let (cpu, memory) = self.default_size;
+                let capacity = Resources { cpu, memory, ..default_capacity() };
+                let node = worker(&name, Some(zone), &[], &[], capacity, index);
+                let runtime = NodeRuntime::Simulated(Profile::containerd());
+                self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime });
             }
         }
         let images: Arc<[ImageRule]> = self.images.into();

@@ -19,5 +19,5 @@ mod timeline;
 mod values;
 mod world;
 
-pub use file::{Files, LoadOptions, Loaded, Scenario, load};
-pub use run::{End, Options, run};
+pub use file::{Files, LoadOptions, Loaded, RealNode, Scenario, load};
+pub use run::{End, Options, run, run_with};

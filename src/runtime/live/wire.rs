@@ -13,6 +13,7 @@ use prost::bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::kernel::{Duration, Time};
+use crate::model::pod::{Protocol, Seccomp};
 use crate::model::{Labels, Name, Text, Uid};
 use crate::protocol::cri::{self, Answer, Call, Code, Error};
 
@@ -146,6 +147,17 @@ impl Wire {
     pub fn new(epoch: Epoch, run: impl Into<String>) -> Wire {
         let run = run.into();
         Wire { epoch, run, ids: BTreeMap::new(), sandboxes: BTreeMap::new(), pods: BTreeMap::new() }
+    }
+
+    /// Says when the run's time is zero, if that was not known yet.
+    pub fn begins(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
+    /// Where the logs of a sandbox's containers go, if this client made it.
+    pub fn log_directory(&self, sandbox: cri::SandboxId) -> Option<String> {
+        let config = self.sandboxes.get(&sandbox.0)?;
+        (!config.log_directory.is_empty()).then(|| config.log_directory.clone())
     }
 
     /// The whole id of a sandbox, container or image that was seen; else one that the runtime will not find.
@@ -379,7 +391,11 @@ impl Wire {
         labels.insert(POD_UID.to_owned(), config.uid.to_string());
         labels.insert(RUN.to_owned(), self.run.clone());
         let security_context = proto::LinuxSandboxSecurityContext {
-            namespace_options: Some(namespaces(config.host_network)),
+            namespace_options: Some(namespaces(config.host_network, config.security.pid, config.security.ipc)),
+            run_as_user: config.security.run_as_user.map(|value| proto::Int64Value { value }),
+            run_as_group: config.security.run_as_group.map(|value| proto::Int64Value { value }),
+            supplemental_groups: config.security.supplemental_groups.clone(),
+            privileged: config.security.privileged,
             // The sandbox's own container always has the runtime's profile.
             seccomp: Some(proto::SecurityProfile::default()),
             ..Default::default()
@@ -398,9 +414,16 @@ impl Wire {
             linux: Some(proto::LinuxPodSandboxConfig {
                 cgroup_parent: config.cgroup_parent.to_string(),
                 security_context: Some(security_context),
+                sysctls: config.sysctls.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+                resources: config.resources.as_ref().map(resources_out),
                 ..Default::default()
             }),
-            ..Default::default()
+            dns_config: config.dns.as_ref().map(|dns| proto::DnsConfig {
+                servers: names(&dns.servers),
+                searches: names(&dns.searches),
+                options: names(&dns.options),
+            }),
+            port_mappings: config.port_mappings.iter().map(port_mapping).collect(),
         }
     }
 
@@ -414,20 +437,43 @@ impl Wire {
         labels.insert(CONTAINER_NAME.to_owned(), config.name.to_string());
         labels.insert(RUN.to_owned(), self.run.clone());
         let linux = pod.and_then(|pod| pod.linux.as_ref()?.security_context.as_ref());
+        let usual = cri::ContainerSecurity { pid: cri::NamespaceMode::Container, ..Default::default() };
+        let security = config.security.as_deref().unwrap_or(&usual);
+        let is_open = config.privileged || security.unmasked;
+        let host_network = linux.and_then(|security| security.namespace_options.as_ref());
+        let host_network = host_network.is_some_and(|options| options.network() == proto::NamespaceMode::Node);
+        let is_changed = !security.add_capabilities.is_empty() || !security.drop_capabilities.is_empty();
         let security_context = proto::LinuxContainerSecurityContext {
             privileged: config.privileged,
-            namespace_options: linux.and_then(|security| security.namespace_options.clone()),
+            namespace_options: Some(namespaces(host_network, security.pid, security.ipc)),
+            capabilities: is_changed.then(|| proto::Capability {
+                add_capabilities: names(&security.add_capabilities),
+                drop_capabilities: names(&security.drop_capabilities),
+                ..Default::default()
+            }),
+            run_as_group: security.run_as_group.map(|value| proto::Int64Value { value }),
+            run_as_username: security.run_as_username.to_string(),
+            supplemental_groups: security.supplemental_groups.clone(),
+            no_new_privs: security.no_new_privs,
             run_as_user: config.run_as_user.map(|value| proto::Int64Value { value }),
             readonly_rootfs: config.read_only_root,
-            masked_paths: if config.privileged { Vec::new() } else { MASKED_PATHS.map(str::to_owned).to_vec() },
-            readonly_paths: if config.privileged { Vec::new() } else { READONLY_PATHS.map(str::to_owned).to_vec() },
-            seccomp: Some(profile(proto::ProfileType::Unconfined)),
+            masked_paths: if is_open { Vec::new() } else { MASKED_PATHS.map(str::to_owned).to_vec() },
+            readonly_paths: if is_open { Vec::new() } else { READONLY_PATHS.map(str::to_owned).to_vec() },
+            seccomp: Some(match security.seccomp {
+                None | Some(Seccomp::Unconfined) => profile(proto::ProfileType::Unconfined),
+                Some(Seccomp::RuntimeDefault) => profile(proto::ProfileType::RuntimeDefault),
+                Some(Seccomp::Localhost(file)) => proto::SecurityProfile {
+                    localhost_ref: format!("/var/lib/kubelet/seccomp/{file}"),
+                    ..profile(proto::ProfileType::Localhost)
+                },
+            }),
             ..Default::default()
         };
         let mount = |mount: &cri::Mount| proto::Mount {
             container_path: mount.container_path.to_string(),
             host_path: mount.host_path.to_string(),
             readonly: mount.read_only,
+            propagation: mount.propagation as i32,
             ..Default::default()
         };
         let env = |(key, value): &(Name, Text)| proto::KeyValue { key: key.to_string(), value: value.to_string() };
@@ -442,6 +488,9 @@ impl Wire {
             labels,
             annotations: map(&config.annotations),
             log_path: config.log_path.to_string(),
+            stdin: config.stdin,
+            stdin_once: config.stdin_once,
+            tty: config.tty,
             linux: Some(proto::LinuxContainerConfig {
                 resources: Some(resources_out(&config.resources)),
                 security_context: Some(security_context),
@@ -590,15 +639,28 @@ const MASKED_PATHS: [&str; 10] = [
 /// What containers may only read.
 const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// The namespaces that a kubelet asks for: processes a container each, the rest shared by the pod.
-fn namespaces(host_network: bool) -> proto::NamespaceOption {
-    let network = if host_network { proto::NamespaceMode::Node } else { proto::NamespaceMode::Pod };
-    proto::NamespaceOption {
-        network: network.into(),
-        pid: proto::NamespaceMode::Container.into(),
-        ipc: proto::NamespaceMode::Pod.into(),
-        ..Default::default()
+fn names(names: &[Name]) -> Vec<String> {
+    names.iter().map(Name::to_string).collect()
+}
+
+fn port_mapping(mapping: &cri::PortMapping) -> proto::PortMapping {
+    proto::PortMapping {
+        protocol: match mapping.protocol {
+            Protocol::Tcp => proto::Protocol::Tcp,
+            Protocol::Udp => proto::Protocol::Udp,
+            Protocol::Sctp => proto::Protocol::Sctp,
+        }
+        .into(),
+        container_port: i32::from(mapping.container_port),
+        host_port: i32::from(mapping.host_port),
+        host_ip: mapping.host_ip.to_string(),
     }
+}
+
+/// The namespaces that a kubelet asks for.
+fn namespaces(host_network: bool, pid: cri::NamespaceMode, ipc: cri::NamespaceMode) -> proto::NamespaceOption {
+    let network = if host_network { proto::NamespaceMode::Node } else { proto::NamespaceMode::Pod };
+    proto::NamespaceOption { network: network.into(), pid: pid as i32, ipc: ipc as i32, ..Default::default() }
 }
 
 fn profile(kind: proto::ProfileType) -> proto::SecurityProfile {

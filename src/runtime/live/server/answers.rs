@@ -133,6 +133,8 @@ pub(super) fn sandbox_config(config: &proto::PodSandboxConfig, handler: &str) ->
         cgroup_parent: linux.map(|linux| (&linux.cgroup_parent).into()).unwrap_or_default(),
         host_network,
         runtime_handler: handler.into(),
+        // What a model has no use for.
+        ..cri::PodSandboxConfig::default()
     }
 }
 
@@ -145,6 +147,7 @@ pub(super) fn container_config(config: &proto::ContainerConfig, image: &str) -> 
         container_path: (&mount.container_path).into(),
         host_path: (&mount.host_path).into(),
         read_only: mount.readonly,
+        ..cri::Mount::default()
     };
     cri::ContainerConfig {
         name: metadata.name.into(),
@@ -161,6 +164,8 @@ pub(super) fn container_config(config: &proto::ContainerConfig, image: &str) -> 
         privileged: security.privileged,
         read_only_root: security.readonly_rootfs,
         annotations: labels(&config.annotations),
+        // What a model has no use for.
+        ..cri::ContainerConfig::default()
     }
 }
 
