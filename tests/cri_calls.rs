@@ -5,6 +5,7 @@
 //! must be what one of several seeds does. Left out, because they depend on a timer's phase or carry no pod in the recording:
 //! lists, repeated status calls, the moment between creation and start; and exec probes and hooks, which are not CRI
 //! calls in a simulation (docs/differences.md).
+#![expect(clippy::disallowed_macros, reason = "a table for people")]
 
 mod timelines;
 
