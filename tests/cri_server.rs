@@ -273,9 +273,12 @@ async fn lists_show_what_a_filter_asks_for() {
     let by_label = |pairs| proto::PodSandboxFilter { label_selector: map(pairs), ..filter() };
     assert_eq!(runtime.sandboxes(filter()).await, [web.clone(), db.clone()]);
     let ready = proto::PodSandboxFilter { state: state(proto::PodSandboxState::Ready), ..filter() };
-    assert_eq!(runtime.sandboxes(ready).await, [web.clone()]);
-    assert_eq!(runtime.sandboxes(proto::PodSandboxFilter { id: db.clone(), ..filter() }).await, [db.clone()]);
-    assert_eq!(runtime.sandboxes(by_label(&[("all", "yes"), ("app", "db")])).await, [db.clone()]);
+    assert_eq!(runtime.sandboxes(ready).await, std::slice::from_ref(&web));
+    assert_eq!(
+        runtime.sandboxes(proto::PodSandboxFilter { id: db.clone(), ..filter() }).await,
+        std::slice::from_ref(&db)
+    );
+    assert_eq!(runtime.sandboxes(by_label(&[("all", "yes"), ("app", "db")])).await, std::slice::from_ref(&db));
     assert_eq!(runtime.sandboxes(by_label(&[("app", "no")])).await, Vec::<String>::new());
 
     let runs = runtime.started(&web, &config("runs", SLEEP)).await;
@@ -283,16 +286,19 @@ async fn lists_show_what_a_filter_asks_for() {
     let filter = proto::ContainerFilter::default;
     assert_eq!(runtime.containers(filter()).await, [runs.clone(), created.clone()]);
     let running = Some(proto::ContainerStateValue { state: proto::ContainerState::Running.into() });
-    assert_eq!(runtime.containers(proto::ContainerFilter { state: running, ..filter() }).await, [runs.clone()]);
+    assert_eq!(
+        runtime.containers(proto::ContainerFilter { state: running, ..filter() }).await,
+        std::slice::from_ref(&runs)
+    );
     let of_db = proto::ContainerFilter { pod_sandbox_id: db.clone(), ..filter() };
     assert_eq!(runtime.containers(of_db).await, Vec::<String>::new());
     let labelled = proto::ContainerFilter { label_selector: map(&[("container", "waits")]), ..filter() };
-    assert_eq!(runtime.containers(labelled).await, [created.clone()]);
+    assert_eq!(runtime.containers(labelled).await, std::slice::from_ref(&created));
 
     let stats: proto::ListContainerStatsResponse =
         runtime.call("ListContainerStats", proto::ListContainerStatsRequest::default()).await.unwrap();
     let ids: Vec<_> = stats.stats.into_iter().map(|stats| stats.attributes.unwrap().id).collect();
-    assert_eq!(ids, [runs.clone()], "only what runs uses something");
+    assert_eq!(ids, std::slice::from_ref(&runs), "only what runs uses something");
     let pods: proto::ListPodSandboxStatsResponse =
         runtime.call("ListPodSandboxStats", proto::ListPodSandboxStatsRequest::default()).await.unwrap();
     let uses: Vec<_> = pods.stats.iter().map(|s| s.linux.as_ref().unwrap().containers.len()).collect();
@@ -398,7 +404,7 @@ async fn images_are_pulled_by_tag_and_by_digest_listed_and_removed() {
         runtime.call::<proto::ListImagesResponse>("ListImages", proto::ListImagesRequest { filter })
     };
     assert_eq!(list("").await.unwrap().images.len(), 2);
-    assert_eq!(list("nginx").await.unwrap().images, [image.clone()]);
+    assert_eq!(list("nginx").await.unwrap().images, std::slice::from_ref(&image));
     let usage: proto::ImageFsInfoResponse = runtime.call("ImageFsInfo", proto::ImageFsInfoRequest {}).await.unwrap();
     assert!(usage.image_filesystems[0].used_bytes.as_ref().unwrap().value > 0);
     for _ in 0..2 {

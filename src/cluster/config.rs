@@ -40,6 +40,7 @@ pub struct NodeConfig {
 
 /// Who answers a node's kubelet.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a node, and nearly all of them are simulated")]
 pub enum NodeRuntime {
     /// The simulated runtime, with this profile.
     Simulated(Profile),

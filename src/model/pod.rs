@@ -51,6 +51,8 @@ pub struct PodSpec {
     /// `dnsPolicy` and `dnsConfig`; None: ClusterFirst and nothing more.
     pub dns: Option<Arc<Dns>>,
     pub host_aliases: Vec<HostAlias>,
+    /// `hostUsers`, true by default.
+    pub host_users: bool,
     pub volumes: Arc<[Volume]>,
     pub service_account: Name,
     /// `automountServiceAccountToken`, true by default: the pod has a projected token volume.
@@ -96,6 +98,7 @@ impl Default for PodSpec {
             enable_service_links: true,
             dns: None,
             host_aliases: Vec::new(),
+            host_users: true,
             volumes: Arc::new([]),
             service_account: Name::default(),
             automount_token: true,
@@ -389,6 +392,9 @@ pub enum VolumeSource {
     Other {
         driver: Name,
         id: Name,
+        read_only: bool,
+        /// What the id is unique in: of an RBD image the pool, then the monitors.
+        within: Vec<Name>,
     },
 }
 

@@ -18,6 +18,7 @@ use crate::{apiserver, controllers, kubelet, scheduler};
 
 use super::file::Reading;
 use super::read::{Fields, Problems};
+use super::scheduler_config;
 use super::values;
 
 /// Collects what a cluster is made of.
@@ -29,6 +30,7 @@ pub(super) struct Builder {
     registries: Vec<registry::Config>,
     images: Vec<ImageRule>,
     controllers: controllers::Config,
+    scheduler: scheduler::Config,
 }
 
 /// The size of a node of the default cluster, and of a template that does not say.
@@ -46,6 +48,7 @@ impl Builder {
             registries: Vec::new(),
             images: Vec::new(),
             controllers: controllers::Config::default(),
+            scheduler: scheduler::Config::default(),
         }
     }
 
@@ -69,7 +72,26 @@ impl Builder {
             }
             manager.end(reading.problems);
         }
+        if let Some(mut scheduler) = fields.fields("scheduler", reading.problems) {
+            if let Some(config) = scheduler.get("config") {
+                self.scheduler_config(config, &scheduler.path("config"), reading);
+            }
+            scheduler.end(reading.problems);
+        }
         fields.end(reading.problems);
+    }
+
+    /// The file of a KubeSchedulerConfiguration.
+    fn scheduler_config(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
+        let Some(file) = node.as_str() else {
+            reading.problems.add(node.span.clone(), path, "a file's name is expected", None);
+            return;
+        };
+        let Some(index) = reading.named_file(file, node.span.clone(), path).map(|range| range.start) else { return };
+        let Some(source) = reading.text_of(index) else { return };
+        let (config, problems) = scheduler_config::read(source, scheduler::Config::default(), &[]);
+        reading.elsewhere.extend(problems.into_iter().map(|problem| (index, problem)));
+        set(&mut self.scheduler, config);
     }
 
     /// A node that a manifest or a dump names.
@@ -314,7 +336,7 @@ impl Builder {
             registries: self.registries,
             behaviors: behaviors.into(),
             apiserver: apiserver::Config::default(),
-            scheduler: scheduler::Config::default(),
+            scheduler: self.scheduler,
             controllers: self.controllers,
             api_latency: Distribution::Constant(Duration::from_micros(500)),
             boot_time: Duration::from_secs(20),

@@ -214,6 +214,7 @@ fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
         add(node.get("from"));
         add(node.get("kubelet").and_then(|kubelet| kubelet.get("config")));
     }
+    add(cluster.and_then(|cluster| cluster.get("scheduler")).and_then(|scheduler| scheduler.get("config")));
     for entry in items(root.get("timeline")) {
         add(entry.get("apply"));
     }
@@ -264,7 +265,7 @@ impl Loader<'_> {
         };
         let compiled = self.compile(&objects, &mut header);
         for (kind, passed) in &objects.passed_over {
-            if kind.kind != "Scenario" {
+            if !matches!(kind.kind.as_str(), "Scenario" | "KubeSchedulerConfiguration") {
                 let name = format!("{} {}", kind.api_version, kind.kind);
                 pass_over(&mut header.passed_over, name, passed.count as u32);
             }
@@ -272,6 +273,7 @@ impl Loader<'_> {
         let documents = scenario.and_then(|index| sources.get(index)).map(crate::manifest::documents);
         let root = documents.iter().flatten().find(|node| is_scenario(node));
         let mut problems = Problems::default();
+        let mut elsewhere = Vec::new();
         let built = {
             let mut reading = Reading {
                 problems: &mut problems,
@@ -280,12 +282,19 @@ impl Loader<'_> {
                 files: &self.files,
                 compiled: &compiled,
                 sources,
+                elsewhere: &mut elsewhere,
             };
             reading.scenario(root, self.named, options, header, epoch)
         };
         if let Some(slot) = scenario.and_then(|index| self.problems.get_mut(index)) {
             slot.extend(problems.found);
             slot.sort_by_key(|problem| problem.at.start);
+        }
+        for (source, problem) in elsewhere {
+            if let Some(problems) = self.problems.get_mut(source).filter(|problems| !problems.contains(&problem)) {
+                problems.push(problem);
+                problems.sort_by_key(|problem: &Problem| problem.at.start);
+            }
         }
         let errors = self.problems.iter().flatten().filter(|problem| problem.is_error()).count();
         let mut rendered = String::new();
@@ -390,6 +399,8 @@ pub(super) struct Reading<'r> {
     files: &'r [NamedFile],
     compiled: &'r [Compiled],
     sources: &'r [Source],
+    /// Problems of other files than the scenario's.
+    pub(super) elsewhere: &'r mut Vec<(usize, Problem)>,
 }
 
 impl Reading<'_> {

@@ -230,9 +230,10 @@ impl Translator {
         if !probes.is_empty() {
             rule.insert("probes".to_owned(), probes.into());
         }
-        if !matches.is_empty() {
-            rule.insert("match".to_owned(), matches.into());
+        if matches.is_empty() {
+            matches.insert("pod".to_owned(), "*".into());
         }
+        rule.insert("match".to_owned(), matches.into());
         self.behaviors.push(rule.into());
     }
 
@@ -283,7 +284,11 @@ impl Translator {
             "kubectl" => {
                 let words: Vec<&str> =
                     action["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-                kubectl(words.join(" "))
+                let of_nodes = ["cordon", "drain", "taint", "uncordon"];
+                match words.first() {
+                    Some(verb) if of_nodes.contains(verb) => json!({"at": at, "kubectl": words.join(" ")}),
+                    _ => kubectl(words.join(" ")),
+                }
             }
             "kubelet-kill" | "kubelet-stop" => {
                 until(&["kubelet-start"], "node", json!({"node": action["node"], "kubelet": "stopped"}))
@@ -316,7 +321,33 @@ impl Translator {
                 return self.untranslated.push(format!("action {word} {what} at {at}"));
             }
         };
+        // What kubectl can and simlet's client cannot is named.
+        if line.get("apply").is_none() && !self.is_understood(&line) {
+            let what = line.get("kubectl").or(line.get("fault")).cloned().unwrap_or_default();
+            return self.untranslated.push(format!("action {what} at {at}"));
+        }
         self.timeline.push(line);
+    }
+
+    /// True if a scenario with this line alone loads.
+    fn is_understood(&self, line: &Value) -> bool {
+        let mut documents = vec![json!({
+            "apiVersion": "simlet.dev/v1",
+            "kind": "Scenario",
+            "metadata": {"name": self.name},
+            "timeline": [line],
+        })];
+        documents.extend(self.nodes());
+        let text = join(&documents);
+        let nothing = Timeline {
+            name: self.name.clone(),
+            duration: 0.0,
+            text: String::new(),
+            files: BTreeMap::new(),
+            untranslated: Vec::new(),
+        };
+        let sources = vec![Source::new("line.yaml", text)];
+        scenario::load(sources, &nothing, &LoadOptions::default()).is_ok()
     }
 
     /// The object in the scenario's namespace, if it has one.
@@ -325,7 +356,22 @@ impl Translator {
         if !CLUSTER_SCOPED.contains(&kind) && object["metadata"]["namespace"].is_null() {
             object["metadata"]["namespace"] = self.name.as_str().into();
         }
+        template_without_type(&mut object);
         object
+    }
+}
+
+/// Some recordings' pod templates say what they are, which an API server that isn't asked to be strict passes over.
+fn template_without_type(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::Object(template)) = fields.get_mut("template") {
+                template.retain(|field, _| field != "apiVersion" && field != "kind");
+            }
+            fields.values_mut().for_each(template_without_type);
+        }
+        Value::Array(items) => items.iter_mut().for_each(template_without_type),
+        _ => {}
     }
 }
 

@@ -150,6 +150,7 @@ impl Context<'_> {
             enable_service_links: spec.enable_service_links != Some(false),
             dns: self.dns(at, spec),
             host_aliases: host_aliases(spec.host_aliases.as_deref().unwrap_or_default()),
+            host_users: spec.host_users != Some(false),
             volumes,
             service_account: name(service_account),
             automount_token: spec.automount_service_account_token != Some(false),

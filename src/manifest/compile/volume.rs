@@ -259,5 +259,20 @@ fn other_source(volume: &core::Volume) -> Option<VolumeSource> {
     } else {
         return None;
     };
-    Some(VolumeSource::Other { driver: Name::new(driver), id: Name::new(id) })
+    let read_only = match volume {
+        core::Volume { gce_persistent_disk: Some(disk), .. } => disk.read_only,
+        core::Volume { aws_elastic_block_store: Some(disk), .. } => disk.read_only,
+        core::Volume { iscsi: Some(disk), .. } => disk.read_only,
+        core::Volume { rbd: Some(disk), .. } => disk.read_only,
+        _ => None,
+    };
+    let within = match &volume.rbd {
+        // The pool's default (SetDefaults_RBDVolumeSource).
+        Some(rbd) => std::iter::once(Name::new(rbd.pool.as_deref().unwrap_or("rbd")))
+            .chain(rbd.monitors.iter().map(Name::from))
+            .collect(),
+        None => Vec::new(),
+    };
+    let (driver, id) = (Name::new(driver), Name::new(id));
+    Some(VolumeSource::Other { driver, id, read_only: read_only == Some(true), within })
 }

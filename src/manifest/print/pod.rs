@@ -64,6 +64,9 @@ fn pod_spec(spec: &PodSpec, pod: Option<&Pod>) -> Value {
     fields.flag("hostIPC", spec.host_ipc);
     fields.flag("hostNetwork", spec.host_network);
     fields.flag("hostPID", spec.host_pid);
+    if !spec.host_users {
+        fields.put("hostUsers", false);
+    }
     fields.text("hostname", &spec.hostname);
     fields.list("imagePullSecrets", spec.image_pull_secrets.iter(), |secret| json!({"name": secret.as_str()}));
     fields.list("initContainers", spec.init_containers.iter(), container);

@@ -56,7 +56,7 @@ pub(super) fn volume(volume: &Volume) -> Value {
         VolumeSource::Image { reference, pull_policy: policy } => {
             ("image", json!({"pullPolicy": pull_policy(*policy), "reference": reference.as_str()}))
         }
-        VolumeSource::Other { driver, id } => plugin(driver, id),
+        VolumeSource::Other { driver, id, read_only, within } => disk(driver, id, *read_only, within),
     };
     let mut fields = Fields::new();
     if field < "name" {
@@ -142,6 +142,22 @@ const PLUGINS: &[(&str, &str, &str)] = &[
     ("kubernetes.io/vsphere-volume", "vsphereVolume", "volumePath"),
 ];
 
+/// The field and the value of a pod's volume of this driver.
+fn disk(driver: &str, id: &str, read_only: bool, within: &[Name]) -> (&'static str, Value) {
+    let (field, value) = plugin(driver, id);
+    let Value::Object(mut map) = value else { return (field, value) };
+    if let [pool, monitors @ ..] = within {
+        let monitors: Vec<&str> = monitors.iter().map(|monitor| monitor.as_str()).collect();
+        map.insert("monitors".to_owned(), json!(monitors));
+        map.insert("pool".to_owned(), json!(pool.as_str()));
+    }
+    if read_only {
+        map.insert("readOnly".to_owned(), json!(true));
+    }
+    map.sort_keys();
+    (field, Value::Object(map))
+}
+
 /// The field and the value of a volume of this driver.
 pub(super) fn plugin(driver: &str, id: &str) -> (&'static str, Value) {
     match PLUGINS.iter().find(|(plugin, _, _)| *plugin == driver) {
@@ -152,6 +168,10 @@ pub(super) fn plugin(driver: &str, id: &str) -> (&'static str, Value) {
             }
             (field, fields.done())
         }
-        None => ("csi", json!({"driver": driver})),
+        None => {
+            let mut fields = Fields::new();
+            fields.put("driver", driver).text("volumeHandle", id);
+            ("csi", fields.done())
+        }
     }
 }

@@ -123,7 +123,8 @@ pub(super) fn draw<B: DrawingBackend>(area: &Area<'_, B>, series: &[Series]) -> 
         format!("from creation to Ready, {}; share of pods that were through within a time", count(pods, "pod"));
     let area = titled(area, &title, &below)?;
     let (width, height) = area.dim_in_pixel();
-    let frame = Frame { left: 62, top: 12, right: width as i32 - 252, bottom: height as i32 - 52 };
+    let frame =
+        Frame { left: 62, top: 12, right: width as i32 - 190 - names_width(&curves), bottom: height as i32 - 52 };
     let axis = Axis::over(curves.iter().flat_map(|curve| curve.sorted.iter().copied()));
     for percent in [0u32, 25, 50, 75, 90, 99, 100] {
         let y = frame.y(f64::from(percent) / 100.0);
@@ -180,10 +181,24 @@ pub(super) fn draw<B: DrawingBackend>(area: &Area<'_, B>, series: &[Series]) -> 
     table(&area, frame, &curves)
 }
 
+/// The most characters of a line's name that are shown.
+const LONGEST_NAME: usize = 28;
+
+/// The name of a line as the table has it.
+fn shown_name(curve: &Curve) -> String {
+    if curve.name == "whole start" { "start".to_owned() } else { super::super::style::cut(&curve.name, LONGEST_NAME) }
+}
+
+/// Pixels for the names in the table: bold letters of 12 pixels take 8 at most.
+fn names_width(curves: &[Curve]) -> i32 {
+    8 * curves.iter().map(|curve| shown_name(curve).chars().count()).max().unwrap_or(0) as i32
+}
+
 /// The names of the lines with their percentiles, right of the plot.
 fn table<B: DrawingBackend>(area: &Area<'_, B>, frame: Frame, curves: &[Curve]) -> Drawn {
     let left = frame.right + 22;
-    let columns = [left + 118, left + 168, left + 218];
+    let first = left + 66 + names_width(curves);
+    let columns = [first, first + 50, first + 100];
     for (x, percent) in columns.into_iter().zip(["p50", "p90", "p99"]) {
         text(area, percent, (x, frame.top + 4), soft(12), HPos::Right, VPos::Center)?;
     }
@@ -194,11 +209,7 @@ fn table<B: DrawingBackend>(area: &Area<'_, B>, frame: Frame, curves: &[Curve]) 
         let y = frame.top + 27 + 22 * at as i32;
         line(area, (left, y), (left + 14, y), curve.color.stroke_width(curve.width))?;
         let style = if curve.width == 3 { bold(12) } else { font(12) };
-        let mut name = super::super::style::cut(&curve.name, 12);
-        if name == "whole start" {
-            name = "start".to_owned();
-        }
-        text(area, &name, (left + 20, y), style, HPos::Left, VPos::Center)?;
+        text(area, &shown_name(curve), (left + 20, y), style, HPos::Left, VPos::Center)?;
         for (x, percent) in columns.into_iter().zip([50, 90, 99]) {
             text(area, &length(percentile(&curve.sorted, percent)), (x, y), font(12), HPos::Right, VPos::Center)?;
         }

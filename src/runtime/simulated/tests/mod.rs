@@ -170,6 +170,8 @@ impl World {
                 self.events.push(*event);
                 self.event_causes.push(cause);
             }
+            // These tests ask for no volumes.
+            Out::Volume(answer) => panic!("{answer:?}"),
             Out::Probe(answer) => self.probes.push((self.now, *answer)),
             Out::ProbeChanged(changed) => self.changes.push((self.now, changed.container)),
             Out::Pull { host, request } => {
