@@ -518,7 +518,7 @@ spec:
   containers: [{name: main, image: "example.com/server:1"}]
 "#;
     let rest = r#"
-until: 22s
+until: 32s
 images: [{match: "example.com/*", size: 1Mi}]
 behaviors:
 - {match: {image: "example.com/worker:*"}, starts: [{exit: {after: 1s, code: 7}}, {exit: {after: 1s, code: 0}}]}
