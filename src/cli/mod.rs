@@ -2,6 +2,7 @@
 //! environment.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod calibrate;
 mod files;
 mod outputs;
 mod plot;
@@ -58,6 +59,7 @@ enum Command {
     Test(test::Test),
     Why(why::Why),
     Plot(plot::Plot),
+    Calibrate(calibrate::Calibrate),
 }
 
 /// Carries out the command line.
@@ -80,6 +82,7 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         Command::Test(test) => test.carry_out(),
         Command::Why(why) => why.carry_out(),
         Command::Plot(plot) => plot.carry_out(),
+        Command::Calibrate(calibrate) => calibrate.carry_out(),
     };
     result.unwrap_or_else(|message| {
         terminal::complain(&message);

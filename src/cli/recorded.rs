@@ -104,11 +104,28 @@ impl Sink for Nowhere {
     fn take(&mut self, _: &Entry) {}
 }
 
+/// What a run that is made now is to be like.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    pub seed: Option<u64>,
+    pub explain: bool,
+    pub calls: bool,
+}
+
 /// The run that a user means: a folder that `run --out` wrote, a trace file, or a scenario or manifest to be run now.
 ///
 /// # Errors
 /// Why there is none.
 pub fn open(argument: &str, seed: Option<u64>, explain: bool) -> Result<Recorded, String> {
+    open_as(argument, &Wanted { seed, explain, ..Wanted::default() })
+}
+
+/// As [`open`], with more to want.
+///
+/// # Errors
+/// Why there is none.
+pub fn open_as(argument: &str, wanted: &Wanted) -> Result<Recorded, String> {
+    let Wanted { seed, explain, calls } = *wanted;
     match trace_file(argument) {
         Some(file) => {
             let name = file.display().to_string();
@@ -122,7 +139,7 @@ pub fn open(argument: &str, seed: Option<u64>, explain: bool) -> Result<Recorded
             let scenario = load(&[argument.to_owned()], None)?;
             let seed_flag = seed.map_or(String::new(), |seed| format!(" --seed {seed}"));
             let command = format!("simlet run {argument}{seed_flag}");
-            Ok(run(&scenario, &Options { seed, explain, ..Options::default() }, command, Nowhere))
+            Ok(run(&scenario, &Options { seed, explain, calls, ..Options::default() }, command, Nowhere))
         }
     }
 }

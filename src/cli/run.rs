@@ -38,6 +38,9 @@ pub struct Run {
     /// Record every node's verdict and scores for every scheduling attempt
     #[arg(long)]
     explain: bool,
+    /// Record what each call of a container runtime takes, for `simlet calibrate`
+    #[arg(long)]
+    calls: bool,
 }
 
 impl Run {
@@ -48,7 +51,8 @@ impl Run {
     pub fn carry_out(self) -> Result<Outcome, String> {
         let watch = terminal::Stopwatch::start();
         let scenario = recorded::load(&self.files, self.nodes)?;
-        let options = Options { seed: self.seed, until: self.until, explain: self.explain, polling: false };
+        let options =
+            Options { seed: self.seed, until: self.until, explain: self.explain, calls: self.calls, polling: false };
         let recorded = match &self.out {
             None => recorded::run(&scenario, &options, self.command(), Nowhere),
             Some(folder) => self.run_into(folder, &scenario, &options)?,

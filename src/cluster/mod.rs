@@ -14,3 +14,4 @@ pub use config::{Config, NodeConfig};
 pub use fault::{ContainerFault, Fault, NodeFault};
 pub use message::{Incarnation, Message};
 pub use run::Cluster;
+pub use wiring::TO_RUNTIME;

@@ -22,6 +22,8 @@ pub struct Config {
     pub kubelet: KubeletConfiguration,
     /// `/var/log/pods` where containers are real; None where nobody reads logs, so that no path is made for each pod.
     pub log_root: Option<Name>,
+    /// What each call of the runtime takes is recorded, though containers are not real.
+    pub record_calls: bool,
 }
 
 /// In which state of the node's life the kubelet starts.
@@ -99,12 +101,18 @@ impl Config {
             observe: Observe::Sleeping,
             kubelet: KubeletConfiguration::default(),
             log_root: None,
+            record_calls: false,
         }
     }
 
     /// The node's name.
     pub fn name(&self) -> Name {
         self.node.meta.name
+    }
+
+    /// True if what each call of the runtime takes is recorded: always where containers are real.
+    pub fn records_calls(&self) -> bool {
+        self.record_calls || self.log_root.is_some()
     }
 
     /// What pods may request in all: capacity without the reservations and the hard eviction thresholds

@@ -86,6 +86,9 @@ pub struct LoadOptions {
     pub colour: bool,
 }
 
+/// Kinds of our own, which are not passed over.
+const OURS: [&str; 2] = ["Scenario", "RuntimeProfile"];
+
 /// A run without `until` ends at the latest so long after the last line of its timeline.
 const AFTERWARDS: Duration = Duration::from_secs(600);
 
@@ -133,14 +136,15 @@ fn is_scenario(node: &Node<'_>) -> bool {
         && node.get("apiVersion").and_then(Node::as_str).is_some_and(|version| version.starts_with("simlet.dev/"))
 }
 
-/// The files that a scenario names, with their places: `manifests`, `from`, `config`, `apply`.
+/// The files that a scenario names, with their places: `manifests`, `from`, `config`, `runtime`, `apply`.
 fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
     let documents = crate::manifest::documents(source);
     let Some(root) = documents.iter().find(|node| is_scenario(node)) else { return Vec::new() };
-    let mut named = Vec::new();
+    let mut named: Vec<(String, Range<usize>)> = Vec::new();
     let mut add = |node: Option<&Node<'_>>| {
         if let Some(node) = node {
-            named.extend(node.as_str().map(|path| (path.to_owned(), node.span.clone())));
+            let path = node.as_str().filter(|path| named.iter().all(|(known, _)| known != path));
+            named.extend(path.map(|path| (path.to_owned(), node.span.clone())));
         }
     };
     for manifest in items(root.get("manifests")) {
@@ -150,6 +154,7 @@ fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
     for node in items(cluster.and_then(|cluster| cluster.get("nodes"))) {
         add(node.get("from"));
         add(node.get("kubelet").and_then(|kubelet| kubelet.get("config")));
+        add(node.get("runtime").filter(|runtime| runtime.as_str().is_some_and(super::runtime::is_file)));
     }
     for entry in items(root.get("timeline")) {
         add(entry.get("apply"));
@@ -201,7 +206,7 @@ impl Loader<'_> {
         };
         let compiled = self.compile(&objects, &mut header);
         for (kind, passed) in &objects.passed_over {
-            if kind.kind != "Scenario" {
+            if !OURS.contains(&kind.kind.as_str()) {
                 let name = format!("{} {}", kind.api_version, kind.kind);
                 pass_over(&mut header.passed_over, name, passed.count as u32);
             }
@@ -209,9 +214,11 @@ impl Loader<'_> {
         let documents = scenario.and_then(|index| sources.get(index)).map(crate::manifest::documents);
         let root = documents.iter().flatten().find(|node| is_scenario(node));
         let mut problems = Problems::default();
+        let mut elsewhere = Vec::new();
         let built = {
             let mut reading = Reading {
                 problems: &mut problems,
+                elsewhere: &mut elsewhere,
                 file: scenario.unwrap_or(0),
                 source: scenario.and_then(|index| sources.get(index)),
                 files: &self.files,
@@ -223,6 +230,12 @@ impl Loader<'_> {
         if let Some(slot) = scenario.and_then(|index| self.problems.get_mut(index)) {
             slot.extend(problems.found);
             slot.sort_by_key(|problem| problem.at.start);
+        }
+        for (index, found) in elsewhere {
+            if let Some(slot) = self.problems.get_mut(index) {
+                slot.extend(found.found);
+                slot.sort_by_key(|problem| problem.at.start);
+            }
         }
         let errors = self.problems.iter().flatten().filter(|problem| problem.is_error()).count();
         let mut rendered = String::new();
@@ -321,6 +334,8 @@ fn pass_over(passed_over: &mut Vec<(String, u32)>, kind: String, count: u32) {
 /// What the readers of a scenario's parts need at hand.
 pub(super) struct Reading<'r> {
     pub(super) problems: &'r mut Problems,
+    /// Problems of files that the scenario names and that are of our own kinds, by source.
+    elsewhere: &'r mut Vec<(usize, Problems)>,
     /// The scenario's file, as an index into the sources.
     file: usize,
     source: Option<&'r Source>,
@@ -392,8 +407,15 @@ impl Reading<'_> {
         }
     }
 
+    /// Problems of another file. Those of a file that is named several times are told once.
+    pub(super) fn found_elsewhere(&mut self, source: usize, problems: Problems) {
+        if self.elsewhere.iter().all(|(known, _)| *known != source) {
+            self.elsewhere.push((source, problems));
+        }
+    }
+
     /// The text of a source.
-    pub(super) fn text_of(&self, source: usize) -> Option<&Source> {
+    pub(super) fn text_of(&self, source: usize) -> Option<&'_ Source> {
         self.sources.get(source)
     }
 

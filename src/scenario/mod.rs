@@ -14,6 +14,7 @@ mod file;
 mod read;
 mod remarks;
 mod run;
+mod runtime;
 mod timeline;
 mod values;
 mod world;

@@ -25,6 +25,8 @@ pub struct Options {
     pub until: Option<Duration>,
     /// Record every node's verdict of every scheduling attempt.
     pub explain: bool,
+    /// Record what each call of a container runtime takes.
+    pub calls: bool,
     /// Periodic work is done at every point of its grid instead of sleeping: slow, for comparison only.
     pub polling: bool,
 }
@@ -41,6 +43,9 @@ pub fn run(scenario: &Scenario, options: &Options, sink: Box<dyn Sink>) -> End {
     let mut config = scenario.config.clone();
     config.seed = seed;
     config.scheduler.explain = options.explain;
+    for node in config.nodes.iter_mut().filter(|_| options.calls) {
+        node.kubelet.record_calls = true;
+    }
     if options.polling {
         config.set_polling();
     }

@@ -32,7 +32,7 @@ use crate::protocol::{cri, probe, pull};
 
 pub use images::PresentImage;
 pub use network::Subnet;
-pub use profile::{Dialect, Latencies, OnRepeat, Profile, StartFailure, bridge_cni, overlay_cni};
+pub use profile::{Dialect, Latencies, LatencyField, OnRepeat, Profile, StartFailure, bridge_cni, overlay_cni};
 pub use runtime::{Config, Runtime};
 
 /// What the runtime hears.
