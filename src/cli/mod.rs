@@ -3,6 +3,7 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod calibrate;
+mod compare;
 mod files;
 mod outputs;
 mod plot;
@@ -59,6 +60,7 @@ enum Command {
     Test(test::Test),
     Why(why::Why),
     Plot(plot::Plot),
+    Compare(compare::Compare),
     Calibrate(calibrate::Calibrate),
 }
 
@@ -82,6 +84,7 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         Command::Test(test) => test.carry_out(),
         Command::Why(why) => why.carry_out(),
         Command::Plot(plot) => plot.carry_out(),
+        Command::Compare(compare) => compare.carry_out(),
         Command::Calibrate(calibrate) => calibrate.carry_out(),
     };
     result.unwrap_or_else(|message| {

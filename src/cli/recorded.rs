@@ -1,6 +1,6 @@
 //! A run with all that reports need: made now from files, or read back from where `run --out` wrote it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -152,4 +152,29 @@ fn trace_file(argument: &str) -> Option<PathBuf> {
         return Some(inside);
     }
     (path.extension().is_some_and(|extension| extension == "jsonl")).then(|| path.to_path_buf())
+}
+
+/// True for what was run already.
+pub fn is_recorded(argument: &str) -> bool {
+    trace_file(argument).is_some()
+}
+
+/// The runs in a folder of runs, by name; none if it is something else.
+///
+/// # Errors
+/// Why the folder can't be read.
+pub fn runs_in(argument: &str) -> Result<Vec<String>, String> {
+    let folder = Path::new(argument);
+    if is_recorded(argument) || !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut runs = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|problem| format!("{argument}: {problem}"))? {
+        let path = entry.map_err(|problem| format!("{argument}: {problem}"))?.path();
+        if path.join("trace.jsonl").is_file() {
+            runs.push(path.to_string_lossy().into_owned());
+        }
+    }
+    runs.sort();
+    Ok(runs)
 }

@@ -5,6 +5,7 @@
 //! and the same trace gives the same bytes. Read `journal`, then `story`.
 
 pub mod calibrate;
+pub mod compare;
 pub mod events;
 pub mod html;
 pub mod journal;
