@@ -14,6 +14,7 @@ pub mod latency;
 pub mod metrics;
 pub mod perfetto;
 pub mod plot;
+pub mod recording;
 #[cfg(test)]
 mod sample;
 mod series;
