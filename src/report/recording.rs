@@ -45,7 +45,7 @@ struct PodHistory {
 struct Fact {
     /// What: two facts with equal words are the same.
     what: String,
-    /// The text of a condition or an Event, without what is another in each run.
+    /// The text of a condition or an Event.
     message: String,
     /// When it came, in nanoseconds of Unix time.
     received: Option<i64>,
@@ -57,6 +57,14 @@ impl History {
     /// True if nothing was seen.
     pub fn is_empty(&self) -> bool {
         self.pods.is_empty()
+    }
+
+    /// What became so, by pod: its name, what, and when it came, in nanoseconds of Unix time. Events come last.
+    pub fn facts(&self) -> impl Iterator<Item = (&str, &str, Option<i64>)> {
+        self.pods.values().flat_map(|pod| {
+            let facts = pod.facts.iter().chain(&pod.events);
+            facts.map(|fact| (pod.last.name.as_str(), fact.what.as_str(), fact.received))
+        })
     }
 
     fn take(&mut self, seen: seen::Seen, received: Option<i64>, gone: bool) {

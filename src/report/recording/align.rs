@@ -14,7 +14,7 @@ use super::{Fact, History, PodHistory};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Agrees,
-    /// It is at another time.
+    /// It is at another time, and so is its distance from the fact before.
     Time,
     /// Its text is another.
     Message,
@@ -137,6 +137,7 @@ fn families_of(history: &History) -> Families<'_> {
 
 /// One list of facts, with the moment of each since the pod's creation.
 struct List<'h> {
+    pod: &'h PodHistory,
     facts: &'h [Fact],
     moments: Vec<i64>,
 }
@@ -150,7 +151,7 @@ fn list<'h>(pod: &'h PodHistory, facts: &'h [Fact], received: bool) -> List<'h> 
         last = moment.map_or(last, |moment| moment - created);
         last
     });
-    List { moments: moments.collect(), facts }
+    List { pod, moments: moments.collect(), facts }
 }
 
 fn beside(
@@ -175,12 +176,26 @@ fn beside(
         });
         let mut line = Line { what: fact.what.clone(), real: Some(moment), simulated: range, outcome: Outcome::Agrees };
         let allowed = i64::try_from(within.as_nanos()).unwrap_or(i64::MAX).max(moment / 10);
+        let drift = |run: usize, other: usize| {
+            let before = (0..at).rev().find_map(|before| Some((before, pairs[run].of[before]?)));
+            let (real_before, other_before) =
+                before.map_or((0, 0), |(before, matched)| (real.moments[before], simulated[run].moments[matched]));
+            (simulated[run].moments[other] - other_before) - (moment - real_before)
+        };
+        // Late after a fact that was as late is not late again.
+        let drifts = || found.iter().map(|(run, other)| drift(*run, *other));
+        let steps_agree = drifts().any(|late| late <= allowed) && drifts().any(|late| late >= -allowed);
         let in_order = found.iter().any(|(run, _)| !pairs[*run].moved.contains(&at));
-        let said = found.iter().any(|(run, other)| simulated[*run].facts[*other].message == fact.message);
+        let text = real.pod.last.plain(&fact.message);
+        let said = |(run, other): &(usize, usize)| {
+            let theirs = &simulated[*run];
+            theirs.pod.last.plain(&theirs.facts[*other].message) == text
+        };
+        let said = found.iter().any(said);
         line.outcome = match line.late() {
             None => Outcome::OnlyReal,
             Some(_) if !in_order => Outcome::Order,
-            Some(late) if late.abs() > allowed => Outcome::Time,
+            Some(late) if late.abs() > allowed && !steps_agree => Outcome::Time,
             Some(_) if !said => Outcome::Message,
             Some(_) => Outcome::Agrees,
         };

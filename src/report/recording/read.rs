@@ -98,11 +98,10 @@ fn event(history: &mut History, object: &Value, received: Option<i64>, counts: &
         }
     };
     let pod = text_of(about, "uid");
-    let Some(seen) = history.pods.get(&pod).map(|pod| &pod.last) else { return };
     let message = object.get("message").or_else(|| object.get("note")).and_then(Value::as_str).unwrap_or_default();
     let fact = Fact {
         what: event_words(&text_of(object, "type"), &text_of(object, "reason"), &text_of(about, "fieldPath")),
-        message: seen.plain(message),
+        message: message.to_owned(),
         received,
         own: ["lastTimestamp", "eventTime", "firstTimestamp"].iter().find_map(|field| time_of(object, field)),
     };

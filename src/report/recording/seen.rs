@@ -60,7 +60,7 @@ pub(super) fn facts(before: Option<&Seen>, now: &Seen, gone: bool) -> Vec<New> {
     }
     if (&now.phase, &now.reason) != (&old.phase, &old.reason) {
         let reason = if now.reason.is_empty() { String::new() } else { format!(" {}", now.reason) };
-        facts.push((format!("phase {}{reason}", now.phase), now.plain(&now.message), now.latest()));
+        facts.push((format!("phase {}{reason}", now.phase), now.message.clone(), now.latest()));
     }
     for container in &now.containers {
         let known = old.containers.iter().find(|other| other.name == container.name);
@@ -68,7 +68,7 @@ pub(super) fn facts(before: Option<&Seen>, now: &Seen, gone: bool) -> Vec<New> {
         let same = known.is_some_and(|known| known.what() == container.what() && known.since() == container.since());
         if !same {
             let message = match &container.state {
-                State::Waiting { message, .. } | State::Terminated { message, .. } => now.plain(message),
+                State::Waiting { message, .. } | State::Terminated { message, .. } => message.clone(),
                 State::Running { .. } => String::new(),
             };
             facts.push((container.what(), message, container.since()));
@@ -76,11 +76,12 @@ pub(super) fn facts(before: Option<&Seen>, now: &Seen, gone: bool) -> Vec<New> {
     }
     for condition in &now.conditions {
         let known = old.conditions.iter().find(|other| other.kind == condition.kind);
-        let same = |known: &Condition| (&known.status, &known.reason) == (&condition.status, &condition.reason);
+        let key = |one: &Condition| (one.status.clone(), one.reason.clone(), one.since);
+        let same = |known: &Condition| key(known) == key(condition);
         if !known.is_some_and(same) {
             let reason = if condition.reason.is_empty() { String::new() } else { format!(" {}", condition.reason) };
             let what = format!("{} {}{reason}", condition.kind, condition.status);
-            facts.push((what, now.plain(&condition.message), Some(condition.since)));
+            facts.push((what, condition.message.clone(), Some(condition.since)));
         }
     }
     for condition in &old.conditions {
@@ -167,7 +168,7 @@ fn plain(message: &str, pod: &Seen) -> String {
     // Runs of digits, and hexadecimal words that hold one, are numbers of this run.
     let mut out = String::with_capacity(text.len());
     let mut word = String::new();
-    let mut flush = |word: &mut String, out: &mut String| {
+    let flush = |word: &mut String, out: &mut String| {
         let is_identifier = word.len() >= 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         if is_identifier && word.bytes().any(|byte| byte.is_ascii_digit()) {
             out.push('#');

@@ -1,7 +1,9 @@
 //! The same facts from the trace of a simulated run.
 
+use rustc_hash::FxHashMap;
+
 use crate::kernel::Time;
-use crate::model::{ContainerState, ContainerStatus, Event, Kind, Object, Pod};
+use crate::model::{ContainerState, ContainerStatus, Event, Kind, Name, Object, Pod};
 use crate::trace::{Change, Entry, Record, Sink};
 
 use super::seen::{Condition, Container, Seen, State};
@@ -12,17 +14,22 @@ const SECOND: i64 = 1_000_000_000;
 /// Collects the facts of a run.
 #[derive(Clone, Debug)]
 pub struct Simulated {
-    /// Unix time of time 0, in seconds.
-    epoch: i64,
     history: History,
-    counts: std::collections::BTreeMap<(crate::model::Name, crate::model::Name), u32>,
+    /// By namespace and name of the Event.
+    counts: FxHashMap<(Name, Name), u32>,
+}
+
+impl Default for Simulated {
+    fn default() -> Simulated {
+        Simulated::new()
+    }
 }
 
 impl Simulated {
-    /// Of a run that begins at this second of Unix time.
-    pub fn new(epoch: i64) -> Simulated {
+    /// Nothing yet.
+    pub fn new() -> Simulated {
         let history = History { received: true, ..History::default() };
-        Simulated { epoch, history, counts: Default::default() }
+        Simulated { history, counts: FxHashMap::default() }
     }
 
     /// What was collected.
@@ -30,17 +37,7 @@ impl Simulated {
         self.history
     }
 
-    /// A moment of the run as it came.
-    fn received(&self, time: Time) -> i64 {
-        self.epoch * SECOND + i64::try_from(time.as_nanos()).unwrap_or(i64::MAX / 2)
-    }
-
-    /// A moment of the run as Kubernetes writes it: cut to the second.
-    fn written(&self, time: Time) -> i64 {
-        self.received(time).div_euclid(SECOND) * SECOND
-    }
-
-    fn pod(&self, pod: &Pod) -> Seen {
+    fn pod(pod: &Pod) -> Seen {
         let meta = &pod.meta;
         let mut conditions: Vec<Condition> = pod
             .status
@@ -51,25 +48,25 @@ impl Simulated {
                 status: condition.status.as_str().to_owned(),
                 reason: condition.reason.to_string(),
                 message: condition.message.to_string(),
-                since: self.written(condition.last_transition),
+                since: written(condition.last_transition),
             })
             .collect();
         conditions.sort_by(|a, b| a.kind.cmp(&b.kind));
         let containers = |statuses: &[ContainerStatus]| {
-            let mut containers: Vec<Container> = statuses.iter().map(|status| self.container(status)).collect();
+            let mut containers: Vec<Container> = statuses.iter().map(Simulated::container).collect();
             containers.sort_by(|a, b| a.name.cmp(&b.name));
             containers
         };
         let deletion = meta.deletion.map(|deletion| {
             let grace = deletion.grace.as_secs() as i64;
-            (self.written(deletion.at) - grace * SECOND, grace)
+            (written(deletion.at) - grace * SECOND, grace)
         });
         Seen {
             namespace: meta.namespace.to_string(),
             name: meta.name.to_string(),
             uid: meta.uid.to_string(),
             owner: meta.owner.map(|owner| (owner.kind.as_str().to_owned(), owner.name.to_string())),
-            created: self.written(meta.created),
+            created: written(meta.created),
             node: pod.node.map(|node| node.to_string()).unwrap_or_default(),
             phase: pod.status.phase.as_str().to_owned(),
             reason: pod.status.reason.to_string(),
@@ -80,17 +77,17 @@ impl Simulated {
         }
     }
 
-    fn container(&self, status: &ContainerStatus) -> Container {
+    fn container(status: &ContainerStatus) -> Container {
         let state = match &status.state {
             ContainerState::Waiting { reason, message } => {
                 State::Waiting { reason: reason.to_string(), message: message.to_string() }
             }
-            ContainerState::Running { started_at } => State::Running { since: self.written(*started_at) },
+            ContainerState::Running { started_at } => State::Running { since: written(*started_at) },
             ContainerState::Terminated(ended) => State::Terminated {
                 reason: ended.reason.to_string(),
                 message: ended.message.to_string(),
                 exit_code: i64::from(ended.exit_code),
-                finished: self.written(ended.finished_at),
+                finished: written(ended.finished_at),
             },
         };
         Container { name: status.name.to_string(), state, restarts: u64::from(status.restart_count) }
@@ -102,15 +99,14 @@ impl Simulated {
             return;
         }
         let uid = about.uid.to_string();
-        let Some(pod) = self.history.pods.get(&uid) else { return };
         let known = self.counts.entry((event.meta.namespace, event.meta.name)).or_insert(0);
         let new = event.count.saturating_sub(*known).max(1);
         *known = event.count;
         let fact = Fact {
             what: read::event_words(event.kind.as_str(), &event.reason, &about.field_path),
-            message: pod.last.plain(&event.message),
-            received: Some(self.received(time)),
-            own: Some(self.written(event.last)),
+            message: event.message.to_string(),
+            received: Some(received(time)),
+            own: Some(written(event.last)),
         };
         for _ in 0..new {
             self.history.event(&uid, fact.clone());
@@ -118,12 +114,22 @@ impl Simulated {
     }
 }
 
+/// A moment of the run. Runs begin at a whole second, and only differences of moments are compared.
+fn received(time: Time) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX / 2)
+}
+
+/// A moment of the run as Kubernetes writes it: cut to the second.
+fn written(time: Time) -> i64 {
+    received(time).div_euclid(SECOND) * SECOND
+}
+
 impl Sink for Simulated {
     fn take(&mut self, entry: &Entry) {
         match &entry.what {
             Record::Written(change, Object::Pod(pod)) => {
-                let seen = self.pod(pod);
-                self.history.take(seen, Some(self.received(entry.time)), *change == Change::Deleted);
+                let seen = Simulated::pod(pod);
+                self.history.take(seen, Some(received(entry.time)), *change == Change::Deleted);
             }
             Record::Event(event) => self.event(event, entry.time),
             _ => {}
