@@ -250,6 +250,7 @@ fn in_our_words(fact: &Value) -> Option<String> {
         "bound" => "bound".to_owned(),
         "phase" => with_reason(format!("phase {}", field("phase"))),
         "condition" => with_reason(format!("{} {}", field("type"), field("status"))),
+        "condition-removed" => format!("{} removed", field("type")),
         "deletion-requested" => format!("deletion asked, grace {}s", fact["gracePeriodSeconds"]),
         "container" => match (field("state"), field("container")) {
             ("waiting", name) => format!("{name} waiting {}", field("reason")),

@@ -64,8 +64,7 @@ pub(super) fn facts(before: Option<&Seen>, now: &Seen, gone: bool) -> Vec<New> {
     }
     for container in &now.containers {
         let known = old.containers.iter().find(|other| other.name == container.name);
-        // A message alone is not a new state.
-        let same = known.is_some_and(|known| known.what() == container.what() && known.since() == container.since());
+        let same = known.is_some_and(|known| (known.restarts, &known.state) == (container.restarts, &container.state));
         if !same {
             let message = match &container.state {
                 State::Waiting { message, .. } | State::Terminated { message, .. } => message.clone(),
@@ -76,7 +75,7 @@ pub(super) fn facts(before: Option<&Seen>, now: &Seen, gone: bool) -> Vec<New> {
     }
     for condition in &now.conditions {
         let known = old.conditions.iter().find(|other| other.kind == condition.kind);
-        let key = |one: &Condition| (one.status.clone(), one.reason.clone(), one.since);
+        let key = |one: &Condition| (one.status.clone(), one.reason.clone(), one.message.clone());
         let same = |known: &Condition| key(known) == key(condition);
         if !known.is_some_and(same) {
             let reason = if condition.reason.is_empty() { String::new() } else { format!(" {}", condition.reason) };
@@ -89,9 +88,9 @@ pub(super) fn facts(before: Option<&Seen>, now: &Seen, gone: bool) -> Vec<New> {
             facts.push((format!("{} removed", condition.kind), String::new(), None));
         }
     }
-    if let Some((asked, grace)) =
-        now.deletion.filter(|_| now.deletion.map(|new| new.1) != old.deletion.map(|old| old.1))
-    {
+    // A new deletionTimestamp is a new request; a shorter grace period alone is the last step of the same one.
+    let due = |deletion: (i64, i64)| deletion.0 + deletion.1 * 1_000_000_000;
+    if let Some((asked, grace)) = now.deletion.filter(|new| Some(due(*new)) != old.deletion.map(due)) {
         facts.push((format!("deletion asked, grace {grace}s"), String::new(), Some(asked)));
     }
     if gone {
