@@ -325,11 +325,10 @@ kind: Pod
 metadata: {name: p}
 spec:
   dnsPolicy: ClusterFirst
-  dnsConfig: {nameservers: [1.1.1.1]}
-  hostAliases: [{ip: 10.0.0.1, hostnames: [a]}, {ip: 10.0.0.2, hostnames: [b]}]
+  setHostnameAsFQDN: true
   containers:
-  - {name: a, image: a, securityContext: {seccompProfile: {type: RuntimeDefault}}}
-  - {name: b, image: b, securityContext: {seccompProfile: {type: RuntimeDefault}}, tty: false}
+  - {name: a, image: a, volumeDevices: [{name: v, devicePath: /dev/a}, {name: v, devicePath: /dev/b}]}
+  - {name: b, image: b, volumeDevices: [{name: v, devicePath: /dev/a}], tty: false}
 ";
     let sources = [Source::new("pod.yaml", text)];
     let loaded = load(&sources);
@@ -340,7 +339,7 @@ spec:
         missing.note(&object.decoded, &compiled, Epoch::default());
     }
     let listed: Vec<String> = missing.iter().map(|(kind, field, count)| format!("{kind} {field} {count}")).collect();
-    assert_eq!(listed, ["Pod spec.containers[].securityContext 1", "Pod spec.dnsConfig 1", "Pod spec.hostAliases 1",]);
+    assert_eq!(listed, ["Pod spec.containers[].volumeDevices 1", "Pod spec.setHostnameAsFQDN 1"]);
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use simlet::kernel::Time;
 use simlet::model::affinity::NodeSelectorOperator;
-use simlet::model::pod::{ContainerPort, Protocol};
+use simlet::model::pod::{ContainerPort, Protocol, Volume, VolumeSource};
 use simlet::model::service::Service;
+use simlet::model::storage::{ClaimSpec, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumePhase};
 use simlet::model::*;
 use simlet::scheduler::explain::evaluate;
 use simlet::scheduler::listers::World;
@@ -45,16 +46,20 @@ fn step() -> impl Strategy<Value = Step> {
             |(number, cpu, zone, tainted, cordoned, image)| Step::Node { number, cpu, zone, tainted, cordoned, image }
         ),
         1 => (0u8..12).prop_map(Step::RemoveNode),
-        8 => (0u8..6).prop_map(Step::Place),
+        8 => (0u8..TEMPLATES).prop_map(Step::Place),
         2 => Just(Step::Finish),
-        1 => (0u8..6, 0u8..12).prop_map(|(template, node)| Step::Nominate { template, node }),
+        1 => (0u8..TEMPLATES, 0u8..12).prop_map(|(template, node)| Step::Nominate { template, node }),
     ]
 }
 
-/// Six templates: plain, with a preference, with a host port, with a selector, spread hard, with anti-affinity.
+const TEMPLATES: u8 = 11;
+
+/// The templates: plain, with a preference, with a host port, with a selector, spread hard, with anti-affinity, preferring
+/// its own kind, spread softly over two keys, with a local volume, with a feature of the kubelet, near to its own kind.
 fn template(number: u8) -> PodSpec {
     let mut spec = cluster::spec(200 + 150 * i64::from(number));
     let zone = Name::new("topology.kubernetes.io/zone");
+    let hostname = Name::new("kubernetes.io/hostname");
     let selector = Selector::from_labels(&labels(number));
     match number {
         1 => {
@@ -91,19 +96,81 @@ fn template(number: u8) -> PodSpec {
             }]);
         }
         5 => {
-            let term = PodAffinityTerm {
-                selector: Some(selector),
-                namespaces: Vec::new(),
-                namespace_selector: None,
-                topology_key: zone,
-                match_label_keys: Vec::new(),
-                mismatch_label_keys: Vec::new(),
-            };
+            let term = term(selector, zone);
             spec.affinity = Some(Arc::new(Affinity { pod_anti_required: vec![term], ..Affinity::default() }));
+        }
+        6 => {
+            let (near, away) = (term(selector, zone), term(Selector::from_labels(&labels(5)), hostname));
+            let (pod_preferred, pod_anti_preferred) = (vec![(5, near)], vec![(3, away)]);
+            spec.affinity = Some(Arc::new(Affinity { pod_preferred, pod_anti_preferred, ..Affinity::default() }));
+        }
+        7 => {
+            let constraint = |key| TopologySpreadConstraint {
+                max_skew: 2,
+                topology_key: key,
+                hard: false,
+                selector: Some(selector.clone()),
+                min_domains: None,
+                honor_node_affinity: true,
+                honor_node_taints: false,
+                match_label_keys: Vec::new(),
+            };
+            spec.topology_spread = Arc::new([constraint(zone), constraint(hostname)]);
+        }
+        8 => {
+            let source = VolumeSource::Claim { name: Name::new("data"), read_only: false };
+            spec.volumes = Arc::new([Volume { name: Name::new("data"), source }]);
+        }
+        9 => (spec.host_network, spec.host_users) = (true, false),
+        10 => {
+            let pod_required = vec![term(selector.clone(), zone), term(selector, hostname)];
+            spec.affinity = Some(Arc::new(Affinity { pod_required, ..Affinity::default() }));
         }
         _ => {}
     }
     spec
+}
+
+fn term(selector: Selector, topology_key: Name) -> PodAffinityTerm {
+    PodAffinityTerm {
+        selector: Some(selector),
+        namespaces: Vec::new(),
+        namespace_selector: None,
+        topology_key,
+        match_label_keys: Vec::new(),
+        mismatch_label_keys: Vec::new(),
+    }
+}
+
+/// A claim of a class that waits for its consumer, and local volumes for it on the nodes of one zone.
+fn storage() -> Vec<Object> {
+    let local = Name::new("local");
+    let class = StorageClass {
+        meta: Meta::named("", "local"),
+        provisioner: Name::new("kubernetes.io/no-provisioner"),
+        wait_for_first_consumer: true,
+        ..StorageClass::default()
+    };
+    let spec = ClaimSpec { storage_class: Some(local), request: Bytes(1), ..ClaimSpec::default() };
+    let claim = PersistentVolumeClaim { meta: Meta::named("default", "data"), spec, ..Default::default() };
+    let expressions = vec![NodeSelectorRequirement {
+        key: Name::new("topology.kubernetes.io/zone"),
+        operator: NodeSelectorOperator::In,
+        values: vec![Name::new("z1")],
+    }];
+    let volume = PersistentVolume {
+        meta: Meta::named("", "volume"),
+        capacity: Bytes(2),
+        storage_class: local,
+        node_affinity: Some(NodeSelector { terms: vec![NodeSelectorTerm { expressions, fields: Vec::new() }] }),
+        phase: VolumePhase::Available,
+        ..PersistentVolume::default()
+    };
+    vec![
+        Object::StorageClass(class.into()),
+        Object::PersistentVolumeClaim(claim.into()),
+        Object::PersistentVolume(volume.into()),
+    ]
 }
 
 fn labels(number: u8) -> Labels {
@@ -113,6 +180,13 @@ fn labels(number: u8) -> Labels {
 fn node(number: u8, cpu: u8, zone: u8, tainted: u8, cordoned: bool, image: bool) -> Node {
     let mut node = cluster::node(&format!("n{number}"), i64::from(cpu) * 500);
     node.meta.labels = Labels::new([(Name::new("topology.kubernetes.io/zone"), Name::from(format!("z{zone}")))]);
+    // Most nodes have a hostname.
+    if number < 11 {
+        node.meta.labels = node.meta.labels.with(Name::new("kubernetes.io/hostname"), node.meta.name);
+    }
+    if number.is_multiple_of(2) {
+        node.status.declared_features = vec![Name::new("UserNamespacesHostNetworkSupport")];
+    }
     node.spec.unschedulable = cordoned;
     node.spec.taints = match tainted {
         1 => vec![Taint::new("soft", TaintEffect::PreferNoSchedule)],
@@ -132,7 +206,7 @@ proptest! {
     #[test]
     fn the_search_chooses_as_the_plain_evaluation(steps in prop::collection::vec(step(), 1..80)) {
         let profile = default_profile();
-        let templates: Vec<Arc<PodSpec>> = (0..6).map(|number| Arc::new(template(number))).collect();
+        let templates: Vec<Arc<PodSpec>> = (0..TEMPLATES).map(|number| Arc::new(template(number))).collect();
         // The plain evaluation has a world of its own, in which nothing is kept.
         let (mut world, mut plain) = (World::default(), World::default());
         let (mut nominator, mut search) = (Nominator::default(), Search::default());
@@ -142,6 +216,10 @@ proptest! {
             let service = Object::Service(Arc::new(Service { meta, selector, ..Service::default() }));
             world.listers.insert(&service);
             plain.listers.insert(&service);
+        }
+        for object in storage() {
+            world.insert(&object);
+            plain.insert(&object);
         }
         let mut specs = SpecCache::default();
         let mut placed: Vec<(Name, Uid)> = Vec::new();
@@ -194,6 +272,11 @@ proptest! {
                                 prop_assert_eq!(found.totals(), totals);
                             }
                             placed.push((chosen.node, pod.uid()));
+                            for plugin in &profile.plugins {
+                                let Some(reserve) = plugin.as_reserve() else { continue };
+                                prop_assert!(reserve.reserve(&pod, chosen.node, &mut world).is_ok());
+                                prop_assert!(reserve.reserve(&pod, chosen.node, &mut plain).is_ok());
+                            }
                             plain.nodes.add_pod(chosen.node, pod.clone());
                             world.nodes.add_pod(chosen.node, pod);
                         }

@@ -5,10 +5,16 @@
 mod calibrate;
 mod compare;
 mod files;
+#[cfg(feature = "cri")]
+mod live;
 mod outputs;
 mod plot;
 mod recorded;
+mod recording;
+mod replay;
 mod run;
+#[cfg(feature = "cri")]
+mod serve;
 mod terminal;
 mod test;
 mod why;
@@ -62,6 +68,11 @@ enum Command {
     Plot(plot::Plot),
     Compare(compare::Compare),
     Calibrate(calibrate::Calibrate),
+    #[cfg(feature = "cri")]
+    Live(live::Live),
+    Replay(replay::Replay),
+    #[cfg(feature = "cri")]
+    Serve(serve::Serve),
 }
 
 /// Carries out the command line.
@@ -86,6 +97,11 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         Command::Plot(plot) => plot.carry_out(),
         Command::Compare(compare) => compare.carry_out(),
         Command::Calibrate(calibrate) => calibrate.carry_out(),
+        #[cfg(feature = "cri")]
+        Command::Live(live) => live.carry_out(),
+        Command::Replay(replay) => replay.carry_out(),
+        #[cfg(feature = "cri")]
+        Command::Serve(serve) => serve.carry_out(),
     };
     result.unwrap_or_else(|message| {
         terminal::complain(&message);

@@ -1,17 +1,17 @@
 //! A run with all that reports need: made now from files, or read back from where `run --out` wrote it.
 
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{BufReader, BufWriter, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::manifest::Source;
-use crate::report::{Journal, recording};
+use crate::manifest::{Epoch, Source};
+use crate::report::{self, Journal, recording};
 use crate::scenario::{self, LoadOptions, Loaded, Options, Scenario};
-use crate::trace::{Entry, Footer, Header, Reader, Sink};
+use crate::trace::{Entry, Footer, Header, Reader, Sink, Writer};
 
 use super::files::{self, Disk};
-use super::{error, terminal};
+use super::{Outcome, error, outputs, terminal};
 
 /// A finished run.
 pub struct Recorded {
@@ -72,7 +72,7 @@ fn load_files(arguments: &[String], nodes: Option<u32>) -> Result<Loaded, String
     for argument in arguments {
         sources.extend(files::read(argument).map_err(error)?);
     }
-    scenario::load(sources, &Disk, &LoadOptions { nodes, colour: terminal::colour_on_stderr() })
+    load_quietly(sources, nodes)
 }
 
 /// Loads sources.
@@ -80,10 +80,15 @@ fn load_files(arguments: &[String], nodes: Option<u32>) -> Result<Loaded, String
 /// # Errors
 /// All problems, rendered.
 pub fn load_sources(sources: Vec<Source>, nodes: Option<u32>) -> Result<Scenario, String> {
-    let options = LoadOptions { nodes, colour: terminal::colour_on_stderr() };
-    let loaded = scenario::load(sources, &Disk, &options)?;
+    let loaded = load_quietly(sources, nodes)?;
     terminal::complain(&loaded.warnings);
     Ok(loaded.scenario)
+}
+
+/// The warnings are not told yet.
+fn load_quietly(sources: Vec<Source>, nodes: Option<u32>) -> Result<Loaded, String> {
+    let options = LoadOptions { nodes, colour: terminal::colour_on_stderr(), ..LoadOptions::default() };
+    scenario::load(sources, &Disk, &options)
 }
 
 /// The header of a run of `scenario` that `command` makes again.
@@ -101,6 +106,70 @@ pub fn run(scenario: &Scenario, options: &Options, command: String, also: impl S
     drop(end.cluster);
     let journal = journal.into_inner().unwrap_or_default();
     Recorded { header: header_of(scenario, seed, command), journal, footer }
+}
+
+/// Runs with all that a folder is to hold: the trace streamed into it, then the rest. The trace has its name only once it is
+/// whole.
+///
+/// # Errors
+/// What can't be written.
+pub fn into_folder(
+    folder: &Path,
+    header: Header,
+    epoch: Epoch,
+    run: impl FnOnce(Box<dyn Sink>) -> scenario::End,
+) -> Result<Recorded, String> {
+    let say = |problem: std::io::Error| error(format!("{}: {problem}", folder.display()));
+    fs::create_dir_all(folder).map_err(say)?;
+    let (half, whole) = (folder.join("trace.part"), folder.join("trace.jsonl"));
+    let file = File::create(&half).map_err(say)?;
+    let writer = Shared::new(Writer::new(BufWriter::new(file), &header));
+    let journal = Shared::new(Journal::new());
+    let end = run(Box::new(Both(journal.share(), writer.share())));
+    let mut written = outputs::final_objects(end.cluster.store(), epoch);
+    drop(end.cluster);
+    let recorded = Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer: end.footer };
+    if let Some(writer) = writer.into_inner() {
+        writer.finish(&recorded.footer).map_err(say)?;
+    }
+    fs::rename(&half, &whole).map_err(say)?;
+    written.extend(outputs::render(&recorded.header, &recorded.journal, &recorded.footer)?);
+    for (name, bytes) in written {
+        files::write(&folder.join(name), &bytes).map_err(error)?;
+    }
+    Ok(recorded)
+}
+
+/// Runs; every record goes into a journal.
+pub fn into_memory(header: Header, run: impl FnOnce(Box<dyn Sink>) -> scenario::End) -> Recorded {
+    let journal = Shared::new(Journal::new());
+    let end = run(Box::new(journal.share()));
+    // The cluster holds the other share.
+    drop(end.cluster);
+    Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer: end.footer }
+}
+
+/// Tells the story of a run and where its reports are.
+pub fn tell(recorded: &Recorded, folder: Option<&Path>, wall: std::time::Duration) {
+    let style = terminal::style(wall);
+    terminal::print(&report::story(&recorded.header, &recorded.journal, &recorded.footer, &style));
+    if let Some(folder) = folder {
+        let folder = folder.display();
+        terminal::print(&format!(
+            "  report {folder}/report.html · trace {folder}/trace.jsonl · plots {folder}/*.svg\n"
+        ));
+    }
+}
+
+/// How a run ended.
+pub fn verdict(recorded: &Recorded) -> Outcome {
+    if !recorded.footer.invariants.is_empty() {
+        Outcome::Broken
+    } else if recorded.footer.expectations.iter().any(|expectation| !expectation.held) {
+        Outcome::Failed
+    } else {
+        Outcome::Fine
+    }
 }
 
 /// Takes records and keeps none.

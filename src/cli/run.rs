@@ -1,18 +1,13 @@
 //! `simlet run`: what happens?
 
-use std::fs::{self, File};
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::kernel::Duration;
-use crate::report;
-use crate::scenario::{self, Options, Scenario};
-use crate::trace::{Sink, Writer};
+use crate::scenario::{self, Options};
 
-use super::recorded::{self, Both, Nowhere, Recorded, Shared};
-use super::{Outcome, error, files, length, outputs, terminal};
+use super::{Outcome, length, recorded, terminal};
 
 /// Run a scenario, or Kubernetes manifests as they are, and tell what happened
 ///
@@ -51,21 +46,16 @@ impl Run {
     pub fn carry_out(self) -> Result<Outcome, String> {
         let watch = terminal::Stopwatch::start();
         let scenario = recorded::load(&self.files, self.nodes)?;
-        let options =
-            Options { seed: self.seed, until: self.until, explain: self.explain, calls: self.calls, polling: false };
+        let Run { seed, until, explain, calls, .. } = self;
+        let options = Options { seed, until, explain, calls, ..Options::default() };
+        let header = recorded::header_of(&scenario, options.seed.unwrap_or(scenario.seed), self.command());
+        let run = |sink| scenario::run(&scenario, &options, sink);
         let recorded = match &self.out {
-            None => recorded::run(&scenario, &options, self.command(), Nowhere),
-            Some(folder) => self.run_into(folder, &scenario, &options)?,
+            None => recorded::into_memory(header, run),
+            Some(folder) => recorded::into_folder(folder, header, scenario.epoch(), run)?,
         };
-        let style = terminal::style(watch.elapsed());
-        terminal::print(&report::story(&recorded.header, &recorded.journal, &recorded.footer, &style));
-        if let Some(folder) = &self.out {
-            let folder = folder.display();
-            terminal::print(&format!(
-                "  report {folder}/report.html · trace {folder}/trace.jsonl · plots {folder}/*.svg\n"
-            ));
-        }
-        Ok(verdict(&recorded))
+        recorded::tell(&recorded, self.out.as_deref(), watch.elapsed());
+        Ok(recorded::verdict(&recorded))
     }
 
     /// The command that makes the run again.
@@ -75,42 +65,7 @@ impl Run {
         words.extend(self.seed.map(|seed| format!("--seed {seed}")));
         words.extend(self.nodes.map(|nodes| format!("--nodes {nodes}")));
         words.extend(self.until.map(|until| format!("--until {until}")));
+        words.extend(self.calls.then(|| "--calls".to_owned()));
         words.join(" ")
-    }
-
-    /// Runs with the trace streamed into the folder, then writes the rest. The trace has its name only once it is whole.
-    fn run_into(&self, folder: &Path, scenario: &Scenario, options: &Options) -> Result<Recorded, String> {
-        let say = |problem: std::io::Error| error(format!("{}: {problem}", folder.display()));
-        fs::create_dir_all(folder).map_err(say)?;
-        let (half, whole) = (folder.join("trace.part"), folder.join("trace.jsonl"));
-        let file = File::create(&half).map_err(say)?;
-        let header = recorded::header_of(scenario, options.seed.unwrap_or(scenario.seed), self.command());
-        let writer = Shared::new(Writer::new(BufWriter::new(file), &header));
-        let journal = Shared::new(report::Journal::new());
-        let sink: Box<dyn Sink> = Box::new(Both(journal.share(), writer.share()));
-        let end = scenario::run(scenario, options, sink);
-        let mut written = outputs::final_objects(end.cluster.store(), scenario.epoch());
-        drop(end.cluster);
-        let recorded = Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer: end.footer };
-        if let Some(writer) = writer.into_inner() {
-            writer.finish(&recorded.footer).map_err(say)?;
-        }
-        fs::rename(&half, &whole).map_err(say)?;
-        written.extend(outputs::render(&recorded.header, &recorded.journal, &recorded.footer)?);
-        for (name, bytes) in written {
-            files::write(&folder.join(name), &bytes).map_err(error)?;
-        }
-        Ok(recorded)
-    }
-}
-
-/// How a run ended.
-fn verdict(recorded: &Recorded) -> Outcome {
-    if !recorded.footer.invariants.is_empty() {
-        Outcome::Broken
-    } else if recorded.footer.expectations.iter().any(|expectation| !expectation.held) {
-        Outcome::Failed
-    } else {
-        Outcome::Fine
     }
 }

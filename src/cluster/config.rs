@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::kernel::{Distribution, Duration};
-use crate::model::Object;
+use crate::model::{Name, Object};
 use crate::runtime::simulated::Profile;
 use crate::runtime::simulated::behavior::Rule;
 use crate::{apiserver, controllers, kubelet, registry, scheduler};
@@ -35,8 +35,25 @@ pub struct Config {
 pub struct NodeConfig {
     /// The kubelet, with the Node object that it registers.
     pub kubelet: kubelet::Config,
-    /// The runtime's profile.
-    pub runtime: Profile,
+    pub runtime: NodeRuntime,
+}
+
+/// Who answers a node's kubelet.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a node, and nearly all of them are simulated")]
+pub enum NodeRuntime {
+    /// The simulated runtime, with this profile.
+    Simulated(Profile),
+    /// Nobody in the cluster: what the kubelet says goes through the port [`Outside`](super::Outside), and what comes back
+    /// is brought by the clock.
+    Outside,
+}
+
+impl NodeRuntime {
+    /// True if what its pulls take was measured.
+    pub fn has_measured_pulls(&self) -> bool {
+        matches!(self, NodeRuntime::Simulated(profile) if profile.pull_per_mebibyte.is_some())
+    }
 }
 
 impl Config {
@@ -46,5 +63,10 @@ impl Config {
         for node in &mut self.nodes {
             node.kubelet.observe = kubelet::Observe::Polling;
         }
+    }
+
+    /// The node of this name.
+    pub fn node_mut(&mut self, name: Name) -> Option<&mut NodeConfig> {
+        self.nodes.iter_mut().find(|node| node.kubelet.name() == name)
     }
 }

@@ -9,6 +9,7 @@ use crate::{apiserver, kubelet, registry};
 
 use super::Cluster;
 use super::message::Message;
+use super::outside::Said;
 
 /// A fault, or its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +70,18 @@ pub enum ContainerFault {
     Hang(bool),
 }
 
+impl ContainerFault {
+    /// Why this can't be done to a container of a runtime outside; None if it can. An exit is a SIGKILL there, whatever its
+    /// code was to be.
+    pub fn refused_outside(self) -> Option<&'static str> {
+        match self {
+            ContainerFault::Exit { .. } => None,
+            ContainerFault::Oom => Some("a real container runs out of memory by itself: `oom` is for simulated nodes"),
+            ContainerFault::Hang(_) => Some("the CRI can't pause a container: `hang` is for simulated nodes"),
+        }
+    }
+}
+
 impl Fault {
     /// What undoes this fault; None for what can't be undone, such as an exit.
     pub fn undone(&self) -> Option<Fault> {
@@ -123,9 +136,11 @@ impl Cluster {
     fn inject_one(&mut self, fault: &Fault, cause: Cause) {
         match fault {
             Fault::Node { node, what } => {
-                if let Some(index) = self.node_index(*node) {
-                    let text = Text::new(what.describe());
-                    let cause = self.record(cause, Record::NodeFault { node: *node, what: text });
+                let Some(index) = self.node_index(*node) else { return };
+                let refused = self.is_outside(index).then(|| what.refused_outside()).flatten();
+                let text = refused.unwrap_or(what.describe());
+                let cause = self.record(cause, Record::NodeFault { node: *node, what: Text::new(text) });
+                if refused.is_none() {
                     self.inject_node(index, *what, cause);
                 }
             }
@@ -141,6 +156,13 @@ impl Cluster {
             Fault::Container { namespace, pod, container, what } => {
                 let (namespace, pod, container) = (*namespace, *pod, *container);
                 let Some(index) = self.node_of_pod(namespace, pod) else { return };
+                if self.is_outside(index)
+                    && let Some(refused) = what.refused_outside()
+                {
+                    let text = format!("{refused}: pod {pod}").into();
+                    self.record(cause, Record::NodeFault { node: self.nodes[index].name, what: text });
+                    return;
+                }
                 let fault = match *what {
                     ContainerFault::Exit { code } => runtime::Fault::Exit { namespace, pod, container, code },
                     ContainerFault::Oom => runtime::Fault::Oom { namespace, pod, container },
@@ -228,6 +250,7 @@ impl Cluster {
         let incarnation = node.incarnation;
         let to = self.kubelet_actor(index);
         self.schedule(at, to, cause, Message::Kubelet(incarnation, kubelet::In::Start));
+        self.tell_outside(index, Said::Started);
     }
 
     fn set_network(&mut self, index: usize, open: bool, cause: Cause) {
@@ -265,6 +288,17 @@ impl Cluster {
 }
 
 impl NodeFault {
+    /// Why this can't be done to a node whose runtime is outside; None if it can.
+    pub fn refused_outside(self) -> Option<&'static str> {
+        match self {
+            NodeFault::Power(_) => Some("a real machine keeps its power: this fault is for simulated nodes"),
+            NodeFault::RuntimeRunning | NodeFault::RuntimeStopped | NodeFault::RuntimeHung => Some(
+                "a real runtime is stopped by who started it (systemctl stop …): this fault is for simulated nodes",
+            ),
+            NodeFault::Kubelet(_) | NodeFault::Network(_) => None,
+        }
+    }
+
     fn describe(self) -> &'static str {
         match self {
             NodeFault::Power(false) => "lost power",

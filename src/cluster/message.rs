@@ -1,7 +1,7 @@
 //! The closed set of messages. Adding one makes the compiler list every place that must know it.
 
 use crate::kernel::{Digest, Fold};
-use crate::protocol::{api, cri, probe, pull};
+use crate::protocol::{api, cri, probe, pull, volume};
 use crate::{apiserver, client, controllers, kubelet, registry, runtime::simulated as runtime, scheduler};
 
 /// A message to one of the parts.
@@ -14,6 +14,8 @@ pub enum Message {
     Kubelet(Incarnation, kubelet::In),
     Runtime(runtime::In),
     Registry(registry::In),
+    /// From outside: the user ends the run.
+    Interrupt,
 }
 
 /// Counts the starts of a process. What was meant for an earlier one never reaches a later one.
@@ -83,6 +85,12 @@ impl Fold for Message {
                         digest.word(u64::from(answer.outcome == probe::Outcome::Success));
                     }
                     kubelet::In::ProbeChanged(changed) => digest.word(changed.container.0),
+                    kubelet::In::Volume(answer) => match &**answer {
+                        volume::Answer::Done { pod } => digest.word(pod.0),
+                        volume::Answer::NotPlaced { pod, .. } | volume::Answer::Failed { pod, .. } => {
+                            digest.word(pod.0 | 1 << 63);
+                        }
+                    },
                     kubelet::In::Timer(_) => digest.word(2),
                 }
             }
@@ -98,10 +106,16 @@ impl Fold for Message {
                         digest.word(u64::from(response.result.is_ok()));
                     }
                     runtime::In::Probe(request) => digest.word(request.id.0),
+                    runtime::In::Volume(request) => match &**request {
+                        volume::Request::SetUp { pod, .. } => digest.word(pod.0),
+                        volume::Request::PlaceFiles { pod, .. } => digest.word(pod.0 | 1 << 62),
+                        volume::Request::TearDown { pod } => digest.word(pod.0 | 1 << 63),
+                    },
                     runtime::In::Fault(_) => digest.word(1),
                     runtime::In::Timer(_) => digest.word(2),
                 }
             }
+            Message::Interrupt => digest.word(8),
             Message::Registry(message) => {
                 digest.word(7);
                 match message {

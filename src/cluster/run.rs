@@ -15,9 +15,10 @@ use crate::runtime::simulated::{self as runtime, Runtime};
 use crate::scheduler::{self, Scheduler};
 use crate::trace::{Entry, Record, Sink};
 
-use super::config::Config;
+use super::config::{Config, NodeRuntime};
 use super::invariants::Invariants;
 use super::message::{Incarnation, Message};
+use super::outside::{Answerer, Nobody, Outside, Said};
 use super::wiring::{API_SERVER, Actor, CLIENT, CONTROLLERS, Connection, SCHEDULER};
 use crate::{apiserver, registry};
 
@@ -42,7 +43,10 @@ pub struct Cluster {
     buffers: Buffers,
     next_record: u32,
     sink: Box<dyn Sink>,
+    outside: Box<dyn Outside>,
+    interrupted: bool,
     pub(super) invariants: Invariants,
+    pub(super) cri_log: super::cri_log::CriLog,
 }
 
 /// What a node consists of.
@@ -50,7 +54,8 @@ pub(super) struct NodeParts {
     pub(super) name: Name,
     pub(super) kubelet: Kubelet,
     pub(super) incarnation: Incarnation,
-    pub(super) runtime: Runtime,
+    /// None: it is outside.
+    pub(super) runtime: Option<Runtime>,
     pub(super) connection: Connection,
     pub(super) powered: bool,
     pub(super) kubelet_running: bool,
@@ -91,8 +96,13 @@ macro_rules! handle {
 }
 
 impl Cluster {
-    /// A cluster at its start. Records go to `sink`.
+    /// A cluster at its start, with nobody behind runtimes that are outside. Records go to `sink`.
     pub fn new(config: Config, sink: Box<dyn Sink>) -> Cluster {
+        Cluster::with_outside(config, sink, Box::new(Nobody))
+    }
+
+    /// As [`Cluster::new`]; what kubelets say to runtimes outside goes to `outside`.
+    pub fn with_outside(config: Config, sink: Box<dyn Sink>, outside: Box<dyn Outside>) -> Cluster {
         let kernel: Kernel<Message> = Kernel::new(config.seed);
         let streams = kernel.streams();
         let registries: Vec<Registry> =
@@ -105,17 +115,20 @@ impl Cluster {
         for (index, node) in config.nodes.iter().enumerate() {
             let name = node.kubelet.node.meta.name;
             node_by_name.insert(name, index);
-            let runtime = runtime::Config::for_node(
-                index as u32,
-                &node.kubelet.node,
-                node.runtime.clone(),
-                Arc::clone(&config.behaviors),
-            );
+            let runtime = match &node.runtime {
+                NodeRuntime::Simulated(profile) => {
+                    let behaviors = Arc::clone(&config.behaviors);
+                    let config =
+                        runtime::Config::for_node(index as u32, &node.kubelet.node, profile.clone(), behaviors);
+                    Some(Runtime::new(config, &streams))
+                }
+                NodeRuntime::Outside => None,
+            };
             nodes.push(NodeParts {
                 name,
                 kubelet: Kubelet::new(node.kubelet.clone(), &streams),
                 incarnation: Incarnation(0),
-                runtime: Runtime::new(runtime, &streams),
+                runtime,
                 connection: Connection::remote(&streams, name, &config.api_latency),
                 powered: true,
                 kubelet_running: true,
@@ -139,7 +152,10 @@ impl Cluster {
             buffers: Buffers::default(),
             next_record: 1,
             sink,
+            outside,
+            interrupted: false,
             invariants: Invariants::default(),
+            cri_log: Default::default(),
             kernel,
             config,
         };
@@ -161,8 +177,9 @@ impl Cluster {
         for index in 0..self.nodes.len() {
             let pods: Vec<_> = self.api.store().pods_of(self.nodes[index].name).cloned().collect();
             for pod in pods {
+                let Some(runtime) = &mut self.nodes[index].runtime else { break };
                 self.buffers.runtime.begin(Time::ZERO, Cause::NONE, self.next_record);
-                self.nodes[index].runtime.preload(&pod, &mut self.buffers.runtime);
+                runtime.preload(&pod, &mut self.buffers.runtime);
                 let mut buffer = std::mem::take(&mut self.buffers.runtime);
                 for (cause, effect) in buffer.drain_effects() {
                     // Nobody listens yet: the kubelet will look for itself.
@@ -178,7 +195,36 @@ impl Cluster {
         for index in 0..self.nodes.len() {
             let to = self.kubelet_actor(index);
             self.schedule_now(to, Cause::NONE, Message::Kubelet(Incarnation(0), kubelet::In::Start));
+            self.tell_outside(index, Said::Started);
         }
+    }
+
+    /// True if a node's runtime is outside.
+    pub(super) fn is_outside(&self, index: usize) -> bool {
+        self.nodes[index].runtime.is_none()
+    }
+
+    /// Says something to a node's runtime, if it is outside.
+    pub(super) fn tell_outside(&mut self, index: usize, said: Said) {
+        if self.is_outside(index) {
+            let answerer = Answerer { to: self.kubelet_actor(index), incarnation: self.nodes[index].incarnation };
+            self.outside.hear(index, self.kernel.now(), answerer, said);
+        }
+    }
+
+    /// True once [`Message::Interrupt`] has come.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// From now on keeps what kubelets and runtimes say to each other.
+    pub fn keep_cri(&mut self) {
+        self.cri_log.0.get_or_insert_default();
+    }
+
+    /// What kubelets and runtimes said to each other, since [`Cluster::keep_cri`]. In the order in which it was sent.
+    pub fn cri(&self) -> &[super::CriEntry] {
+        self.cri_log.0.as_deref().unwrap_or_default()
     }
 
     /// The time of the last event.
@@ -378,15 +424,26 @@ impl Cluster {
                 if !self.nodes[index].powered && message == runtime::In::Fault(Box::new(runtime::Fault::PowerOn)) {
                     return; // Power was lost again before the machine was up.
                 }
+                if self.is_outside(index) {
+                    let said = match message {
+                        runtime::In::Cri(request) => Said::Cri(request),
+                        runtime::In::Probe(request) => Said::Probe(request),
+                        runtime::In::Volume(request) => Said::Volume(request),
+                        runtime::In::Fault(fault) => Said::Fault(fault),
+                        runtime::In::Pull(_) | runtime::In::Timer(_) => return,
+                    };
+                    return self.tell_outside(index, said);
+                }
                 handle!(
                     self,
                     event,
                     runtime,
-                    self.nodes[index].runtime,
+                    self.nodes[index].runtime.as_mut().expect("it is not outside"),
                     message,
                     |cluster: &mut Cluster, now, cause, effect| cluster.route_runtime(index, now, cause, effect)
                 );
             }
+            Message::Interrupt => self.interrupted = true,
             Message::Registry(message) => {
                 let Actor::Registry(index) = self.actor(event.to) else { return };
                 handle!(

@@ -11,6 +11,7 @@ use crate::registry::RuntimeId;
 use crate::{apiserver, client, controllers, kubelet, registry, runtime::simulated as runtime, scheduler};
 
 use super::Cluster;
+use super::cri_log::CriSaid;
 use super::message::Message;
 
 pub(super) const API_SERVER: ActorId = ActorId(0);
@@ -256,13 +257,20 @@ impl Cluster {
             }
             Effect::Send { delay, message: kubelet::Out::Cri(request) } => {
                 let delay = match request.call {
+                    // The way to a real runtime takes the time that it takes.
+                    _ if self.is_outside(index) => delay,
                     Call::ListPodSandbox { .. } | Call::ListContainers { .. } => delay,
                     _ => delay + TO_RUNTIME,
                 };
+                let name = self.nodes[index].name;
+                self.cri_log.note(now + delay, name, || CriSaid::Request((*request).clone()));
                 self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Cri(request)));
             }
             Effect::Send { delay, message: kubelet::Out::Probe(request) } => {
                 self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Probe(request)));
+            }
+            Effect::Send { delay, message: kubelet::Out::Volume(request) } => {
+                self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Volume(request)));
             }
         }
     }
@@ -280,11 +288,16 @@ impl Cluster {
             Effect::Wake { at, message } => return self.schedule(at, runtime, cause, Message::Runtime(message)),
             Effect::Send { delay, message } => (delay, message),
         };
+        if let runtime::Out::Cri(response) = &message {
+            let name = self.nodes[index].name;
+            self.cri_log.note(now + delay, name, || CriSaid::Response((**response).clone()));
+        }
         let to_kubelet = match message {
             runtime::Out::Cri(response) => kubelet::In::Cri(response),
             runtime::Out::Event(event) => kubelet::In::CriEvent(event),
             runtime::Out::Probe(answer) => kubelet::In::Probe(answer),
             runtime::Out::ProbeChanged(changed) => kubelet::In::ProbeChanged(changed),
+            runtime::Out::Volume(answer) => kubelet::In::Volume(answer),
             runtime::Out::Pull { host, request } => {
                 let to = self.registry_actor(host);
                 let message = registry::In::Request { from: RuntimeId(runtime.0), request };

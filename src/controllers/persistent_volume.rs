@@ -15,7 +15,9 @@ use rustc_hash::FxHashMap;
 
 use crate::kernel::Time;
 use crate::model::pod::VolumeSource;
-use crate::model::storage::{ClaimPhase, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumePhase};
+use crate::model::storage::{
+    BIND_COMPLETED, ClaimPhase, PersistentVolume, PersistentVolumeClaim, SELECTED_NODE, StorageClass, VolumePhase,
+};
 use crate::model::{Key, Kind, Meta, Name, Object, Pod};
 use crate::protocol::api::{Call, DeleteOptions, StatusReason};
 
@@ -23,7 +25,6 @@ use super::controller::{Context, Controller, Progress, Reply};
 use super::informer::Change;
 use super::pod_control::controller_reference;
 
-const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
 /// The controller of claims and volumes.
@@ -206,7 +207,9 @@ impl PersistentVolumes {
             storage_class: class.meta.name,
             block: claim.spec.block,
             claim: Some((key.namespace, key.name)),
+            claim_uid: claim.meta.uid,
             driver: class.provisioner,
+            handle: name,
             retain: class.retain,
             ..PersistentVolume::default()
         };
@@ -245,7 +248,9 @@ fn bind(volume: &PersistentVolume, claim: &PersistentVolumeClaim, cx: &mut Conte
     volume.meta.resource_version = 0;
     claim.meta.resource_version = 0;
     volume.claim = Some((claim.meta.namespace, claim.meta.name));
+    volume.claim_uid = claim.meta.uid;
     claim.volume = volume.meta.name;
+    claim.meta.annotations = claim.meta.annotations.with(Name::new(BIND_COMPLETED), Name::new("yes"));
     cx.request(Call::Update(Object::PersistentVolume(volume.clone().into())));
     cx.request(Call::Update(Object::PersistentVolumeClaim(claim.clone().into())));
     volume.phase = VolumePhase::Bound;

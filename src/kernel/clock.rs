@@ -165,12 +165,15 @@ fn sleep(length: Duration) {
 impl<M: Clone> Clock<M> for Wall<M> {
     fn wait(&mut self, now: Time, events: u64, until: Time) -> Wait<M> {
         let Some(Stamped { time, to, message }) = self.receive(until) else { return Wait::Due };
+        // Later than the kernel's time, so that a replay, which does not know how often was waited at one moment, takes it
+        // in at the same wait.
+        let time = time.max(now + Duration::from_nanos(1));
         if time > until {
             // However much comes in, it does not keep back what is due before it.
             self.held = Some(Stamped { time, to, message });
             return Wait::Due;
         }
-        let arrival = Arrival { after_events: events, time: time.max(now), to, message };
+        let arrival = Arrival { after_events: events, time, to, message };
         self.recording.push(arrival.clone());
         Wait::Outside(arrival)
     }

@@ -8,6 +8,8 @@ use std::net::Ipv4Addr;
 use crate::kernel::Duration;
 use crate::model::{Bytes, Name, Node, Resources};
 
+pub use super::host::Host;
+
 /// The settings of one kubelet.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -24,6 +26,8 @@ pub struct Config {
     pub log_root: Option<Name>,
     /// What each call of the runtime takes is recorded, though containers are not real.
     pub record_calls: bool,
+    /// Where containers are real: the machine. None where nobody reads what follows from it.
+    pub host: Option<std::sync::Arc<Host>>,
 }
 
 /// In which state of the node's life the kubelet starts.
@@ -102,6 +106,7 @@ impl Config {
             kubelet: KubeletConfiguration::default(),
             log_root: None,
             record_calls: false,
+            host: None,
         }
     }
 

@@ -1,29 +1,26 @@
 //! The start of one container: its image, its configuration, CreateContainer, StartContainer, its postStart hook.
 //!
-//! Kubernetes: startContainer in pkg/kubelet/kuberuntime/kuberuntime_container.go, generatePodSandboxConfig in
-//! kuberuntime_sandbox.go, makeEnvironmentVariables in pkg/kubelet/kubelet_pods.go.
+//! Kubernetes: startContainer in pkg/kubelet/kuberuntime/kuberuntime_container.go. What the configuration says stands in
+//! `container_config.rs`, the environment in `environment.rs`.
 
 use std::sync::Arc;
 
 use crate::kernel::Time;
-use crate::model::config::ConfigData;
-use crate::model::pod::{ConfigSource, EnvValue, Handler, RestartPolicy};
-use crate::model::pod_resources::QosClass;
-use crate::model::{Container, ContainerState, EventType, Key, Kind, Labels, Name, Object, Pod, PodStatus, Text, Uid};
+use crate::model::pod::Handler;
+use crate::model::{Container, ContainerState, EventType, Kind, Object, PodStatus, Text, Uid};
 use crate::protocol::api::{self, StatusReason};
-use crate::protocol::cri::{
-    Answer, CONTAINER_TYPE, Call, ContainerConfig, ContainerId, Error, LinuxResources, Mount, PodSandboxConfig,
-    RESTART_POLICY,
-};
+use crate::protocol::cri::{Answer, Call, ContainerConfig, ContainerId, Error};
 use crate::protocol::probe::{Outcome as ProbeOutcome, Purpose};
+use crate::protocol::volume::Request;
 use crate::trace::{Stage, StageEdge};
 
 use super::calls::{ApiOwner, CriOwner, ProbeOwner};
+use super::environment::{Environment, Facts};
 use super::kill::KillTarget;
-use super::pod_actions::{ContainerRef, HASH_ANNOTATION, container_hash};
+use super::pod_actions::ContainerRef;
 use super::runtime_status::RuntimeStatus;
 use super::sync_pod::{Step, Sync};
-use super::{Fx, In, Kubelet, Timer, images};
+use super::{Fx, In, Kubelet, Out, Timer, images};
 
 /// Where the start of a container stands.
 #[derive(Debug)]
@@ -35,20 +32,14 @@ pub enum StartStep {
     Environment(Box<Environment>),
     /// ImageStatus: the image's user.
     ImageUser(Box<Environment>),
+    /// Its `/etc/hosts` and the like are put in place, where that matters.
+    Files(Arc<ContainerConfig>),
     Create,
     Start(ContainerId),
     /// The hook runs, since then.
     PostStart(ContainerId, Time),
     /// The hook failed with this message, and the container is killed.
     HookFailed(Text),
-}
-
-/// ConfigMaps and Secrets that a container's environment refers to.
-#[derive(Debug, Default)]
-pub struct Environment {
-    /// Not read yet, the last first; true: may be missing.
-    wanted: Vec<(Key, bool)>,
-    found: Vec<(Key, Arc<ConfigData>)>,
 }
 
 impl Kubelet {
@@ -73,7 +64,7 @@ impl Kubelet {
         let environment = std::mem::take(environment);
         let Some(entry) = self.pods.get(&uid) else { return };
         let Some(container) = one.of(&entry.pod.spec) else { return };
-        if let Err(message) = check_environment(&entry.pod, container, &environment) {
+        if let Err(message) = environment.check(&entry.pod, container) {
             return self.config_failed(uid, sync, one, message, fx);
         }
         let image = images::with_default_tag(container.image);
@@ -198,11 +189,39 @@ impl Kubelet {
         };
         let shown = &entry.status.status;
         let ip = self.pleg.cached(uid).and_then(|runtime| runtime.ip()).or(shown.pod_ip);
-        let facts = Facts { pod: &pod, environment: &environment, pod_ip: ip, config: &self.config };
-        let config = Arc::new(facts.container_config(container, attempt));
+        let facts = Facts { pod: &pod, pod_ip: ip, config: &self.config };
+        let config = match facts.container_config(container, attempt, &environment) {
+            Ok(config) => Arc::new(config),
+            Err(message) => return self.config_failed(uid, sync, one, message, fx),
+        };
+        self.stage(uid, container.name, Stage::Create, StageEdge::Begin, fx);
+        if let Some(host) = self.config.host.clone() {
+            let facts = Facts { pod: &pod, pod_ip: ip, config: &self.config };
+            let files = facts.container_files(&host, container, &config);
+            sync.step = Step::Start(StartStep::Files(config));
+            self.put_sync(uid, sync);
+            return fx.send(Out::Volume(Box::new(Request::PlaceFiles { pod: uid, files })));
+        }
         sync.step = Step::Start(StartStep::Create);
         self.put_sync(uid, sync);
-        self.stage(uid, container.name, Stage::Create, StageEdge::Begin, fx);
+        self.calls.cri(CriOwner::Worker(uid), Call::CreateContainer { sandbox, config }, fx);
+    }
+
+    /// The container's files are in place, or why they aren't.
+    pub(super) fn files_placed(&mut self, uid: Uid, failed: Option<Text>, fx: &mut Fx) {
+        let Some(mut sync) = self.take_sync(uid) else { return };
+        let one = sync.actions.start.get(sync.start).copied();
+        let (Some(one), Some(sandbox), Step::Start(StartStep::Files(config))) = (one, sync.sandbox, &sync.step) else {
+            return self.put_sync(uid, sync);
+        };
+        if let Some(message) = failed {
+            let name = config.name;
+            self.stage(uid, name, Stage::Create, StageEdge::Failed(message.clone()), fx);
+            return self.config_failed(uid, sync, one, message, fx);
+        }
+        let config = config.clone();
+        sync.step = Step::Start(StartStep::Create);
+        self.put_sync(uid, sync);
         self.calls.cri(CriOwner::Worker(uid), Call::CreateContainer { sandbox, config }, fx);
     }
 
@@ -300,244 +319,5 @@ fn attempt(container: &Container, runtime: &RuntimeStatus, shown: &PodStatus) ->
         }
         Some(status) => status.restart_count,
         None => 0,
-    }
-}
-
-impl Environment {
-    fn wanted(pod: &Pod, container: &Container) -> Environment {
-        let mut wanted: Vec<(Key, bool)> = Vec::new();
-        let mut want = |kind, name: Name, optional| {
-            let key = Key { kind, namespace: pod.meta.namespace, name };
-            match wanted.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, known)) => *known &= optional,
-                None => wanted.push((key, optional)),
-            }
-        };
-        for from in &container.env_from {
-            match from.from {
-                ConfigSource::ConfigMap(name) => want(Kind::ConfigMap, name, from.optional),
-                ConfigSource::Secret(name) => want(Kind::Secret, name, from.optional),
-            }
-        }
-        for variable in &container.env {
-            match &variable.value {
-                EnvValue::ConfigMapKey { config_map, optional, .. } => want(Kind::ConfigMap, *config_map, *optional),
-                EnvValue::SecretKey { secret, optional, .. } => want(Kind::Secret, *secret, *optional),
-                _ => {}
-            }
-        }
-        wanted.reverse();
-        Environment { wanted, found: Vec::new() }
-    }
-
-    fn find(&self, kind: Kind, name: Name) -> Option<&ConfigData> {
-        self.found.iter().find(|(key, _)| key.kind == kind && key.name == name).map(|(_, data)| &**data)
-    }
-}
-
-/// Every key that a variable needs is there.
-fn check_environment(pod: &Pod, container: &Container, environment: &Environment) -> Result<(), Text> {
-    for variable in &container.env {
-        let (kind, name, key, optional, text) = match &variable.value {
-            EnvValue::ConfigMapKey { config_map, key, optional } => {
-                (Kind::ConfigMap, *config_map, *key, *optional, "ConfigMap")
-            }
-            EnvValue::SecretKey { secret, key, optional } => (Kind::Secret, *secret, *key, *optional, "Secret"),
-            _ => continue,
-        };
-        if !optional && environment.find(kind, name).is_some_and(|data| !data.has_key(key)) {
-            let full = format!("{}/{name}", pod.meta.namespace);
-            return Err(format!("couldn't find key {key} in {text} {full}").into());
-        }
-    }
-    Ok(())
-}
-
-/// What a container's configuration is made from.
-struct Facts<'a> {
-    pod: &'a Pod,
-    environment: &'a Environment,
-    pod_ip: Option<std::net::Ipv4Addr>,
-    config: &'a super::config::Config,
-}
-
-impl Facts<'_> {
-    fn container_config(&self, container: &Container, attempt: u32) -> ContainerConfig {
-        let log_path = match self.config.log_root {
-            Some(_) => Name::from(format!("{}/{attempt}.log", container.name)),
-            None => Name::default(),
-        };
-        ContainerConfig {
-            name: container.name,
-            attempt,
-            image: images::with_default_tag(container.image),
-            command: container.command.clone(),
-            args: container.args.clone(),
-            working_dir: container.working_dir,
-            envs: self.variables(container),
-            mounts: container
-                .volume_mounts
-                .iter()
-                .map(|mount| Mount { container_path: mount.path, host_path: mount.volume, read_only: mount.read_only })
-                .collect(),
-            log_path,
-            resources: self.resources(container),
-            run_as_user: container.security.run_as_user.or(self.pod.spec.security.run_as_user),
-            privileged: container.security.privileged,
-            read_only_root: container.security.read_only_root_filesystem,
-            annotations: self.annotations(container),
-        }
-    }
-
-    fn annotations(&self, container: &Container) -> Labels {
-        let is_init = self.pod.spec.init_containers.iter().any(|init| init.name == container.name);
-        let kind = match (is_init, container.is_sidecar()) {
-            (true, true) => "sidecar",
-            (true, false) => "init",
-            (false, _) => "regular",
-        };
-        let policy = match container.restart_policy.unwrap_or(self.pod.spec.restart_policy) {
-            RestartPolicy::Always => "Always",
-            RestartPolicy::OnFailure => "OnFailure",
-            RestartPolicy::Never => "Never",
-        };
-        Labels::new([
-            (Name::new(HASH_ANNOTATION), container_hash(container)),
-            (Name::new(CONTAINER_TYPE), Name::new(kind)),
-            (Name::new(RESTART_POLICY), Name::new(policy)),
-        ])
-    }
-
-    fn variables(&self, container: &Container) -> Vec<(Name, Text)> {
-        let mut made = Vec::with_capacity(container.env.len());
-        for from in &container.env_from {
-            let (kind, name) = match from.from {
-                ConfigSource::ConfigMap(name) => (Kind::ConfigMap, name),
-                ConfigSource::Secret(name) => (Kind::Secret, name),
-            };
-            for (key, value) in self.environment.find(kind, name).map(|data| &data.data[..]).unwrap_or_default() {
-                let name = if from.prefix.is_empty() { *key } else { Name::from(format!("{}{key}", from.prefix)) };
-                made.push((name, text(value)));
-            }
-        }
-        for variable in &container.env {
-            let value = match &variable.value {
-                EnvValue::Literal(value) => Some(value.clone()),
-                EnvValue::ConfigMapKey { config_map, key, .. } => self.value(Kind::ConfigMap, *config_map, *key),
-                EnvValue::SecretKey { secret, key, .. } => self.value(Kind::Secret, *secret, *key),
-                EnvValue::Field(path) => Some(self.field(path)),
-                EnvValue::ResourceField { container: of, resource } => {
-                    Some(self.resource_field(container, *of, resource))
-                }
-            };
-            made.extend(value.map(|value| (variable.name, value)));
-        }
-        made
-    }
-
-    fn value(&self, kind: Kind, name: Name, key: Name) -> Option<Text> {
-        let data = self.environment.find(kind, name)?;
-        data.data.iter().find(|(known, _)| *known == key).map(|(_, value)| text(value))
-    }
-
-    fn field(&self, path: &str) -> Text {
-        let meta = &self.pod.meta;
-        match path {
-            "metadata.name" => meta.name.as_str().into(),
-            "metadata.namespace" => meta.namespace.as_str().into(),
-            "metadata.uid" => meta.uid.to_string().into(),
-            "spec.nodeName" => self.config.name().as_str().into(),
-            "spec.serviceAccountName" => self.pod.spec.service_account.as_str().into(),
-            "status.hostIP" | "status.hostIPs" => self.config.node_ip.to_string().into(),
-            "status.podIP" | "status.podIPs" => self.pod_ip.map(|ip| ip.to_string()).unwrap_or_default().into(),
-            _ => {
-                let quoted = |prefix: &str, labels: &Labels| {
-                    let key = path.strip_prefix(prefix)?.strip_suffix("']")?;
-                    labels.get(Name::new(key))
-                };
-                let found = quoted("metadata.labels['", &meta.labels)
-                    .or_else(|| quoted("metadata.annotations['", &meta.annotations));
-                found.unwrap_or_default().as_str().into()
-            }
-        }
-    }
-
-    fn resource_field(&self, own: &Container, of: Name, resource: &str) -> Text {
-        let spec = &self.pod.spec;
-        let mut all = spec.containers.iter().chain(spec.init_containers.iter());
-        let container = if of.is_empty() { Some(own) } else { all.find(|one| one.name == of) };
-        let Some(container) = container else { return Text::default() };
-        let (limits, requests) = (&container.resources.limits, &container.resources.requests);
-        let allocatable = self.config.allocatable();
-        let cores = |millis: i64| (millis + 999).div_euclid(1000);
-        let value = match resource {
-            "limits.cpu" => cores(limits.cpu.unwrap_or(allocatable.cpu).0),
-            "requests.cpu" => cores(requests.cpu.unwrap_or_default().0),
-            "limits.memory" => limits.memory.unwrap_or(allocatable.memory).0,
-            "requests.memory" => requests.memory.unwrap_or_default().0,
-            "limits.ephemeral-storage" => limits.ephemeral_storage.unwrap_or(allocatable.ephemeral_storage).0,
-            "requests.ephemeral-storage" => requests.ephemeral_storage.unwrap_or_default().0,
-            _ => 0,
-        };
-        value.to_string().into()
-    }
-
-    /// Shares, quota, memory limit and OOM score (pkg/kubelet/cm/helpers_linux.go, pkg/kubelet/qos/policy.go).
-    fn resources(&self, container: &Container) -> LinuxResources {
-        let (limits, requests) = (&container.resources.limits, &container.resources.requests);
-        let request = requests.cpu.or(limits.cpu).unwrap_or_default().0;
-        let quota = limits.cpu.map_or(0, |limit| if limit.0 > 0 { (limit.0 * 100).max(1000) } else { 0 });
-        let memory_request = requests.memory.or(limits.memory).unwrap_or_default().0;
-        let capacity = self.config.node.status.capacity.memory.0.max(1);
-        let oom_score_adj = match self.pod.spec.qos() {
-            _ if self.pod.spec.priority >= super::admission::CRITICAL_PRIORITY => -997,
-            QosClass::Guaranteed => -997,
-            QosClass::BestEffort => 1000,
-            QosClass::Burstable => {
-                let share = (i128::from(memory_request) * 1000 / i128::from(capacity)) as i64;
-                (1000 - share).clamp(3, 999)
-            }
-        };
-        LinuxResources {
-            cpu_period: 100_000,
-            cpu_quota: quota,
-            cpu_shares: if request == 0 { 2 } else { (request * 1024 / 1000).clamp(2, 262_144) },
-            memory_limit_in_bytes: limits.memory.unwrap_or_default().0,
-            oom_score_adj,
-        }
-    }
-}
-
-fn text(value: &[u8]) -> Text {
-    String::from_utf8_lossy(value).into_owned().into()
-}
-
-/// The sandbox of a pod.
-pub fn sandbox_config(pod: &Pod, attempt: u32, log_root: Option<Name>) -> PodSandboxConfig {
-    let meta = &pod.meta;
-    let class = match pod.spec.qos() {
-        QosClass::Guaranteed => "/kubepods",
-        QosClass::Burstable => "/kubepods/burstable",
-        QosClass::BestEffort => "/kubepods/besteffort",
-    };
-    let (log_directory, cgroup_parent) = match log_root {
-        Some(root) => (
-            Name::from(format!("{root}/{}_{}_{}", meta.namespace, meta.name, meta.uid)),
-            Name::from(format!("{class}/pod{}", meta.uid)),
-        ),
-        None => (Name::default(), Name::new(class)),
-    };
-    PodSandboxConfig {
-        name: meta.name,
-        namespace: meta.namespace,
-        uid: meta.uid,
-        attempt,
-        hostname: if pod.spec.hostname.is_empty() { meta.name } else { pod.spec.hostname },
-        labels: meta.labels.clone(),
-        annotations: meta.annotations.clone(),
-        log_directory,
-        cgroup_parent,
-        host_network: pod.spec.host_network,
-        runtime_handler: pod.spec.runtime_class,
     }
 }

@@ -6,8 +6,10 @@
 
 use std::collections::VecDeque;
 
+use rustc_hash::FxHashSet;
+
 use crate::model::{Name, Uid};
-use crate::protocol::cri::{Call, ContainerState, SandboxState};
+use crate::protocol::cri::{Call, ContainerId, ContainerState, SandboxState};
 
 use super::calls::CriOwner;
 use super::{Fx, In, Kubelet, Timer};
@@ -19,6 +21,8 @@ pub struct Garbage {
     calls: VecDeque<Call>,
     is_busy: bool,
     collects: bool,
+    /// Containers of gone pods that were removed since the last round, whatever the cache still shows of them.
+    removed: FxHashSet<ContainerId>,
     cleans: bool,
 }
 
@@ -32,12 +36,23 @@ impl Kubelet {
         let gone = self.pods.get(&uid).map_or(self.sources_ready, |entry| {
             entry.worker.is_terminated() && (entry.pod.meta.deletion.is_some() || !entry.desired)
         });
+        if gone {
+            // All of the pod, the newest first.
+            let dead = runtime.containers.iter().filter(|one| one.summary.state == ContainerState::Exited);
+            for id in dead.map(|one| one.summary.id) {
+                if self.garbage.removed.insert(id) {
+                    self.garbage.calls.push_back(Call::RemoveContainer(id));
+                }
+            }
+            self.arm_garbage(fx);
+            return self.collect_next(fx);
+        }
         for name in names {
             let dead = runtime
                 .containers
                 .iter()
                 .filter(|one| one.summary.name == *name && one.summary.state == ContainerState::Exited);
-            for one in dead.skip(usize::from(!gone)) {
+            for one in dead.skip(1) {
                 self.garbage.calls.push_back(Call::RemoveContainer(one.summary.id));
             }
         }
@@ -63,13 +78,15 @@ impl Kubelet {
             if runtime.running().next().is_some() {
                 continue;
             }
-            let calls = &mut self.garbage.calls;
-            calls.extend(runtime.containers.iter().map(|one| Call::RemoveContainer(one.summary.id)));
+            let Garbage { calls, removed, .. } = &mut self.garbage;
+            let left = runtime.containers.iter().filter(|one| !removed.contains(&one.summary.id));
+            calls.extend(left.map(|one| Call::RemoveContainer(one.summary.id)));
             for sandbox in runtime.sandboxes.iter().filter(|one| one.summary.state == SandboxState::NotReady) {
                 calls.push_back(Call::StopPodSandbox(sandbox.summary.id));
                 calls.push_back(Call::RemovePodSandbox(sandbox.summary.id));
             }
         }
+        self.garbage.removed.clear();
         self.collect_next(fx);
     }
 

@@ -17,17 +17,21 @@ use indexmap::IndexSet;
 use crate::kernel::{Cause, Duration, Stream, Streams, Time};
 use crate::model::{Kind, Name, Pod, Resources, Text, Uid};
 use crate::protocol::api::{Call, Status, StatusReason, Watch, WatchEvent};
-use crate::protocol::{api, cri, probe};
+use crate::protocol::{api, cri, probe, volume};
 use crate::trace::PodRef;
 
 mod admission;
 mod backoff;
 mod calls;
 pub mod config;
+mod container_config;
 mod containers;
+mod environment;
 mod events;
+mod expansion;
 mod garbage;
 mod grid;
+mod host;
 mod images;
 mod kill;
 mod node_status;
@@ -37,11 +41,13 @@ mod pod_manager;
 mod pod_worker;
 mod probes;
 mod runtime_status;
+mod sandbox_config;
 mod status;
 mod status_manager;
 mod sync_pod;
 #[cfg(test)]
 mod tests;
+mod volume_content;
 mod volumes;
 
 use calls::{ApiOwner, Calls, CriOwner, ProbeOwner};
@@ -67,6 +73,7 @@ pub enum In {
     },
     Probe(Box<probe::Answer>),
     ProbeChanged(probe::Changed),
+    Volume(Box<volume::Answer>),
     Timer(Timer),
 }
 
@@ -131,6 +138,8 @@ pub enum Out {
     Api(Box<api::Request>),
     Cri(Box<cri::Request>),
     Probe(Box<probe::Request>),
+    /// Only where [`config::Config::host`] is known.
+    Volume(Box<volume::Request>),
 }
 
 type Fx = crate::trace::Effects<In, Out>;
@@ -274,6 +283,7 @@ impl Kubelet {
                 None => {}
             },
             In::ProbeChanged(changed) => self.probe_changed(changed.container, fx),
+            In::Volume(answer) => self.volume_set_up(*answer, fx),
             In::Timer(timer) => self.timer(timer, fx),
         }
     }

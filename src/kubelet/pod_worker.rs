@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use crate::kernel::{Cause, Duration, Time};
 use crate::model::{ContainerState, EventType, Object, Text, Uid};
-use crate::protocol::cri;
 use crate::protocol::probe::Purpose;
+use crate::protocol::{cri, volume};
 use crate::trace::Record;
 
 use super::calls::CriOwner;
@@ -18,7 +18,7 @@ use super::pod_actions::ContainerRef;
 use super::runtime_status::{Inspect, RuntimeStatus};
 use super::status;
 use super::sync_pod::Sync;
-use super::{Fx, In, Kubelet, Timer};
+use super::{Fx, In, Kubelet, Out, Timer};
 
 /// Why a worker is told to look at its pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -418,6 +418,9 @@ impl Kubelet {
 
     /// The worker ends: nothing of the pod is left on the node but dead containers.
     pub(super) fn finish(&mut self, uid: Uid, fx: &mut Fx) {
+        if self.config.host.is_some() {
+            fx.send(Out::Volume(Box::new(volume::Request::TearDown { pod: uid })));
+        }
         self.release(uid);
         self.queue.remove(&uid);
         let Some(entry) = self.pods.get_mut(&uid) else { return };

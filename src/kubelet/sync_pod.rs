@@ -12,7 +12,8 @@ use crate::trace::{Record, Stage, StageEdge};
 
 use super::backoff;
 use super::calls::CriOwner;
-use super::containers::{self, StartStep};
+use super::containers::StartStep;
+use super::environment::Facts;
 use super::kill::KillTarget;
 use super::pod_actions::{self, ContainerRef, PodActions};
 use super::pod_worker::{Outcome, Task, kill_targets};
@@ -206,7 +207,8 @@ impl Kubelet {
                 self.collect(Call::RemoveContainer(old.summary.id), fx);
             }
         }
-        let config = Arc::new(containers::sandbox_config(&pod, sync.actions.attempt, self.config.log_root));
+        let config =
+            Arc::new(Facts { pod: &pod, pod_ip: None, config: &self.config }.sandbox_config(sync.actions.attempt));
         sync.sandbox_config = Some(config.clone());
         sync.acted = true;
         sync.step = Step::RunSandbox;

@@ -4,17 +4,22 @@
 //! 300 ms, up to 2 min 3 s), the reconciler's and populator's loops of 100 ms, exponential back-off of operations in
 //! pkg/util/goroutinemap/exponentialbackoff. All volumes of a pod are tried together; attaching takes no time.
 
+use std::sync::Arc;
+
 use crate::kernel::{Duration, Time};
-use crate::model::pod::{ConfigSource, VolumeSource};
+use crate::model::config::ConfigData;
+use crate::model::pod::{ConfigSource, KeyToPath, ProjectedSource, VolumeSource};
 use crate::model::storage::ClaimPhase;
 use crate::model::{EventType, Key, Kind, Name, Object, Pod, Text, Uid};
 use crate::protocol::api::{Answer, Call, Status, StatusReason};
+use crate::protocol::volume::{self, Request};
 use crate::trace::{Stage, StageEdge};
 
 use super::calls::ApiOwner;
+use super::environment::Facts;
 use super::grid::Grid;
 use super::pod_worker::{Outcome, Task};
-use super::{Fx, In, Kubelet, Timer};
+use super::{Fx, In, Kubelet, Out, Timer};
 
 /// The state of a pod's volumes.
 #[derive(Debug, Default)]
@@ -30,6 +35,10 @@ pub struct PodVolumes {
     failed: bool,
     /// A claim is not bound: the pod's volumes are not even known to the reconciler.
     unprocessed: Option<(Name, Text)>,
+    /// What was read, where its content matters.
+    found: Vec<(Key, Arc<ConfigData>)>,
+    /// Asked for; the answer is awaited.
+    setting_up: bool,
 }
 
 impl PodVolumes {
@@ -57,7 +66,7 @@ struct Need<'a> {
     volume: Name,
     key: Key,
     optional: bool,
-    items: &'a [Name],
+    items: &'a [KeyToPath],
 }
 
 /// Everything that the volumes of a pod need from the API server.
@@ -69,18 +78,21 @@ fn needs(pod: &Pod) -> Vec<Need<'_>> {
             all.push(Need { volume: volume.name, key: key(kind, name), optional, items });
         };
         match &volume.source {
-            VolumeSource::ConfigMap { name, optional, items } => need(Kind::ConfigMap, *name, *optional, &items[..]),
-            VolumeSource::Secret { name, optional, items } => need(Kind::Secret, *name, *optional, &items[..]),
+            VolumeSource::ConfigMap { name, optional, items, .. } => {
+                need(Kind::ConfigMap, *name, *optional, &items[..])
+            }
+            VolumeSource::Secret { name, optional, items, .. } => need(Kind::Secret, *name, *optional, &items[..]),
             VolumeSource::Claim { name, .. } => need(Kind::PersistentVolumeClaim, *name, false, &[]),
             VolumeSource::Ephemeral { .. } => {
                 let name = Name::from(format!("{}-{}", pod.meta.name, volume.name));
                 need(Kind::PersistentVolumeClaim, name, false, &[]);
             }
             VolumeSource::Projected { sources, .. } => {
-                for (source, optional) in sources {
-                    match source {
-                        ConfigSource::ConfigMap(name) => need(Kind::ConfigMap, *name, *optional, &[]),
-                        ConfigSource::Secret(name) => need(Kind::Secret, *name, *optional, &[]),
+                for source in sources {
+                    let ProjectedSource::Config { from, optional, items } = source else { continue };
+                    match from {
+                        ConfigSource::ConfigMap(name) => need(Kind::ConfigMap, *name, *optional, items),
+                        ConfigSource::Secret(name) => need(Kind::Secret, *name, *optional, items),
                     }
                 }
             }
@@ -95,13 +107,13 @@ impl Kubelet {
     pub(super) fn volumes_ready(&mut self, uid: Uid, fx: &mut Fx) -> bool {
         let Some(entry) = self.pods.get_mut(&uid) else { return false };
         let spec = &entry.pod.spec;
-        let has_any = !spec.volumes.is_empty() || spec.automount_token;
+        let has_any = !spec.volumes.is_empty() || spec.automount_token || self.config.host.is_some();
         let volumes = &mut entry.volumes;
         if !has_any || volumes.mounted {
             return true;
         }
         volumes.waits = Some(fx.now());
-        if volumes.try_at.is_none() && volumes.reading.is_none() {
+        if volumes.try_at.is_none() && volumes.reading.is_none() && !volumes.setting_up {
             volumes.try_at = Some(fx.now() + FIRST_TRY);
             volumes.tries = 0;
         }
@@ -140,6 +152,7 @@ impl Kubelet {
             volumes.reading = Some(0);
             volumes.failed = false;
             volumes.unprocessed = None;
+            volumes.found.clear();
             return self.read_need(uid, fx);
         }
         if let Some(since) = volumes.waits
@@ -168,20 +181,59 @@ impl Kubelet {
         if let Some(need) = needs(&pod).get(at) {
             return self.calls.api(ApiOwner::Volumes(uid), Call::Get(need.key), fx);
         }
-        let now = fx.now();
         let volumes = &mut entry.volumes;
         volumes.reading = None;
-        if !volumes.failed && volumes.unprocessed.is_none() {
-            volumes.mounted = true;
-            if let Some(since) = volumes.waits {
-                let at = Grid::new(since, POLL).at_or_after(now);
-                if at == now {
-                    return self.volumes_polled(uid, fx);
-                }
-                fx.wake_at(at, In::Timer(Timer::Volumes { pod: uid }));
-            }
+        if volumes.failed || volumes.unprocessed.is_some() {
+            return self.mount_later(uid, fx);
+        }
+        let Some(host) = self.config.host.clone() else { return self.volumes_mounted(uid, fx) };
+        volumes.setting_up = true;
+        let found = std::mem::take(&mut volumes.found);
+        let facts = Facts { pod: &pod, pod_ip: None, config: &self.config };
+        let request = Request::SetUp { pod: uid, volumes: facts.volumes(&host, &found) };
+        fx.send(Out::Volume(Box::new(request)));
+    }
+
+    /// What the machine said to a pod's volumes, or to the files of a container.
+    pub(super) fn volume_set_up(&mut self, answer: volume::Answer, fx: &mut Fx) {
+        let (uid, failed) = match answer {
+            volume::Answer::Done { pod } => (pod, None),
+            volume::Answer::NotPlaced { pod, message } => (pod, Some((Name::default(), message))),
+            volume::Answer::Failed { pod, volume, message } => (pod, Some((volume, message))),
+        };
+        let Some(entry) = self.pods.get_mut(&uid) else { return };
+        if !std::mem::take(&mut entry.volumes.setting_up) {
+            return self.files_placed(uid, failed.map(|(_, message)| message), fx);
+        }
+        let Some((volume, problem)) = failed else { return self.volumes_mounted(uid, fx) };
+        entry.volumes.failed = true;
+        let pod = entry.pod.clone();
+        let message = format!("MountVolume.SetUp failed for volume \"{volume}\" : {problem}");
+        self.pod_event(&pod, None, EventType::Warning, "FailedMount", message.into(), fx);
+        self.mount_later(uid, fx);
+    }
+
+    fn volumes_mounted(&mut self, uid: Uid, fx: &mut Fx) {
+        let now = fx.now();
+        let Some(entry) = self.pods.get_mut(&uid) else { return };
+        entry.volumes.mounted = true;
+        if !entry.worker.is_syncing() {
             return;
         }
+        if let Some(since) = entry.volumes.waits {
+            let at = Grid::new(since, POLL).at_or_after(now);
+            if at == now {
+                return self.volumes_polled(uid, fx);
+            }
+            fx.wake_at(at, In::Timer(Timer::Volumes { pod: uid }));
+        }
+    }
+
+    /// The volumes' next try.
+    fn mount_later(&mut self, uid: Uid, fx: &mut Fx) {
+        let now = fx.now();
+        let Some(entry) = self.pods.get_mut(&uid) else { return };
+        let volumes = &mut entry.volumes;
         let wait = if volumes.failed {
             let doubled = FIRST_RETRY * (1 << volumes.tries.min(12));
             volumes.tries += 1;
@@ -221,7 +273,10 @@ impl Kubelet {
         let kind = if need.key.kind == Kind::Secret { "secret" } else { "configmap" };
         let problem = match result {
             Ok(Answer::Object(Object::ConfigMap(data) | Object::Secret(data))) => {
-                need.items.iter().find(|item| !need.optional && !data.has_key(**item)).map(|_| {
+                if self.config.host.is_some() {
+                    entry.volumes.found.push((need.key, data.clone()));
+                }
+                need.items.iter().find(|item| !need.optional && !data.has_key(item.key)).map(|_| {
                     format!("references non-existent {} key", if kind == "secret" { "secret" } else { "config" })
                 })
             }

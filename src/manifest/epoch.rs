@@ -23,6 +23,11 @@ impl Epoch {
         Epoch(moment)
     }
 
+    /// The run begins so many nanoseconds after 1970 began.
+    pub fn at_nanos(nanos: i64) -> Epoch {
+        Epoch(Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH))
+    }
+
     /// The calendar moment of the beginning.
     pub fn moment(self) -> Timestamp {
         self.0

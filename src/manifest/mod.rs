@@ -36,3 +36,31 @@ pub use tree::{Node, Value};
 pub fn documents(source: &Source) -> Vec<Node<'_>> {
     documents::read(source, &mut Vec::new())
 }
+
+/// The same with the problems of the text.
+pub fn documents_and_problems(source: &Source) -> (Vec<Node<'_>>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let documents = documents::read(source, &mut problems);
+    (documents, problems)
+}
+
+/// An object of a text as a type of somebody else's, as strictly as the API server decodes its own: fields that the type does
+/// not have are problems, and so are values of other types. `object` names it for people; `path` is where it stands in the
+/// object that problems tell of.
+pub fn decode<'t, T: serde::Deserialize<'t> + Default>(
+    source: &'t Source,
+    node: &'t Node<'t>,
+    object: &str,
+    path: &str,
+) -> (T, Vec<Problem>) {
+    let context = decode::Context::new(source.text(), object.to_owned(), false);
+    let decoded = context.decode(node).unwrap_or_default();
+    let mut problems = context.into_problems();
+    if !path.is_empty() {
+        for problem in &mut problems {
+            let dot = if problem.field.is_empty() || problem.field.starts_with('[') { "" } else { "." };
+            problem.field = format!("{path}{dot}{}", problem.field);
+        }
+    }
+    (decoded, problems)
+}

@@ -38,6 +38,8 @@ pub struct NodeStatus {
     pub os_image: Name,
     /// Changes with each boot.
     pub boot_id: u64,
+    /// `declaredFeatures`, in the order of the alphabet (1.36).
+    pub declared_features: Vec<Name>,
 }
 
 /// An image that a node has.

@@ -9,7 +9,9 @@ use super::node::Node;
 use super::pod::Pod;
 use super::policy::{LimitRange, PodDisruptionBudget, PriorityClass, ResourceQuota};
 use super::service::{EndpointSlice, Service};
-use super::storage::{PersistentVolume, PersistentVolumeClaim, StorageClass};
+use super::storage::{
+    CsiDriver, CsiNode, CsiStorageCapacity, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttachment,
+};
 use super::workload::{ControllerRevision, CronJob, DaemonSet, Deployment, Job, ReplicaSet, StatefulSet};
 use super::{Meta, Name};
 
@@ -111,6 +113,10 @@ kinds! {
     ResourceQuota(ResourceQuota) = "resourcequotas", "v1", "quota", true;
     Lease(Lease) = "leases", "coordination.k8s.io/v1", "", true;
     Event(Event) = "events", "v1", "ev", true;
+    CSINode(CsiNode) = "csinodes", "storage.k8s.io/v1", "", false;
+    CSIDriver(CsiDriver) = "csidrivers", "storage.k8s.io/v1", "", false;
+    CSIStorageCapacity(CsiStorageCapacity) = "csistoragecapacities", "storage.k8s.io/v1", "", true;
+    VolumeAttachment(VolumeAttachment) = "volumeattachments", "storage.k8s.io/v1", "", false;
 }
 
 impl Object {

@@ -43,6 +43,16 @@ pub struct PodSpec {
     /// `preemptionPolicy: Never`.
     pub preempts_never: bool,
     pub host_network: bool,
+    pub host_pid: bool,
+    pub host_ipc: bool,
+    pub share_process_namespace: bool,
+    /// `enableServiceLinks`, true by default: services become environment variables.
+    pub enable_service_links: bool,
+    /// `dnsPolicy` and `dnsConfig`; None: ClusterFirst and nothing more.
+    pub dns: Option<Arc<Dns>>,
+    pub host_aliases: Vec<HostAlias>,
+    /// `hostUsers`, true by default.
+    pub host_users: bool,
     pub volumes: Arc<[Volume]>,
     pub service_account: Name,
     /// `automountServiceAccountToken`, true by default: the pod has a projected token volume.
@@ -82,6 +92,13 @@ impl Default for PodSpec {
             priority_class: Name::default(),
             preempts_never: false,
             host_network: false,
+            host_pid: false,
+            host_ipc: false,
+            share_process_namespace: false,
+            enable_service_links: true,
+            dns: None,
+            host_aliases: Vec::new(),
+            host_users: true,
             volumes: Arc::new([]),
             service_account: Name::default(),
             automount_token: true,
@@ -98,6 +115,33 @@ impl Default for PodSpec {
             source: None,
         }
     }
+}
+
+/// How a pod finds names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dns {
+    pub policy: DnsPolicy,
+    pub nameservers: Vec<Name>,
+    pub searches: Vec<Name>,
+    /// Names, and values where they have one.
+    pub options: Vec<(Name, Option<Name>)>,
+}
+
+/// `dnsPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DnsPolicy {
+    #[default]
+    ClusterFirst,
+    ClusterFirstWithHostNet,
+    Default,
+    None,
+}
+
+/// A line of a pod's `/etc/hosts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostAlias {
+    pub ip: Name,
+    pub hostnames: Vec<Name>,
 }
 
 /// When a pod's containers are started again.
@@ -137,6 +181,9 @@ pub struct Container {
     pub termination_message_path: Name,
     /// `terminationMessagePolicy: FallbackToLogsOnError`.
     pub message_from_logs: bool,
+    pub stdin: bool,
+    pub stdin_once: bool,
+    pub tty: bool,
     pub source: Option<Source>,
 }
 
@@ -211,6 +258,8 @@ pub enum EnvValue {
     ResourceField {
         container: Name,
         resource: Name,
+        /// A quantity as written; empty: 1.
+        divisor: Name,
     },
 }
 
@@ -230,13 +279,63 @@ pub enum ConfigSource {
 }
 
 /// Where a volume appears in a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VolumeMount {
     pub volume: Name,
     pub path: Name,
     pub sub_path: Name,
+    /// `subPathExpr`, with `$(VAR)`.
+    pub sub_path_expr: Name,
     pub read_only: bool,
+    pub propagation: MountPropagation,
 }
+
+/// `mountPropagation`, by its number in CRI.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MountPropagation {
+    #[default]
+    None = 0,
+    HostToContainer = 1,
+    Bidirectional = 2,
+}
+
+/// A key of a ConfigMap or Secret as a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyToPath {
+    pub key: Name,
+    pub path: Name,
+    pub mode: Option<i32>,
+}
+
+/// A fact of the pod as a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DownwardFile {
+    pub path: Name,
+    /// A field, or a resource of a container.
+    pub value: EnvValue,
+    pub mode: Option<i32>,
+}
+
+/// A source of a projected volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProjectedSource {
+    Config {
+        from: ConfigSource,
+        optional: bool,
+        items: Vec<KeyToPath>,
+    },
+    DownwardApi(Vec<DownwardFile>),
+    Token {
+        path: Name,
+        audience: Name,
+        expiration_seconds: Option<i64>,
+    },
+    /// `clusterTrustBundle`, `podCertificate`: nothing is made of them.
+    Other,
+}
+
+/// The mode of a volume's files if nothing else is said (0644).
+pub const DEFAULT_MODE: i32 = 0o644;
 
 /// A volume of a pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -259,12 +358,14 @@ pub enum VolumeSource {
     ConfigMap {
         name: Name,
         optional: bool,
-        items: Vec<Name>,
+        items: Vec<KeyToPath>,
+        default_mode: i32,
     },
     Secret {
         name: Name,
         optional: bool,
-        items: Vec<Name>,
+        items: Vec<KeyToPath>,
+        default_mode: i32,
     },
     /// `persistentVolumeClaim`.
     Claim {
@@ -275,12 +376,14 @@ pub enum VolumeSource {
     Ephemeral {
         template: Arc<super::storage::ClaimSpec>,
     },
-    /// The configMaps and secrets of a projected volume; its token and downward parts need nothing.
     Projected {
-        sources: Vec<(ConfigSource, bool)>,
-        token: bool,
+        sources: Vec<ProjectedSource>,
+        default_mode: i32,
     },
-    DownwardApi,
+    DownwardApi {
+        items: Vec<DownwardFile>,
+        default_mode: i32,
+    },
     Image {
         reference: Name,
         pull_policy: ImagePullPolicy,
@@ -289,6 +392,9 @@ pub enum VolumeSource {
     Other {
         driver: Name,
         id: Name,
+        read_only: bool,
+        /// What the id is unique in: of an RBD image the pool, then the monitors.
+        within: Vec<Name>,
     },
 }
 
@@ -309,7 +415,7 @@ pub struct Probe {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Handler {
     Exec { command: Vec<Text> },
-    HttpGet { path: Name, port: PortRef, host: Name, https: bool },
+    HttpGet { path: Name, port: PortRef, host: Name, https: bool, headers: Vec<(Name, Text)> },
     TcpSocket { port: PortRef, host: Name },
     Grpc { port: u16, service: Name },
     Sleep(Duration),
@@ -331,8 +437,27 @@ pub struct SecurityContext {
     pub fs_group: Option<i64>,
     pub privileged: bool,
     pub read_only_root_filesystem: bool,
-    /// Pod only: `sysctls` names.
-    pub sysctls: Vec<Name>,
+    /// Container only.
+    pub allow_privilege_escalation: Option<bool>,
+    /// Container only, without `CAP_`.
+    pub add_capabilities: Vec<Name>,
+    pub drop_capabilities: Vec<Name>,
+    pub seccomp: Option<Seccomp>,
+    /// Container only: `procMount: Unmasked`.
+    pub unmasked: bool,
+    /// Pod only.
+    pub supplemental_groups: Vec<i64>,
+    /// Pod only: `sysctls`, names and values.
+    pub sysctls: Vec<(Name, Name)>,
+}
+
+/// `seccompProfile`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Seccomp {
+    RuntimeDefault,
+    Unconfined,
+    /// A file below the kubelet's seccomp folder.
+    Localhost(Name),
 }
 
 /// `restartPolicyRules` of a container (1.35).

@@ -53,6 +53,10 @@ pub enum TolerationOperator {
     #[default]
     Equal,
     Exists,
+    /// The taint's value is a greater integer; alpha, off: TaintTolerationComparisonOperators.
+    Gt,
+    /// The taint's value is a lesser integer.
+    Lt,
 }
 
 /// A toleration of a pod.
@@ -80,8 +84,31 @@ impl Toleration {
         match self.operator {
             TolerationOperator::Exists => true,
             TolerationOperator::Equal => self.value == taint.value,
+            TolerationOperator::Gt | TolerationOperator::Lt => false,
         }
     }
+
+    /// The same with the gate TaintTolerationComparisonOperators: `Gt` and `Lt` compare integers. Values that are none are
+    /// not tolerated.
+    pub fn tolerates_comparing(&self, taint: &Taint) -> bool {
+        let of = |name: Name| integer(&name);
+        let order = match self.operator {
+            TolerationOperator::Gt => std::cmp::Ordering::Greater,
+            TolerationOperator::Lt => std::cmp::Ordering::Less,
+            _ => return self.tolerates(taint),
+        };
+        let effect = self.effect.is_none_or(|effect| effect == taint.effect);
+        let key = self.key.is_empty() || self.key == taint.key;
+        effect && key && of(taint.value).zip(of(self.value)).is_some_and(|(there, here)| there.cmp(&here) == order)
+    }
+}
+
+/// The integer that `text` is, written as Kubernetes wants it: no plus, no leading zeros.
+fn integer(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = digits == "0" && !text.starts_with('-') || !digits.starts_with('0');
+    let plain = plain && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { text.parse().ok() } else { None }
 }
 
 /// The first of `taints` that has an effect in `effects` and that no toleration tolerates.

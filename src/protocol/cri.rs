@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::kernel::{Duration, Time};
+use crate::model::pod::{MountPropagation, Protocol, Seccomp};
 use crate::model::{Labels, Name, Text, Uid};
 
 /// A call of the kubelet; the answer comes with the same `id`.
@@ -116,7 +117,7 @@ impl Call {
 }
 
 /// `PodSandboxConfig`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodSandboxConfig {
     pub name: Name,
     pub namespace: Name,
@@ -130,6 +131,79 @@ pub struct PodSandboxConfig {
     pub cgroup_parent: Name,
     pub host_network: bool,
     pub runtime_handler: Name,
+    /// None: the runtime leaves the container's `/etc/resolv.conf` as the image has it.
+    pub dns: Option<Arc<DnsConfig>>,
+    pub port_mappings: Vec<PortMapping>,
+    pub security: SandboxSecurity,
+    /// Names and values.
+    pub sysctls: Vec<(Name, Name)>,
+    /// The sum of the containers' resources; None if no real runtime is told.
+    pub resources: Option<LinuxResources>,
+}
+
+/// `DNSConfig`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DnsConfig {
+    pub servers: Vec<Name>,
+    pub searches: Vec<Name>,
+    /// `ndots:5`.
+    pub options: Vec<Name>,
+}
+
+/// `PortMapping`: each port of each container, also those without a host port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortMapping {
+    pub protocol: Protocol,
+    pub container_port: u16,
+    /// 0: none.
+    pub host_port: u16,
+    /// Empty: all addresses.
+    pub host_ip: Name,
+}
+
+/// `LinuxSandboxSecurityContext`. Its seccomp profile is always the runtime's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SandboxSecurity {
+    pub run_as_user: Option<i64>,
+    pub run_as_group: Option<i64>,
+    /// With `fsGroup` among them.
+    pub supplemental_groups: Vec<i64>,
+    /// True if a container of the pod is.
+    pub privileged: bool,
+    pub pid: NamespaceMode,
+    pub ipc: NamespaceMode,
+}
+
+/// `NamespaceMode`, by its number on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NamespaceMode {
+    /// Shared by the pod's containers.
+    #[default]
+    Pod = 0,
+    /// Each container has its own: the kubelet's choice for processes.
+    Container = 1,
+    /// The node's.
+    Node = 2,
+}
+
+/// What of `LinuxContainerSecurityContext` most containers leave as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerSecurity {
+    pub run_as_group: Option<i64>,
+    /// The image's user, if it is a name and the pod asks for no number.
+    pub run_as_username: Name,
+    /// With `fsGroup` among them.
+    pub supplemental_groups: Vec<i64>,
+    /// `allowPrivilegeEscalation: false`.
+    pub no_new_privs: bool,
+    pub add_capabilities: Vec<Name>,
+    pub drop_capabilities: Vec<Name>,
+    /// None: unconfined, the kubelet's default.
+    pub seccomp: Option<Seccomp>,
+    /// `procMount: Unmasked`; else the paths that runtimes mask are masked.
+    pub unmasked: bool,
+    pub pid: NamespaceMode,
+    pub ipc: NamespaceMode,
 }
 
 /// Annotation of a container's configuration: `init`, `sidecar` or `regular`. simlet's own, for the simulated runtime, which
@@ -139,7 +213,7 @@ pub const CONTAINER_TYPE: &str = "simlet.dev/container-type";
 pub const RESTART_POLICY: &str = "simlet.dev/restart-policy";
 
 /// `ContainerConfig`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ContainerConfig {
     pub name: Name,
     pub attempt: u32,
@@ -158,14 +232,21 @@ pub struct ContainerConfig {
     pub read_only_root: bool,
     /// `io.kubernetes.container.restartCount`, hash, grace period and the like.
     pub annotations: Labels,
+    /// Shared by the containers of a template; None: nothing but what is usual.
+    pub security: Option<Arc<ContainerSecurity>>,
+    pub stdin: bool,
+    pub stdin_once: bool,
+    pub tty: bool,
 }
 
 /// A mount of a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mount {
     pub container_path: Name,
+    /// With the sub-path, if it has one.
     pub host_path: Name,
     pub read_only: bool,
+    pub propagation: MountPropagation,
 }
 
 /// `LinuxContainerResources`.

@@ -1,5 +1,5 @@
-//! What the parts say to each other, and nothing else: the Kubernetes API (`api`), the CRI (`cri`), probes (`probe`) and
-//! image pulls (`pull`). Each mirrors the real protocol, so that a real part can stand at either end.
+//! What the parts say to each other, and nothing else: the Kubernetes API (`api`), the CRI (`cri`), probes (`probe`),
+//! image pulls (`pull`) and volumes (`volume`). Each mirrors the real protocol, so that a real part can stand at either end.
 //!
 //! The parts never import one another; what two of them both need is a message here or a fact in `model/`.
 
@@ -7,3 +7,4 @@ pub mod api;
 pub mod cri;
 pub mod probe;
 pub mod pull;
+pub mod volume;

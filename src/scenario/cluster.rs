@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use crate::cluster::{Config, NodeConfig};
+use crate::cluster::{Config, NodeConfig, NodeRuntime};
 use crate::kernel::{Distribution, Duration};
 use crate::manifest::epoch::Epoch;
 use crate::manifest::{Node as TreeNode, Value, nearest};
@@ -18,16 +18,19 @@ use crate::{apiserver, controllers, kubelet, scheduler};
 
 use super::file::Reading;
 use super::read::{Fields, Problems};
+use super::scheduler_config;
 use super::values;
 
 /// Collects what a cluster is made of.
 pub(super) struct Builder {
     /// How many nodes the default cluster has, unless somebody names nodes.
     default_nodes: u32,
+    default_size: (MilliCpu, Bytes),
     nodes: Vec<NodeConfig>,
     registries: Vec<registry::Config>,
     images: Vec<ImageRule>,
     controllers: controllers::Config,
+    scheduler: scheduler::Config,
 }
 
 /// The size of a node of the default cluster, and of a template that does not say.
@@ -37,13 +40,15 @@ const DEFAULT_PODS: i64 = 110;
 const DEFAULT_EPHEMERAL: Bytes = Bytes(100 << 30);
 
 impl Builder {
-    pub(super) fn new(default_nodes: Option<u32>) -> Builder {
+    pub(super) fn new(default_nodes: Option<u32>, size: Option<(MilliCpu, Bytes)>) -> Builder {
         Builder {
             default_nodes: default_nodes.unwrap_or(3),
+            default_size: size.unwrap_or((DEFAULT_CPU, DEFAULT_MEMORY)),
             nodes: Vec::new(),
             registries: Vec::new(),
             images: Vec::new(),
             controllers: controllers::Config::default(),
+            scheduler: scheduler::Config::default(),
         }
     }
 
@@ -67,7 +72,26 @@ impl Builder {
             }
             manager.end(reading.problems);
         }
+        if let Some(mut scheduler) = fields.fields("scheduler", reading.problems) {
+            if let Some(config) = scheduler.get("config") {
+                self.scheduler_config(config, &scheduler.path("config"), reading);
+            }
+            scheduler.end(reading.problems);
+        }
         fields.end(reading.problems);
+    }
+
+    /// The file of a KubeSchedulerConfiguration.
+    fn scheduler_config(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
+        let Some(file) = node.as_str() else {
+            reading.problems.add(node.span.clone(), path, "a file's name is expected", None);
+            return;
+        };
+        let Some(index) = reading.named_file(file, node.span.clone(), path).map(|range| range.start) else { return };
+        let Some(source) = reading.text_of(index) else { return };
+        let (config, problems) = scheduler_config::read(source, scheduler::Config::default(), &[]);
+        reading.elsewhere.extend(problems.into_iter().map(|problem| (index, problem)));
+        set(&mut self.scheduler, config);
     }
 
     /// A node that a manifest or a dump names.
@@ -90,7 +114,7 @@ impl Builder {
             Some("docker") => Profile::docker(),
             _ => Profile::containerd(),
         };
-        self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime: profile });
+        self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime: NodeRuntime::Simulated(profile) });
     }
 
     fn template(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
@@ -167,7 +191,7 @@ impl Builder {
             let node = worker(&name, zone, &labels, &taints, capacity.clone(), self.nodes.len() as u32);
             let mut config = kubelet::Config::new(node);
             config.kubelet = configuration.clone();
-            self.nodes.push(NodeConfig { kubelet: config, runtime: profile.clone() });
+            self.nodes.push(NodeConfig { kubelet: config, runtime: NodeRuntime::Simulated(profile.clone()) });
         }
     }
 
@@ -279,15 +303,18 @@ impl Builder {
             for index in 0..self.default_nodes {
                 let zone = Name::new(["zone-a", "zone-b", "zone-c"][index as usize % 3]);
                 let name = format!("worker-{}", index + 1);
-                let node = worker(&name, Some(zone), &[], &[], default_capacity(), index);
-                self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime: Profile::containerd() });
+                let (cpu, memory) = self.default_size;
+                let capacity = Resources { cpu, memory, ..default_capacity() };
+                let node = worker(&name, Some(zone), &[], &[], capacity, index);
+                let runtime = NodeRuntime::Simulated(Profile::containerd());
+                self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime });
             }
         }
         let images: Arc<[ImageRule]> = self.images.into();
         // The last registry serves every host that has none of its own.
         let mut rest = registry::Config { host: Name::new("*"), ..registry::Config::default() };
         // What pulls were measured to take holds what the registry takes; one that the scenario describes may be slower.
-        if self.nodes.iter().any(|node| node.runtime.pull_per_mebibyte.is_some()) {
+        if self.nodes.iter().any(|node| node.runtime.has_measured_pulls()) {
             rest.limits = registry::Limits::default();
             rest.latency = Distribution::Constant(Duration::ZERO);
         }
@@ -308,7 +335,7 @@ impl Builder {
             registries: self.registries,
             behaviors: behaviors.into(),
             apiserver: apiserver::Config::default(),
-            scheduler: scheduler::Config::default(),
+            scheduler: self.scheduler,
             controllers: self.controllers,
             api_latency: Distribution::Constant(Duration::from_micros(500)),
             boot_time: Duration::from_secs(20),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::config::ConfigData;
-use crate::model::pod::{ConfigSource, EnvValue, VolumeSource};
+use crate::model::pod::{ConfigSource, EnvValue, KeyToPath, ProjectedSource, VolumeSource};
 use crate::model::{Key, Kind, Meta, Name, Object, Phase, Pod};
 
 /// Those ConfigMaps and Secrets that running pods use and `existing` lacks, with the keys that are named.
@@ -38,14 +38,19 @@ fn uses(pod: &Pod, keys_of: &mut BTreeMap<Key, BTreeSet<Name>>) {
             keys_of.entry(key).or_default().extend(keys);
         }
     };
+    let keys = |items: &[KeyToPath]| items.iter().map(|item| item.key).collect::<Vec<Name>>();
     for volume in pod.spec.volumes.iter() {
         match &volume.source {
-            VolumeSource::ConfigMap { name, optional, items } => add(Kind::ConfigMap, *name, *optional, items),
-            VolumeSource::Secret { name, optional, items } => add(Kind::Secret, *name, *optional, items),
+            VolumeSource::ConfigMap { name, optional, items, .. } => {
+                add(Kind::ConfigMap, *name, *optional, &keys(items));
+            }
+            VolumeSource::Secret { name, optional, items, .. } => add(Kind::Secret, *name, *optional, &keys(items)),
             VolumeSource::Projected { sources, .. } => {
-                for (source, optional) in sources {
-                    let (kind, name) = named(*source);
-                    add(kind, name, *optional, &[]);
+                for source in sources {
+                    if let ProjectedSource::Config { from, optional, items } = source {
+                        let (kind, name) = named(*from);
+                        add(kind, name, *optional, &keys(items));
+                    }
                 }
             }
             _ => {}

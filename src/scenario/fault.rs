@@ -89,6 +89,16 @@ impl FaultSpec {
         Some(FaultSpec { target, effects, text: text.to_owned() })
     }
 
+    /// Why this can't be done, if it strikes one of these nodes, which are real, whatever else happens.
+    pub(super) fn refused_outside(&self, real: &[Name]) -> Option<&'static str> {
+        let Target::Nodes { name: Some(name), .. } = &self.target else { return None };
+        let refused = self.effects.iter().find_map(|effect| match effect {
+            Effect::Node(what) => what.refused_outside(),
+            _ => None,
+        });
+        refused.filter(|_| real.contains(name))
+    }
+
     /// The faults themselves: who is struck is decided now. A draw is taken from `stream` only where there is a choice.
     pub(super) fn resolve(&self, cluster: &Cluster, stream: &mut Stream) -> Vec<Fault> {
         let mut faults = Vec::new();

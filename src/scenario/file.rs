@@ -53,10 +53,71 @@ impl Scenario {
         self.epoch
     }
 
+    /// Makes nodes real: their runtimes are outside, and the run begins at a calendar moment, in nanoseconds since 1970. False
+    /// for a node that the cluster does not have.
+    pub fn make_real(&mut self, real: &[RealNode], epoch_nanos: i64) -> bool {
+        self.epoch = Epoch::at_nanos(epoch_nanos);
+        self.header.epoch = self.epoch.moment().as_second();
+        self.config.controllers.start_unix_seconds = self.header.epoch;
+        real.iter().all(|real| {
+            let Some(node) = self.config.node_mut(model::Name::new(&real.name)) else { return false };
+            node.runtime = cluster::NodeRuntime::Outside;
+            let kubelet = &mut node.kubelet;
+            // Its runtime tells of nothing by itself, and may hold what an earlier run has left.
+            kubelet.observe = crate::kubelet::Observe::Polling;
+            kubelet.start = crate::kubelet::StartKind::Restarts;
+            kubelet.log_root = Some(real.log_root);
+            kubelet.host = Some(Arc::clone(&real.host));
+            kubelet.node.status.runtime_version = model::Name::new(&real.runtime_version);
+            let running = kubelet.running_node();
+            let is_it = |object: &Object| object.as_node().is_some_and(|node| node.meta.name == running.meta.name);
+            if let Some(shown) = self.config.initial.iter_mut().find(|object| is_it(object)) {
+                *shown = Object::Node(Arc::new(running));
+            }
+            true
+        })
+    }
+
+    /// The names of the cluster's nodes at the start.
+    pub fn nodes(&self) -> impl Iterator<Item = model::Name> + '_ {
+        self.config.nodes.iter().map(|node| node.kubelet.name())
+    }
+
+    /// What the timeline asks of these nodes that can't be done to real ones, each as `file:line: why`.
+    pub fn refused_outside(&self, real: &[model::Name]) -> Vec<String> {
+        let mut refused = Vec::new();
+        for happening in &self.timeline {
+            if let super::timeline::What::Fault(spec) = &happening.what
+                && let Some(why) = spec.refused_outside(real)
+            {
+                let file = self.header.sources.get(happening.source.file as usize).map_or("", |file| &file.name);
+                refused.push(format!("{file}:{}: {why}", happening.source.line));
+            }
+        }
+        refused
+    }
+
+    /// True if the files say when the run ends, or ask for something at some moment; false for plain manifests.
+    pub fn has_an_end(&self) -> bool {
+        !matches!(self.until, Until::Default(_)) || !self.timeline.is_empty() || !self.expectations.is_empty()
+    }
+
     /// How many expectations it has.
     pub fn expectations(&self) -> usize {
         self.expectations.len()
     }
+}
+
+/// A node whose runtime is a real one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RealNode {
+    pub name: String,
+    /// `containerd://1.6.20`.
+    pub runtime_version: String,
+    /// Where the logs of its containers go.
+    pub log_root: model::Name,
+    /// What its kubelet knows of the machine.
+    pub host: Arc<crate::kubelet::config::Host>,
 }
 
 /// When a run ends.
@@ -82,12 +143,14 @@ pub struct Loaded {
 pub struct LoadOptions {
     /// `--nodes`: how many nodes the default cluster has.
     pub nodes: Option<u32>,
+    /// CPU and memory of each of them; None: 8 CPU and 32 GiB.
+    pub size: Option<(model::MilliCpu, model::Bytes)>,
     /// Colour in the problems that are shown.
     pub colour: bool,
 }
 
-/// Kinds of our own, which are not passed over.
-const OURS: [&str; 2] = ["Scenario", "RuntimeProfile"];
+/// Kinds that are no objects of a cluster, and yet are not passed over.
+const OURS: [&str; 3] = ["Scenario", "RuntimeProfile", "KubeSchedulerConfiguration"];
 
 /// A run without `until` ends at the latest so long after the last line of its timeline.
 const AFTERWARDS: Duration = Duration::from_secs(600);
@@ -156,6 +219,7 @@ fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
         add(node.get("kubelet").and_then(|kubelet| kubelet.get("config")));
         add(node.get("runtime").filter(|runtime| runtime.as_str().is_some_and(super::runtime::is_file)));
     }
+    add(cluster.and_then(|cluster| cluster.get("scheduler")).and_then(|scheduler| scheduler.get("config")));
     for entry in items(root.get("timeline")) {
         add(entry.get("apply"));
     }
@@ -218,12 +282,12 @@ impl Loader<'_> {
         let built = {
             let mut reading = Reading {
                 problems: &mut problems,
-                elsewhere: &mut elsewhere,
                 file: scenario.unwrap_or(0),
                 source: scenario.and_then(|index| sources.get(index)),
                 files: &self.files,
                 compiled: &compiled,
                 sources,
+                elsewhere: &mut elsewhere,
             };
             reading.scenario(root, self.named, options, header, epoch)
         };
@@ -231,10 +295,10 @@ impl Loader<'_> {
             slot.extend(problems.found);
             slot.sort_by_key(|problem| problem.at.start);
         }
-        for (index, found) in elsewhere {
-            if let Some(slot) = self.problems.get_mut(index) {
-                slot.extend(found.found);
-                slot.sort_by_key(|problem| problem.at.start);
+        for (source, problem) in elsewhere {
+            if let Some(problems) = self.problems.get_mut(source).filter(|problems| !problems.contains(&problem)) {
+                problems.push(problem);
+                problems.sort_by_key(|problem: &Problem| problem.at.start);
             }
         }
         let errors = self.problems.iter().flatten().filter(|problem| problem.is_error()).count();
@@ -334,14 +398,14 @@ fn pass_over(passed_over: &mut Vec<(String, u32)>, kind: String, count: u32) {
 /// What the readers of a scenario's parts need at hand.
 pub(super) struct Reading<'r> {
     pub(super) problems: &'r mut Problems,
-    /// Problems of files that the scenario names and that are of our own kinds, by source.
-    elsewhere: &'r mut Vec<(usize, Problems)>,
     /// The scenario's file, as an index into the sources.
     file: usize,
     source: Option<&'r Source>,
     files: &'r [NamedFile],
     compiled: &'r [Compiled],
     sources: &'r [Source],
+    /// Problems of other files than the scenario's.
+    pub(super) elsewhere: &'r mut Vec<(usize, Problem)>,
 }
 
 impl Reading<'_> {
@@ -407,15 +471,8 @@ impl Reading<'_> {
         }
     }
 
-    /// Problems of another file. Those of a file that is named several times are told once.
-    pub(super) fn found_elsewhere(&mut self, source: usize, problems: Problems) {
-        if self.elsewhere.iter().all(|(known, _)| *known != source) {
-            self.elsewhere.push((source, problems));
-        }
-    }
-
     /// The text of a source.
-    pub(super) fn text_of(&self, source: usize) -> Option<&'_ Source> {
+    pub(super) fn text_of(&self, source: usize) -> Option<&Source> {
         self.sources.get(source)
     }
 
@@ -440,7 +497,7 @@ impl Reading<'_> {
         let mut timeline = Vec::new();
         let mut expectations = Vec::new();
         let mut behaviors = Vec::new();
-        let mut builder = section::Builder::new(options.nodes);
+        let mut builder = section::Builder::new(options.nodes, options.size);
         // Which sources are applied at 0s: those that the user named, and those of `manifests`.
         let mut at_start: Vec<usize> = (0..named).collect();
         if let Some(root) = root {

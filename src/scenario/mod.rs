@@ -1,7 +1,7 @@
 //! The scenario language: a file that says what a cluster is, what happens to it, and what is expected of it.
 //!
 //! It leaves out files and terminals: `cli/` reads the files that a scenario names, through [`Files`]. Read `file` (the
-//! document), `cluster` (what the cluster is made of), `timeline` and `fault` (what happens), `world` and `condition`
+//! document), `cluster` and `scheduler_config` (what the cluster is made of), `timeline` and `fault` (what happens), `world` and `condition`
 //! (expressions over the cluster's state), `expect`, then `run`, which walks through all of it.
 
 mod behavior;
@@ -15,9 +15,10 @@ mod read;
 mod remarks;
 mod run;
 mod runtime;
+pub mod scheduler_config;
 mod timeline;
 mod values;
 mod world;
 
-pub use file::{Files, LoadOptions, Loaded, Scenario, load};
-pub use run::{End, Options, run};
+pub use file::{Files, LoadOptions, Loaded, RealNode, Scenario, load};
+pub use run::{End, Options, run, run_with};

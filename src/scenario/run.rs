@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use cel::Context;
 
 use crate::client::Action;
-use crate::cluster::{Cluster, Fault};
-use crate::kernel::{Duration, Stream, Time};
+use crate::cluster::{Cluster, Fault, Message, Nobody, Outside};
+use crate::kernel::{Clock, Duration, Stream, Time, Virtual};
 use crate::model::{Key, Kind, Labels, Name, Object, Selector, Text};
 use crate::trace::{Footer, Sink};
 
@@ -29,6 +29,10 @@ pub struct Options {
     pub calls: bool,
     /// Periodic work is done at every point of its grid instead of sleeping: slow, for comparison only.
     pub polling: bool,
+    /// Never ends by itself: [`Message::Interrupt`] ends it, unless `until` does.
+    pub endless: bool,
+    /// Keep what kubelets and runtimes say to each other, see [`Cluster::cri`].
+    pub keep_cri: bool,
 }
 
 /// How a run ended, with the cluster as it was then.
@@ -37,8 +41,20 @@ pub struct End {
     pub cluster: Cluster,
 }
 
-/// Runs a scenario. Records go to `sink`.
+/// Runs a scenario in virtual time. Records go to `sink`.
 pub fn run(scenario: &Scenario, options: &Options, sink: Box<dyn Sink>) -> End {
+    run_with(scenario, options, sink, &mut Virtual, Box::new(Nobody))
+}
+
+/// Runs a scenario under any clock: by the wall with real nodes behind `outside`, or in virtual time again what was recorded
+/// then. Ends as [`run`] does, or when the clock brings [`Message::Interrupt`].
+pub fn run_with(
+    scenario: &Scenario,
+    options: &Options,
+    sink: Box<dyn Sink>,
+    clock: &mut impl Clock<Message>,
+    outside: Box<dyn Outside>,
+) -> End {
     let seed = options.seed.unwrap_or(scenario.seed);
     let mut config = scenario.config.clone();
     config.seed = seed;
@@ -51,12 +67,16 @@ pub fn run(scenario: &Scenario, options: &Options, sink: Box<dyn Sink>) -> End {
     }
     let until = match options.until {
         Some(length) => Until::Time(Time::ZERO + length),
+        None if options.endless => Until::Time(Time::MAX),
         None => scenario.until.clone(),
     };
     let world = world_of(scenario, &until);
     let observer = Observer { world: world.clone(), next: sink };
-    let cluster = Cluster::new(config, Box::new(observer));
-    Walk::new(scenario, until, cluster, world).walk()
+    let mut cluster = Cluster::with_outside(config, Box::new(observer), outside);
+    if options.keep_cri {
+        cluster.keep_cri();
+    }
+    Walk::new(scenario, until, cluster, world).walk(clock)
 }
 
 /// A world that holds what the scenario's conditions use.
@@ -188,7 +208,7 @@ impl<'s> Walk<'s> {
         self.agenda.insert((at, self.serial), item);
     }
 
-    fn walk(mut self) -> End {
+    fn walk(mut self, clock: &mut impl Clock<Message>) -> End {
         let last = match &self.until {
             Until::Time(at) | Until::Default(at) => *at,
             Until::Condition(_) => Time::ZERO + crate::kernel::Duration::from_secs(LONGEST_WAIT_SECONDS),
@@ -196,8 +216,11 @@ impl<'s> Walk<'s> {
         let reason = loop {
             let planned = self.agenda.first_key_value().map(|((at, _), _)| *at);
             let limit = planned.unwrap_or(last).min(last);
-            if self.run_cluster(limit) {
+            if self.run_cluster(clock, limit) {
                 break "the condition of `until` holds";
+            }
+            if self.cluster.is_interrupted() {
+                break "it was interrupted";
             }
             let nothing_left = self.cluster.next_time().is_none() && !self.more_planned();
             if nothing_left && matches!(self.until, Until::Default(_)) {
@@ -218,9 +241,9 @@ impl<'s> Walk<'s> {
         self.agenda.values().any(|item| !matches!(item, Item::Tick))
     }
 
-    /// Runs the cluster up to `limit`. True if the condition that ends the run came to hold.
-    fn run_cluster(&mut self, limit: Time) -> bool {
-        while self.cluster.step(limit) {
+    /// Runs the cluster up to `limit`, or until it is interrupted. True if the condition that ends the run came to hold.
+    fn run_cluster(&mut self, clock: &mut impl Clock<Message>, limit: Time) -> bool {
+        while !self.cluster.is_interrupted() && self.cluster.step_with(clock, limit) {
             let (endpoints, latency) = self.world.take_changes(&mut self.changed);
             if self.changed.is_empty() && !endpoints && !latency {
                 continue;

@@ -45,7 +45,7 @@ fn from_file(node: &TreeNode<'_>, file: &str, path: &str, reading: &mut Reading<
     };
     let mut problems = Problems::default();
     let profile = fields_of(document, "", &mut problems);
-    reading.found_elsewhere(index, problems);
+    reading.elsewhere.extend(problems.found.into_iter().map(|problem| (index, problem)));
     profile
 }
 

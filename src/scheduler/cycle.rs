@@ -3,8 +3,7 @@
 //! A cycle decides on the cluster as it is when the pod is popped, and takes effect when the cycle's time is over; only then
 //! does the next one begin. A failed cycle holds the loop until its status patch is answered, as Kubernetes' does.
 //!
-//! Kubernetes: pkg/scheduler/schedule_one.go. Left out: Permit plug-ins that wait (they are let through), PreBind plug-ins
-//! that wait for others after their writes.
+//! Kubernetes: pkg/scheduler/schedule_one.go. Left out: Permit plug-ins that wait (they are let through).
 
 use std::sync::Arc;
 
@@ -21,7 +20,8 @@ use super::fit_error::event_note;
 use super::framework::{Code, Nomination, Status};
 use super::node_table::NodeId;
 use super::plugins::default_preemption::PREEMPTION_BY_SCHEDULER;
-use super::profile::{PluginSet, Point};
+use super::pod_info::PodInfo;
+use super::profile::{PluginIdx, PluginSet, Point};
 use super::queue::Queued;
 use super::search::{Chosen, Failure};
 use super::{Fx, In, Known, Out, Place, Scheduler, Timer};
@@ -64,8 +64,16 @@ pub(super) enum PendingCall {
 pub(super) struct Binding {
     queued: Queued,
     node: Name,
-    /// Requests still to be made before the binding, the next one last.
-    before: Vec<Call>,
+    before: Before,
+}
+
+/// What comes before the binding.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    /// Requests still to be made, the next one last.
+    calls: Vec<Call>,
+    /// PreBind plug-ins that then wait for an effect.
+    waits: Vec<PluginIdx>,
 }
 
 impl Scheduler {
@@ -153,46 +161,94 @@ impl Scheduler {
         }
     }
 
-    /// Runs Reserve, Permit and PreBind; gives the requests that come before the binding, the first one last.
-    fn reserve_and_permit(&self, known: &Known, node: Name) -> Result<Vec<Call>, Status> {
+    /// Runs Reserve and Permit, and asks PreBind what is to be written.
+    fn reserve_and_permit(&mut self, known: &Known, node: Name) -> Result<Before, Status> {
         let number = self.queue.get(known.info.uid()).map_or(0, |pod| pod.profile);
         let profile = &self.config.profiles[number];
-        let Some(row) = self.world.nodes.find(node).map(|id| self.world.nodes.get(id)) else {
-            return Ok(Vec::new());
-        };
-        let mut before = Vec::new();
-        let mut run = || {
-            for &idx in profile.at(Point::Reserve) {
-                let plugin = &profile.plugins[idx];
-                if let Some(reserve) = plugin.as_reserve() {
-                    let done = reserve.reserve(&known.info, row, &self.world);
-                    done.map_err(|status| status.by(plugin.name()))?;
+        for &idx in profile.at(Point::Reserve) {
+            let plugin = &profile.plugins[idx];
+            if let Some(reserve) = plugin.as_reserve() {
+                let done = reserve.reserve(&known.info, node, &mut self.world);
+                done.map_err(|status| status.by(plugin.name()))?;
+            }
+        }
+        let mut before = Before::default();
+        let Some(row) = self.world.nodes.find(node).map(|id| self.world.nodes.get(id)) else { return Ok(before) };
+        for &idx in profile.at(Point::Permit) {
+            let plugin = &profile.plugins[idx];
+            if let Some(permit) = plugin.as_permit() {
+                permit.permit(&known.info, row, &self.world).map_err(|status| status.by(plugin.name()))?;
+            }
+        }
+        for &idx in profile.at(Point::PreBind) {
+            let plugin = &profile.plugins[idx];
+            if let Some(pre_bind) = plugin.as_pre_bind() {
+                let calls = pre_bind.pre_bind(&known.info, row, &self.world);
+                before.calls.extend(calls.map_err(|status| status.by(plugin.name()))?);
+                if !pre_bind.is_done(&known.info, node, &self.world).unwrap_or(false) {
+                    before.waits.push(idx);
                 }
             }
-            for &idx in profile.at(Point::Permit) {
-                let plugin = &profile.plugins[idx];
-                if let Some(permit) = plugin.as_permit() {
-                    permit.permit(&known.info, row, &self.world).map_err(|status| status.by(plugin.name()))?;
-                }
+        }
+        before.calls.reverse();
+        Ok(before)
+    }
+
+    /// The pod will not be on the node.
+    pub(super) fn unreserve(&mut self, info: &PodInfo, node: Name) {
+        let name = info.pod.spec.scheduler_name;
+        let Some(profile) = self.config.profiles.iter().find(|profile| profile.scheduler_name == name) else { return };
+        for &idx in profile.at(Point::Reserve).iter().rev() {
+            if let Some(reserve) = profile.plugins[idx].as_reserve() {
+                reserve.unreserve(info, node, &mut self.world);
             }
-            for &idx in profile.at(Point::PreBind) {
-                let plugin = &profile.plugins[idx];
-                if let Some(pre_bind) = plugin.as_pre_bind() {
-                    let calls = pre_bind.pre_bind(&known.info, row, &self.world);
-                    before.extend(calls.map_err(|status| status.by(plugin.name()))?);
-                }
+        }
+    }
+
+    /// A binding that waits looks whether what was written has had its effect.
+    pub(super) fn look_again(&mut self, pod: Uid, fx: &mut Fx) {
+        let Some((mut binding, since)) = self.waiting.remove(&pod) else { return };
+        let still = self.pods.get(&pod).is_some_and(|known| known.place == Place::Assumed(binding.node));
+        if !still {
+            return;
+        }
+        fx.because(binding.queued.cause);
+        let profile = &self.config.profiles[binding.queued.profile];
+        let Some(&idx) = binding.before.waits.first() else { return self.bind(binding, fx) };
+        let plugin = &profile.plugins[idx];
+        let Some(pre_bind) = plugin.as_pre_bind() else { return };
+        let (period, longest) = pre_bind.poll();
+        match pre_bind.is_done(&binding.queued.info, binding.node, &self.world) {
+            Ok(true) => {
+                binding.before.waits.remove(0);
+                self.bind(binding, fx);
             }
-            Ok(())
-        };
-        let result = run();
-        before.reverse();
-        result.map(|()| before)
+            Ok(false) if fx.now().since(since) < longest => {
+                self.waiting.insert(pod, (binding, since));
+                fx.wake_after(period, In::Timer(Timer::PreBind { start: self.start, pod }));
+            }
+            answer => {
+                let name = plugin.name();
+                let why = answer
+                    .err()
+                    .map_or_else(|| "binding volumes: context deadline exceeded".to_owned(), |status| status.message());
+                self.binding_failed(*binding, &format!("running PreBind plugin \"{name}\": {why}"), fx);
+            }
+        }
     }
 
     /// Makes the next request of a binding cycle.
     fn bind(&mut self, mut binding: Box<Binding>, fx: &mut Fx) {
-        if let Some(call) = binding.before.pop() {
+        if let Some(call) = binding.before.calls.pop() {
             self.call(call, PendingCall::PreBind(binding), fx);
+            return;
+        }
+        if let Some(idx) = binding.before.waits.first() {
+            let plugin = &self.config.profiles[binding.queued.profile].plugins[*idx];
+            let period = plugin.as_pre_bind().map_or(crate::kernel::Duration::ZERO, |pre_bind| pre_bind.poll().0);
+            let pod = binding.queued.info.uid();
+            self.waiting.insert(pod, (binding, fx.now()));
+            fx.wake_after(period, In::Timer(Timer::PreBind { start: self.start, pod }));
             return;
         }
         let profile = &self.config.profiles[binding.queued.profile];
@@ -234,7 +290,10 @@ impl Scheduler {
             (PendingCall::Status { awaited }, _) => self.written(awaited),
             (PendingCall::PreBind(binding), Ok(_)) => self.bind(binding, fx),
             (PendingCall::Bind(binding), Ok(_)) => self.bound(&binding, fx),
-            (PendingCall::PreBind(binding) | PendingCall::Bind(binding), Err(status)) => {
+            (PendingCall::PreBind(binding), Err(status)) => {
+                self.binding_failed(*binding, &format!("running PreBind plugin \"VolumeBinding\": {status}"), fx);
+            }
+            (PendingCall::Bind(binding), Err(status)) => {
                 let text = format!("binding rejected: running Bind plugin \"DefaultBinder\": {status}");
                 self.binding_failed(*binding, &text, fx);
             }
@@ -288,15 +347,8 @@ impl Scheduler {
 
     /// The pod is not on the node after all: room for others.
     fn forget(&mut self, uid: Uid, node: Name, fx: &mut Fx) {
-        let number = self.queue.get(uid).map_or(0, |pod| pod.profile);
-        let profile = &self.config.profiles[number];
-        if let (Some(known), Some(row)) = (self.pods.get_mut(&uid), self.world.nodes.find(node)) {
-            known.place = Place::Unassigned;
-            for &idx in profile.at(Point::Reserve).iter().rev() {
-                if let Some(reserve) = profile.plugins[idx].as_reserve() {
-                    reserve.unreserve(&known.info, self.world.nodes.get(row), &self.world);
-                }
-            }
+        if let Some(info) = self.pods.get(&uid).map(|known| known.info.clone()) {
+            self.unreserve(&info, node);
         }
         let Some(info) = self.world.nodes.remove_pod(node, uid) else { return };
         if let Some(known) = self.pods.get_mut(&uid) {

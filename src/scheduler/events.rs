@@ -22,6 +22,10 @@ pub enum Resource {
     PersistentVolume,
     PersistentVolumeClaim,
     StorageClass,
+    CSINode,
+    CSIDriver,
+    CSIStorageCapacity,
+    VolumeAttachment,
     /// Everything.
     Wildcard,
 }
@@ -148,6 +152,7 @@ pub fn node_update(old: &Node, new: &Node) -> SmallVec<[ClusterEvent; 2]> {
     };
     push(conditions(old) != conditions(new), Action::NODE_CONDITION);
     push(old.meta.annotations != new.meta.annotations, Action::NODE_ANNOTATION);
+    push(old.status.declared_features != new.status.declared_features, Action::NODE_DECLARED_FEATURE);
     events
 }
 

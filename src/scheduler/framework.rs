@@ -321,10 +321,20 @@ pub struct Failed<'a> {
     pub random: u64,
 }
 
-/// Filters of the current attempt over a node that is thought to be different from what it is.
+/// The current attempt over nodes that are thought to be different from what they are.
 pub trait DryRun {
-    /// The filters' answer for `node` after `removed` were taken off it (nominated pods are counted in).
-    fn filter_without(&self, node: NodeId, removed: &[Uid]) -> Result<(), Status>;
+    /// Begins to think of `node` as it is.
+    fn trial(&self, node: NodeId) -> Box<dyn Trial + '_>;
+}
+
+/// A node that is thought to be different from what it is.
+pub trait Trial {
+    /// The pod is taken off the node.
+    fn remove(&mut self, pod: Uid);
+    /// It is put back.
+    fn add(&mut self, pod: &PodInfo);
+    /// The filters' answer for the node as it now is (nominated pods are counted in).
+    fn filter(&self) -> Result<(), Status>;
 }
 
 /// A node that a pod is meant for, and the pods that must go first.
@@ -343,8 +353,10 @@ pub trait PostFilter {
 
 /// Keeps count of what a pod takes, from the choice of its node on.
 pub trait Reserve {
-    fn reserve(&self, pod: &PodInfo, node: &NodeInfo, world: &World) -> Result<(), Status>;
-    fn unreserve(&self, pod: &PodInfo, node: &NodeInfo, world: &World);
+    /// The pod will be on `node`.
+    fn reserve(&self, pod: &PodInfo, node: Name, world: &mut World) -> Result<(), Status>;
+    /// It will not. Called also where `reserve` was not, or failed.
+    fn unreserve(&self, pod: &PodInfo, node: Name, world: &mut World);
 }
 
 /// What Permit says.
@@ -362,8 +374,18 @@ pub trait Permit {
 
 /// What must be written before the binding.
 pub trait PreBind {
-    /// The requests, to be made in order. None: nothing to do.
+    /// The requests, to be made in order.
     fn pre_bind(&self, pod: &PodInfo, node: &NodeInfo, world: &World) -> Result<Vec<Call>, Status>;
+
+    /// False while what was written has not had its effect, and the binding must wait. An error ends it.
+    fn is_done(&self, _pod: &PodInfo, _node: Name, _world: &World) -> Result<bool, Status> {
+        Ok(true)
+    }
+
+    /// How often [`PreBind::is_done`] is asked, and for how long.
+    fn poll(&self) -> (Duration, Duration) {
+        (Duration::from_secs(1), Duration::from_secs(600))
+    }
 }
 
 /// Binds the pod.

@@ -51,7 +51,7 @@ impl Scheduler {
             Object::Pod(pod) => self.pod(pod, fx),
             Object::Node(node) => self.node(node, fx),
             other => {
-                let old = self.world.listers.insert(other);
+                let old = self.world.insert(other);
                 let Some(resource) = resource_of(other.kind()) else { return };
                 let action = if old.is_some() { Action::UPDATE } else { Action::ADD };
                 let event = OwnedChange::new(ClusterEvent::new(resource, action), old, Some(other.clone()));
@@ -65,7 +65,7 @@ impl Scheduler {
             Object::Pod(pod) => self.pod_gone(pod, fx),
             Object::Node(node) => self.node_gone(node.meta.name, fx),
             other => {
-                let old = self.world.listers.remove(&other.key());
+                let old = self.world.remove(&other.key());
                 let Some(resource) = resource_of(other.kind()).filter(|_| old.is_some()) else { return };
                 let event = OwnedChange::new(ClusterEvent::new(resource, Action::DELETE), old, None);
                 self.queue.event(event, fx.cause(), queue_context!(self, fx));
@@ -98,7 +98,7 @@ impl Scheduler {
                 there.sort_unstable();
                 for key in self.world.listers.keys(kind) {
                     if there.binary_search(&key).is_err() {
-                        self.world.listers.remove(&key);
+                        self.world.remove(&key);
                     }
                 }
             }
@@ -224,7 +224,11 @@ impl Scheduler {
                     return;
                 }
             }
-            Place::Assumed(node) | Place::Assigned(node) => {
+            Place::Assumed(node) => {
+                self.unreserve(&known.info, node);
+                self.world.nodes.remove_pod(node, uid);
+            }
+            Place::Assigned(node) => {
                 self.world.nodes.remove_pod(node, uid);
             }
         }
@@ -243,6 +247,10 @@ fn resource_of(kind: Kind) -> Option<Resource> {
         Kind::PersistentVolume => Some(Resource::PersistentVolume),
         Kind::PersistentVolumeClaim => Some(Resource::PersistentVolumeClaim),
         Kind::StorageClass => Some(Resource::StorageClass),
+        Kind::CSINode => Some(Resource::CSINode),
+        Kind::CSIDriver => Some(Resource::CSIDriver),
+        Kind::CSIStorageCapacity => Some(Resource::CSIStorageCapacity),
+        Kind::VolumeAttachment => Some(Resource::VolumeAttachment),
         _ => None,
     }
 }

@@ -2,23 +2,50 @@
 //!
 //! Kubernetes: the informers' listers that plug-ins take from the framework handle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::config::Namespace;
 use crate::model::policy::PodDisruptionBudget;
 use crate::model::service::Service;
-use crate::model::storage::{PersistentVolume, PersistentVolumeClaim, StorageClass};
+use crate::model::storage::{
+    CsiDriver, CsiNode, CsiStorageCapacity, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttachment,
+};
 use crate::model::workload::{ReplicaSet, StatefulSet};
 use crate::model::{Key, Kind, Name, Object};
 
 use super::node_table::NodeTable;
+use super::plugins::volume_binder::Assumed;
 
 /// All that an attempt looks at.
 #[derive(Debug, Default)]
 pub struct World {
     pub nodes: NodeTable,
     pub listers: Listers,
+    /// What VolumeBinding chose and the API server does not show yet.
+    pub assumed: Assumed,
+}
+
+impl World {
+    /// Stores an object of one of [`Listers::KINDS`] as the API server shows it; gives the one that it replaces.
+    pub fn insert(&mut self, object: &Object) -> Option<Object> {
+        self.forget(&object.key());
+        self.listers.insert(object)
+    }
+
+    /// Takes out the object with this key.
+    pub fn remove(&mut self, key: &Key) -> Option<Object> {
+        self.forget(key);
+        self.listers.remove(key)
+    }
+
+    fn forget(&mut self, key: &Key) {
+        match key.kind {
+            Kind::PersistentVolume => self.assumed.forget_volume(key.name),
+            Kind::PersistentVolumeClaim => self.assumed.forget_claim((key.namespace, key.name)),
+            _ => {}
+        }
+    }
 }
 
 /// Objects by name, in the order of their names.
@@ -33,11 +60,17 @@ pub struct Listers {
     pub volumes: BTreeMap<Name, Arc<PersistentVolume>>,
     pub storage_classes: BTreeMap<Name, Arc<StorageClass>>,
     pub disruption_budgets: BTreeMap<(Name, Name), Arc<PodDisruptionBudget>>,
+    pub csi_nodes: BTreeMap<Name, Arc<CsiNode>>,
+    pub csi_drivers: BTreeMap<Name, Arc<CsiDriver>>,
+    pub csi_storage_capacities: BTreeMap<(Name, Name), Arc<CsiStorageCapacity>>,
+    pub volume_attachments: BTreeMap<Name, Arc<VolumeAttachment>>,
+    /// Node and attachment.
+    attached: BTreeSet<(Name, Name)>,
 }
 
 impl Listers {
     /// The kinds that are kept here.
-    pub const KINDS: [Kind; 9] = [
+    pub const KINDS: [Kind; 13] = [
         Kind::Namespace,
         Kind::Service,
         Kind::ReplicaSet,
@@ -47,7 +80,28 @@ impl Listers {
         Kind::PersistentVolume,
         Kind::StorageClass,
         Kind::PodDisruptionBudget,
+        Kind::CSINode,
+        Kind::CSIDriver,
+        Kind::CSIStorageCapacity,
+        Kind::VolumeAttachment,
     ];
+
+    /// The volumes of a class, in order.
+    pub fn volumes_of_class(&self, class: Name) -> impl Iterator<Item = Name> + '_ {
+        self.volumes.values().filter(move |volume| volume.storage_class == class).map(|volume| volume.meta.name)
+    }
+
+    /// What is known of the room for volumes of a class.
+    pub fn capacities_of_class(&self, class: Name) -> impl Iterator<Item = &Arc<CsiStorageCapacity>> {
+        self.csi_storage_capacities.values().filter(move |capacity| capacity.storage_class == class)
+    }
+
+    /// The attachments of volumes to a node.
+    pub fn attached_to(&self, node: Name) -> impl Iterator<Item = &Arc<VolumeAttachment>> {
+        let from = (node, Name::default());
+        let of_node = self.attached.range(from..).take_while(move |(on, _)| *on == node);
+        of_node.filter_map(|(_, attachment)| self.volume_attachments.get(attachment))
+    }
 
     /// Stores an object of one of [`Listers::KINDS`]; gives the one that it replaces.
     pub fn insert(&mut self, object: &Object) -> Option<Object> {
@@ -69,6 +123,15 @@ impl Listers {
             Object::PodDisruptionBudget(new) => {
                 self.disruption_budgets.insert(both, new.clone()).map(Object::PodDisruptionBudget)
             }
+            Object::CSINode(new) => self.csi_nodes.insert(name, new.clone()).map(Object::CSINode),
+            Object::CSIDriver(new) => self.csi_drivers.insert(name, new.clone()).map(Object::CSIDriver),
+            Object::CSIStorageCapacity(new) => {
+                self.csi_storage_capacities.insert(both, new.clone()).map(Object::CSIStorageCapacity)
+            }
+            Object::VolumeAttachment(new) => {
+                self.attached.insert((new.node, name));
+                self.volume_attachments.insert(name, new.clone()).map(Object::VolumeAttachment)
+            }
             _ => None,
         }
     }
@@ -88,6 +151,16 @@ impl Listers {
             Kind::PersistentVolume => self.volumes.remove(&key.name).map(Object::PersistentVolume),
             Kind::StorageClass => self.storage_classes.remove(&key.name).map(Object::StorageClass),
             Kind::PodDisruptionBudget => self.disruption_budgets.remove(&both).map(Object::PodDisruptionBudget),
+            Kind::CSINode => self.csi_nodes.remove(&key.name).map(Object::CSINode),
+            Kind::CSIDriver => self.csi_drivers.remove(&key.name).map(Object::CSIDriver),
+            Kind::CSIStorageCapacity => self.csi_storage_capacities.remove(&both).map(Object::CSIStorageCapacity),
+            Kind::VolumeAttachment => {
+                let gone = self.volume_attachments.remove(&key.name);
+                gone.iter().for_each(|gone| {
+                    self.attached.remove(&(gone.node, key.name));
+                });
+                gone.map(Object::VolumeAttachment)
+            }
             _ => None,
         }
     }
@@ -110,6 +183,10 @@ impl Listers {
             Kind::PersistentVolume => plain(self.volumes.keys().copied().collect()),
             Kind::StorageClass => plain(self.storage_classes.keys().copied().collect()),
             Kind::PodDisruptionBudget => namespaced(self.disruption_budgets.keys().copied().collect()),
+            Kind::CSINode => plain(self.csi_nodes.keys().copied().collect()),
+            Kind::CSIDriver => plain(self.csi_drivers.keys().copied().collect()),
+            Kind::CSIStorageCapacity => namespaced(self.csi_storage_capacities.keys().copied().collect()),
+            Kind::VolumeAttachment => plain(self.volume_attachments.keys().copied().collect()),
             _ => Vec::new(),
         }
     }

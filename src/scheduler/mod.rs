@@ -1,7 +1,8 @@
 //! kube-scheduler 1.36: queue, scheduling and binding cycle, plug-ins at Kubernetes' extension points.
 //!
 //! It hears of the cluster through watches and acts through API requests only. Read `framework` (what plug-ins are), then
-//! `queue`, `cycle`, `search`; `node_table` and `classes` are what makes it fast; `plugins` has one file a plug-in.
+//! `queue`, `cycle`, `search`; `node_table`, `classes`, `pod_counts` and `pod_groups` are what makes it fast; `plugins` has one
+//! file a plug-in; `configuration` is its file.
 //!
 //! Left out: extenders, gangs, resource claims, leader election (a fault `down` stands for it), the goroutine that preempts
 //! while the pod is gated.
@@ -27,6 +28,7 @@ macro_rules! queue_context {
 }
 
 pub mod classes;
+pub mod configuration;
 pub mod cycle;
 pub mod event_series;
 pub mod events;
@@ -41,6 +43,7 @@ pub mod node_table;
 pub mod nominator;
 pub mod plugins;
 pub mod pod_counts;
+pub mod pod_groups;
 pub mod pod_info;
 pub mod profile;
 pub mod queue;
@@ -73,6 +76,14 @@ pub struct Config {
     pub rewatch_after: Duration,
     /// Record every node's verdict with each attempt.
     pub explain: bool,
+    pub feature_gates: FeatureGates,
+}
+
+/// Feature gates of kube-scheduler that change decisions. Profiles are made with them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FeatureGates {
+    /// `TaintTolerationComparisonOperators` (alpha, off): tolerations with `Gt` and `Lt`.
+    pub taint_toleration_comparison_operators: bool,
 }
 
 impl Default for Config {
@@ -85,6 +96,7 @@ impl Default for Config {
             cycle_time: Distribution::LogNormal { p50: Duration::from_micros(700), p99: Duration::from_millis(4) },
             rewatch_after: Duration::from_millis(800),
             explain: false,
+            feature_gates: FeatureGates::default(),
         }
     }
 }
@@ -108,6 +120,8 @@ pub enum Timer {
     FlushBackoff { start: u32 },
     /// A tick of the 30 seconds at which a pod may have waited for too long.
     FlushUnschedulable { start: u32 },
+    /// A binding waits for what its PreBind plug-ins wrote: time to look again.
+    PreBind { start: u32, pod: Uid },
     /// Time to list and watch again.
     Rewatch { start: u32, watch: Watch },
 }
@@ -140,6 +154,8 @@ pub struct Scheduler {
     listed: Vec<Kind>,
     busy: Busy,
     calls: FxHashMap<u64, PendingCall>,
+    /// Binding cycles that wait in PreBind, and since when.
+    waiting: FxHashMap<Uid, (Box<cycle::Binding>, Time)>,
     next_tag: u64,
     limiter: Limiter,
     event_limiter: Limiter,
@@ -188,6 +204,7 @@ impl Scheduler {
             listed: Vec::new(),
             busy: Busy::No,
             calls: FxHashMap::default(),
+            waiting: FxHashMap::default(),
             next_tag: 1,
             limiter: Limiter::new(config.client_qps, config.client_burst),
             event_limiter: Limiter::new(config.client_qps, config.client_burst),
@@ -249,6 +266,7 @@ impl Scheduler {
                 self.unschedulable_timer = None;
                 self.queue.flush_unschedulable(queue_context!(self, fx));
             }
+            Timer::PreBind { start, pod } if start == self.start => self.look_again(pod, fx),
             Timer::Rewatch { start, watch } if start == self.start => self.watch(watch, fx),
             _ => {}
         }

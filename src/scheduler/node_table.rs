@@ -12,10 +12,11 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
-use crate::model::{Bytes, MilliCpu, Name, Node, Resources, Selector, Uid};
+use crate::model::{Bytes, MilliCpu, Name, Node, Pod, Resources, Selector, Uid};
 
 use super::node_order::{NodeOrder, zone_of};
 use super::pod_counts::PodCounts;
+use super::pod_groups::PodGroups;
 use super::pod_info::{HostPort, PodInfo};
 
 /// A node's row.
@@ -42,6 +43,7 @@ pub struct NodeInfo {
     pub requested: Resources,
     /// The same with the defaults of scoring for what is not requested.
     pub non_zero: (MilliCpu, Bytes),
+    /// A set, as Kubernetes has it: of two pods that were given the same port by hand, the first to go frees it.
     pub host_ports: Vec<HostPort>,
     present: bool,
     with_affinity: u32,
@@ -64,7 +66,11 @@ impl NodeInfo {
         self.requested.add(&pod.spec.requests);
         self.non_zero.0 += pod.spec.non_zero.0;
         self.non_zero.1 += pod.spec.non_zero.1;
-        self.host_ports.extend(pod.spec.host_ports.iter().copied());
+        for port in &pod.spec.host_ports {
+            if !self.host_ports.contains(port) {
+                self.host_ports.push(*port);
+            }
+        }
         self.with_affinity += u32::from(pod.spec.has_pod_affinity);
         self.with_required_anti_affinity += u32::from(pod.spec.has_required_anti_affinity);
         self.pods.push(pod);
@@ -156,6 +162,7 @@ pub struct NodeTable {
     with_affinity: BTreeSet<NodeId>,
     with_required_anti_affinity: BTreeSet<NodeId>,
     counts: PodCounts,
+    groups: Option<PodGroups>,
 }
 
 impl NodeTable {
@@ -217,6 +224,30 @@ impl NodeTable {
         self.counts.keep(namespace, selector, keys, &self.rows);
     }
 
+    /// The pods in groups, if they are kept so.
+    pub fn groups(&self) -> Option<&PodGroups> {
+        self.groups.as_ref()
+    }
+
+    /// Keeps the pods in groups from now on, over these topology keys and those that were asked for before.
+    pub fn keep_groups(&mut self, keys: impl Iterator<Item = Name>) {
+        let mut all: Vec<Name> = self.groups.as_ref().map(|groups| groups.keys().to_vec()).unwrap_or_default();
+        let before = all.len();
+        for key in keys {
+            if !all.contains(&key) {
+                all.push(key);
+            }
+        }
+        if all.len() > before || self.groups.is_none() {
+            self.groups = Some(PodGroups::new(all, &self.rows));
+        }
+    }
+
+    /// True if there are pods with terms of pod affinity or anti-affinity.
+    pub fn has_affinity(&self) -> bool {
+        !self.with_affinity.is_empty()
+    }
+
     /// Nodes with pods that have terms of pod affinity or anti-affinity.
     pub fn with_affinity(&self) -> impl Iterator<Item = &NodeInfo> {
         self.with_affinity.iter().map(|id| self.get(*id)).filter(|node| node.present)
@@ -248,6 +279,13 @@ impl NodeTable {
                 self.counts.node(id, &old, -1);
             }
             self.counts.node(id, node, 1);
+            if let Some(groups) = &mut self.groups {
+                let row = &self.rows[id.index()];
+                if was_present {
+                    groups.node(row, &old, -1);
+                }
+                groups.node(row, node, 1);
+            }
         }
         let zone = zone_of(&node.meta.labels);
         if !was_present {
@@ -276,7 +314,8 @@ impl NodeTable {
             && old.spec == node.spec
             && old.meta.labels == node.meta.labels
             && old.status.allocatable == node.status.allocatable
-            && old.meta.annotations == node.meta.annotations;
+            && old.meta.annotations == node.meta.annotations
+            && old.status.declared_features == node.status.declared_features;
         if !same {
             self.touch(id);
         }
@@ -291,6 +330,9 @@ impl NodeTable {
         let old = std::mem::take(&mut row.node);
         self.topology.set(id, &row.node);
         self.counts.node(id, &old, -1);
+        if let Some(groups) = &mut self.groups {
+            groups.node(&self.rows[id.index()], &old, -1);
+        }
         self.zones.remove(id, zone_of(&old.meta.labels));
         self.order_is_old = true;
         self.forget_images(id, &old);
@@ -303,6 +345,7 @@ impl NodeTable {
     pub fn add_pod(&mut self, node: Name, pod: PodInfo) {
         let id = self.row_of(node);
         self.counts.pod(&self.rows[id.index()], &pod.pod, 1);
+        self.group(id, &pod.pod, 1);
         self.rows[id.index()].add_pod(pod);
         self.index_affinity(id);
         self.touch(id);
@@ -313,6 +356,7 @@ impl NodeTable {
         let id = *self.by_name.get(&node)?;
         let pod = self.rows[id.index()].remove_pod(uid)?;
         self.counts.pod(&self.rows[id.index()], &pod.pod, -1);
+        self.group(id, &pod.pod, -1);
         self.index_affinity(id);
         self.touch(id);
         self.release_if_unused(id);
@@ -328,6 +372,11 @@ impl NodeTable {
         if old.is_terminating() != pod.pod.is_terminating() || old.meta.labels != pod.pod.meta.labels {
             self.counts.pod(row, old, -1);
             self.counts.pod(row, &pod.pod, 1);
+        }
+        if self.groups.is_some() {
+            let old = old.clone();
+            self.group(id, &old, -1);
+            self.group(id, &pod.pod, 1);
         }
         self.rows[id.index()].pods[at] = pod;
     }
@@ -353,6 +402,13 @@ impl NodeTable {
         if !row.present && row.pods.is_empty() {
             self.by_name.remove(&row.name);
             self.free.push(id);
+        }
+    }
+
+    fn group(&mut self, id: NodeId, pod: &Arc<Pod>, by: i64) {
+        let row = &self.rows[id.index()];
+        if let Some(groups) = self.groups.as_mut().filter(|_| row.present) {
+            groups.pod(pod, &row.node, by);
         }
     }
 

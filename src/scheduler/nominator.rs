@@ -35,6 +35,11 @@ impl Nominator {
         Some(node)
     }
 
+    /// True if no pod is nominated.
+    pub fn is_empty(&self) -> bool {
+        self.by_node.is_empty()
+    }
+
     /// The pods nominated for a node.
     pub fn on(&self, node: Name) -> &[PodInfo] {
         if self.by_node.is_empty() {

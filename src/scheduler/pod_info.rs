@@ -42,7 +42,7 @@ impl PodInfo {
 /// A port of the host that a pod wants for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostPort {
-    /// Empty and `0.0.0.0` mean every address.
+    /// `0.0.0.0` means every address.
     pub ip: Name,
     pub protocol: Protocol,
     pub port: u16,
@@ -51,7 +51,7 @@ pub struct HostPort {
 impl HostPort {
     /// True if both can't be had on one node: same protocol and port, and equal addresses or one that means all.
     pub fn conflicts(&self, other: &HostPort) -> bool {
-        let any = |ip: Name| ip.is_empty() || ip == *"0.0.0.0";
+        let any = |ip: Name| ip == *"0.0.0.0";
         self.port == other.port
             && self.protocol == other.protocol
             && (self.ip == other.ip || any(self.ip) || any(other.ip))
@@ -120,7 +120,11 @@ fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
     let all = sidecars.chain(spec.containers.iter());
     all.flat_map(|container| container.ports.iter())
         .filter(|port| port.host_port > 0)
-        .map(|port| HostPort { ip: port.host_ip, protocol: port.protocol, port: port.host_port })
+        .map(|port| HostPort {
+            ip: if port.host_ip.is_empty() { Name::new("0.0.0.0") } else { port.host_ip },
+            protocol: port.protocol,
+            port: port.host_port,
+        })
         .collect()
 }
 

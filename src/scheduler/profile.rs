@@ -45,7 +45,8 @@ impl Point {
         Point::PostBind,
     ];
 
-    fn is_implemented_by(self, plugin: &dyn Plugin) -> bool {
+    /// True if the plug-in does something at this point.
+    pub fn is_implemented_by(self, plugin: &dyn Plugin) -> bool {
         match self {
             Point::PreEnqueue => plugin.as_pre_enqueue().is_some(),
             Point::QueueSort => plugin.as_queue_sort().is_some(),
@@ -143,6 +144,25 @@ impl Profile {
             let here = (0..profile.plugins.len()).filter(|idx| point.is_implemented_by(&*profile.plugins[*idx]));
             profile.points[point as usize] = here.collect();
         }
+        profile.register();
+        profile
+    }
+
+    /// The profile that runs these plug-ins at these points (by their numbers, in [`Point`]'s order), with these weights.
+    pub fn assembled(
+        scheduler_name: impl Into<Name>,
+        plugins: Vec<Arc<dyn Plugin>>,
+        points: [SmallVec<[PluginIdx; 16]>; 12],
+        weights: Vec<i64>,
+    ) -> Profile {
+        let mut profile = Profile {
+            scheduler_name: scheduler_name.into(),
+            percentage_of_nodes_to_score: 0,
+            plugins,
+            points,
+            weights,
+            registrations: Vec::new(),
+        };
         profile.register();
         profile
     }

@@ -13,7 +13,7 @@ use crate::model::Name;
 
 use super::classes::{Class, Classes, FEASIBLE};
 use super::fit_error::{FitError, NO_NODES};
-use super::framework::{Code, DryRun, Failed, Nomination, Status};
+use super::framework::{Code, DryRun, Failed, Nomination, Status, Trial};
 use super::listers::World;
 use super::node_table::{NodeId, NodeInfo};
 use super::nominator::Nominator;
@@ -170,8 +170,8 @@ impl Search {
         } else {
             feasible_nodes_wanted(profile.percentage_of_nodes_to_score, nodes.len())
         };
-        for at in 0..nodes.len() {
-            let node = nodes[(self.start + at) % nodes.len()];
+        let (before, from) = nodes.split_at(self.start % nodes.len().max(1));
+        for &node in from.iter().chain(before) {
             match attempt.verdict(cache, node, &mut own).map_err(Failure::from_plugin)? {
                 // One more than enough ends the search and is not counted.
                 FEASIBLE if self.feasible.len() == wanted => break,
@@ -259,7 +259,8 @@ impl Attempt<'_> {
     /// search.
     fn verdict(&self, cache: &mut super::classes::Cache, id: NodeId, own: &mut Vec<Status>) -> Result<u32, Status> {
         let node = self.world.nodes.get(id);
-        let nominated = self.nominator.on(node.name);
+        // Most often nobody is nominated: then the node's row is not looked at here.
+        let nominated = if self.nominator.is_empty() { &[] } else { self.nominator.on(node.name) };
         if !nominated.is_empty()
             && let Err(status) = self.filter_with_nominated(node, nominated)
         {
@@ -397,28 +398,47 @@ impl Attempt<'_> {
     }
 }
 
+/// A node with the plug-ins' states as they would be.
+struct Thought<'a> {
+    attempt: &'a Attempt<'a>,
+    node: NodeInfo,
+    states: States,
+}
+
 impl DryRun for Attempt<'_> {
-    fn filter_without(&self, node: NodeId, removed: &[Uid]) -> Result<(), Status> {
-        let mut node = self.world.nodes.get(node).clone();
-        let mut states = self.states.duplicate();
-        for &uid in removed {
-            if let Some(other) = node.remove_pod(uid) {
-                states.remove_pod(self.profile, self.pod, &other, &node, self.world);
-            }
+    fn trial(&self, node: NodeId) -> Box<dyn Trial + '_> {
+        Box::new(Thought { attempt: self, node: self.world.nodes.get(node).clone(), states: self.states.duplicate() })
+    }
+}
+
+impl Trial for Thought<'_> {
+    fn remove(&mut self, pod: Uid) {
+        let Attempt { profile, pod: own, world, .. } = self.attempt;
+        if let Some(other) = self.node.remove_pod(pod) {
+            self.states.remove_pod(profile, own, &other, &self.node, world);
         }
-        let nominated = self.nominator.on(node.name);
+    }
+
+    fn add(&mut self, pod: &PodInfo) {
+        let Attempt { profile, pod: own, world, .. } = self.attempt;
+        self.node.add_pod(pod.clone());
+        self.states.add_pod(profile, own, pod, &self.node, world);
+    }
+
+    fn filter(&self) -> Result<(), Status> {
+        let Attempt { profile, pod: own, world, nominator, .. } = self.attempt;
         let mut with = None;
-        for other in nominated {
-            if other.priority() >= self.pod.priority() && other.uid() != self.pod.uid() {
-                let (node, states) = with.get_or_insert_with(|| (node.clone(), states.duplicate()));
+        for other in nominator.on(self.node.name) {
+            if other.priority() >= own.priority() && other.uid() != own.uid() {
+                let (node, states) = with.get_or_insert_with(|| (self.node.clone(), self.states.duplicate()));
                 node.add_pod(other.clone());
-                states.add_pod(self.profile, self.pod, other, node, self.world);
+                states.add_pod(profile, own, other, node, world);
             }
         }
         if let Some((node, states)) = with {
-            self.run_filters(&node, &states)?;
+            self.attempt.run_filters(&node, &states)?;
         }
-        self.run_filters(&node, &states)
+        self.attempt.run_filters(&self.node, &self.states)
     }
 }
 

@@ -537,6 +537,8 @@ fn spec_line(number: u32, spec: &PodSpec) -> SpecLine {
                 operator: Name::new(match toleration.operator {
                     TolerationOperator::Equal => "Equal",
                     TolerationOperator::Exists => "Exists",
+                    TolerationOperator::Gt => "Gt",
+                    TolerationOperator::Lt => "Lt",
                 }),
                 value: toleration.value,
                 effect: toleration.effect.map(|effect| Name::new(effect.as_str())),

@@ -7,13 +7,14 @@ use simlet::kernel::Time;
 use simlet::model::affinity::NodeSelectorOperator;
 use simlet::model::config::Namespace;
 use simlet::model::pod::{
-    Container, ContainerPort, Phase, Protocol, ResourceRequirements, RestartPolicy, Volume, VolumeSource,
+    Container, ContainerPort, Phase, Protocol, ResourceRequirements, RestartPolicy, RestartRule, Volume, VolumeSource,
 };
 use simlet::model::policy::PodDisruptionBudget;
 use simlet::model::resources::ResourceList;
 use simlet::model::service::Service;
 use simlet::model::storage::{
-    ClaimPhase, ClaimSpec, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumePhase,
+    ClaimPhase, ClaimSpec, CsiDriver, CsiNode, CsiNodeDriver, CsiStorageCapacity, PersistentVolume,
+    PersistentVolumeClaim, StorageClass, VolumeAttachment, VolumePhase,
 };
 use simlet::model::taint::TolerationOperator;
 use simlet::model::workload::{ReplicaSet, StatefulSet};
@@ -233,7 +234,12 @@ fn effect(value: &Value) -> Option<TaintEffect> {
 }
 
 fn toleration(value: &Value) -> Toleration {
-    let operator = if value["operator"] == "Exists" { TolerationOperator::Exists } else { TolerationOperator::Equal };
+    let operator = match value["operator"].as_str() {
+        Some("Exists") => TolerationOperator::Exists,
+        Some("Gt") => TolerationOperator::Gt,
+        Some("Lt") => TolerationOperator::Lt,
+        _ => TolerationOperator::Equal,
+    };
     Toleration {
         key: name(&value["key"]),
         operator,
@@ -291,6 +297,14 @@ fn container(value: &Value, status: &Value) -> Container {
         ports: ports.collect(),
         resources,
         restart_policy: (value["restartPolicy"] == "Always").then_some(RestartPolicy::Always),
+        restart_rules: list(&value["restartPolicyRules"])
+            .iter()
+            .map(|rule| RestartRule {
+                restart_all: rule["action"] == "RestartAllContainers",
+                negated: rule["exitCodes"]["operator"] == "NotIn",
+                exit_codes: Vec::new(),
+            })
+            .collect(),
         ..Container::default()
     }
 }
@@ -304,9 +318,26 @@ fn volume(value: &Value) -> Volume {
     } else if !value["image"].is_null() {
         VolumeSource::Image { reference: name(&value["image"]["reference"]), pull_policy: Default::default() }
     } else {
-        VolumeSource::EmptyDir { memory: false, size_limit: None }
+        disk(value).unwrap_or(VolumeSource::EmptyDir { memory: false, size_limit: None })
     };
     Volume { name: name(&value["name"]), source }
+}
+
+fn disk(value: &Value) -> Option<VolumeSource> {
+    const KINDS: [(&str, &str, &str); 4] = [
+        ("kubernetes.io/aws-ebs", "awsElasticBlockStore", "volumeID"),
+        ("kubernetes.io/gce-pd", "gcePersistentDisk", "pdName"),
+        ("kubernetes.io/iscsi", "iscsi", "iqn"),
+        ("kubernetes.io/rbd", "rbd", "image"),
+    ];
+    let (driver, field, id) = KINDS.iter().find(|(_, field, _)| !value[*field].is_null())?;
+    let source = &value[*field];
+    let mut within = names(&source["monitors"]);
+    if *field == "rbd" {
+        within.insert(0, name(&source["pool"]));
+    }
+    let read_only = source["readOnly"] == true;
+    Some(VolumeSource::Other { driver: Name::new(driver), id: name(&source[*id]), read_only, within })
 }
 
 pub fn pod(value: &Value) -> Arc<Pod> {
@@ -321,6 +352,8 @@ pub fn pod(value: &Value) -> Arc<Pod> {
         topology_spread: list(&spec["topologySpreadConstraints"]).iter().map(spread).collect(),
         scheduler_name: name(&spec["schedulerName"]),
         priority: spec["priority"].as_i64().unwrap_or(0) as i32,
+        host_network: spec["hostNetwork"] == true,
+        host_users: spec["hostUsers"] != false,
         preempts_never: spec["preemptionPolicy"] == "Never",
         volumes: list(&spec["volumes"]).iter().map(volume).collect(),
         overhead: (!spec["overhead"].is_null()).then(|| Box::new(resources(&spec["overhead"]))),
@@ -387,6 +420,7 @@ pub fn node(value: &Value) -> Arc<Node> {
             allocatable: resources(&value["status"]["allocatable"]),
             images: images.collect(),
             conditions: conditions.collect(),
+            declared_features: names(&value["status"]["declaredFeatures"]),
             ..NodeStatus::default()
         },
     })
@@ -445,7 +479,9 @@ pub fn other(value: &Value) -> Option<Object> {
                 block: spec["volumeMode"] == "Block",
                 claim: (!claim.is_null()).then(|| (name(&claim["namespace"]), name(&claim["name"]))),
                 node_affinity: node_selector(&spec["nodeAffinity"]["required"]),
+                claim_uid: if claim["uid"].is_null() { Uid::NONE } else { uid(&claim["uid"]) },
                 driver: name(&spec["csi"]["driver"]),
+                handle: name(&spec["csi"]["volumeHandle"]),
                 retain: true,
                 phase: match status["phase"].as_str() {
                     Some("Available") => VolumePhase::Available,
@@ -477,6 +513,39 @@ pub fn other(value: &Value) -> Option<Object> {
                 allowed_topologies: topologies.collect(),
             }))
         }
+        "CSINode" => Object::CSINode(Arc::new(CsiNode {
+            meta,
+            drivers: list(&spec["drivers"])
+                .iter()
+                .map(|driver| CsiNodeDriver {
+                    name: name(&driver["name"]),
+                    node_id: name(&driver["nodeID"]),
+                    limit: driver["allocatable"]["count"].as_i64().map(|count| count as i32),
+                })
+                .collect(),
+        })),
+        "CSIDriver" => Object::CSIDriver(Arc::new(CsiDriver {
+            meta,
+            storage_capacity: spec["storageCapacity"] == true,
+            attach_required: spec["attachRequired"] != false,
+        })),
+        "CSIStorageCapacity" => {
+            let amount = |field: &Value| (!field.is_null()).then(|| Bytes(quantity(field, 1)));
+            Object::CSIStorageCapacity(Arc::new(CsiStorageCapacity {
+                meta,
+                storage_class: name(&value["storageClassName"]),
+                topology: selector(&value["nodeTopology"]),
+                capacity: amount(&value["capacity"]),
+                maximum_volume_size: amount(&value["maximumVolumeSize"]),
+            }))
+        }
+        "VolumeAttachment" => Object::VolumeAttachment(Arc::new(VolumeAttachment {
+            meta,
+            attacher: name(&spec["attacher"]),
+            node: name(&spec["nodeName"]),
+            volume: name(&spec["source"]["persistentVolumeName"]),
+            attached: status["attached"] == true,
+        })),
         "PodDisruptionBudget" => {
             let mut budget = PodDisruptionBudget { meta, selector: selector(&spec["selector"]), ..Default::default() };
             budget.status.disruptions_allowed = status["disruptionsAllowed"].as_i64().unwrap_or(0) as i32;

@@ -139,7 +139,7 @@ fn pods_are_refused_in_kubernetes_words() {
         "k8s-mount-without-volume.yaml",
         with_container(|c| {
             let (volume, path) = (Name::new("data"), Name::new("/data"));
-            c.volume_mounts = vec![VolumeMount { volume, path, sub_path: Name::default(), read_only: false }];
+            c.volume_mounts = vec![VolumeMount { volume, path, ..VolumeMount::default() }];
         }),
     );
     check(

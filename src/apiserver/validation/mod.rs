@@ -71,6 +71,10 @@ pub fn validate(object: &Object) -> Vec<Invalid> {
         | Object::EndpointSlice(_)
         | Object::Namespace(_)
         | Object::StorageClass(_)
+        | Object::CSINode(_)
+        | Object::CSIDriver(_)
+        | Object::CSIStorageCapacity(_)
+        | Object::VolumeAttachment(_)
         | Object::Lease(_)
         | Object::Event(_) => {}
     }

@@ -113,6 +113,10 @@ fn tolerations(field: &str, spec: &PodSpec, problems: &mut Problems) {
                 problems.invalid_text(operator, &toleration.value, "value must be empty when `operator` is 'Exists'");
             }
             TolerationOperator::Exists => {}
+            TolerationOperator::Gt | TolerationOperator::Lt => {
+                let word = if toleration.operator == TolerationOperator::Gt { "Gt" } else { "Lt" };
+                problems.add(operator, format!("Unsupported value: {word:?}: supported values: \"Equal\", \"Exists\""));
+            }
         }
         if toleration.seconds.is_some() && toleration.effect != Some(TaintEffect::NoExecute) {
             let effect = toleration.effect.map_or("", TaintEffect::as_str);

@@ -346,7 +346,8 @@ fn a_forced_deletion_kills_what_still_runs() {
 fn a_missing_config_map_is_looked_for_after_half_a_second_and_twice_as_long_each_time() {
     use crate::model::pod::{Volume, VolumeSource};
     let mut world = World::new();
-    let source = VolumeSource::ConfigMap { name: "late".into(), optional: false, items: Vec::new() };
+    let source =
+        VolumeSource::ConfigMap { name: "late".into(), optional: false, items: Vec::new(), default_mode: 0o644 };
     world.create(pod("p", vec![container("main")], |spec| {
         spec.volumes = [Volume { name: "v".into(), source }].into();
     }));

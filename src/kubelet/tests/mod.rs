@@ -2,6 +2,7 @@
 
 use super::{Observe, StartKind};
 
+mod content;
 mod faults;
 mod lifecycle;
 mod probing;

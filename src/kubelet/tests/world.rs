@@ -239,6 +239,8 @@ impl World {
                 Effect::Send { message: Out::Cri(request), .. } => self.cri(*request),
                 Effect::Send { message: Out::Api(request), .. } => self.api(*request),
                 Effect::Send { message: Out::Probe(request), .. } => self.probe(*request),
+                // No machine is known here: volumes have no files.
+                Effect::Send { message: Out::Volume(request), .. } => panic!("{request:?}"),
             }
         }
     }

@@ -9,8 +9,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::kernel::Duration;
 use crate::model::pod::{
-    ConfigSource, Container, ContainerPort, EnvFrom, EnvValue, EnvVar, Handler, ImagePullPolicy, PortRef, Probe,
-    Protocol, RestartPolicy, RestartRule, SecurityContext, VolumeMount,
+    ConfigSource, Container, ContainerPort, EnvFrom, EnvValue, EnvVar, Handler, ImagePullPolicy, MountPropagation,
+    PortRef, Probe, Protocol, RestartPolicy, RestartRule, Seccomp, SecurityContext, VolumeMount,
 };
 use crate::model::{Name, Text};
 
@@ -105,6 +105,9 @@ impl Context<'_> {
                 false,
                 &[("FallbackToLogsOnError", true), ("File", false)],
             ),
+            stdin: container.stdin == Some(true),
+            stdin_once: container.stdin_once == Some(true),
+            tty: container.tty == Some(true),
             source: None,
         }
     }
@@ -179,10 +182,7 @@ impl Context<'_> {
             return Some(EnvValue::Field(Name::from(&field.field_path)));
         }
         if let Some(field) = &from.resource_field_ref {
-            return Some(EnvValue::ResourceField {
-                container: name(field.container_name.as_ref()),
-                resource: Name::from(&field.resource),
-            });
+            return Some(resource_field(field));
         }
         if from.file_key_ref.is_none() {
             self.bad(
@@ -311,7 +311,9 @@ impl Context<'_> {
         };
         let https = self.word_or(&at.field("scheme"), get.scheme.as_ref(), false, &[("HTTP", false), ("HTTPS", true)]);
         let port = self.port_ref(&at.field("port"), &get.port);
-        Handler::HttpGet { path: Name::new(path), port, host: name(get.host.as_ref()), https }
+        let headers = get.http_headers.iter().flatten();
+        let headers = headers.map(|header| (Name::from(&header.name), Text::new(&header.value))).collect();
+        Handler::HttpGet { path: Name::new(path), port, host: name(get.host.as_ref()), https, headers }
     }
 
     fn tcp_socket(&mut self, at: &Path<'_>, tcp: &core::TCPSocketAction) -> Handler {
@@ -364,13 +366,26 @@ impl Context<'_> {
                 volume: Name::from(&mount.name),
                 path: Name::from(&mount.mount_path),
                 sub_path: name(mount.sub_path.as_ref()),
+                sub_path_expr: name(mount.sub_path_expr.as_ref()),
                 read_only: mount.read_only == Some(true),
+                propagation: self.word_or(
+                    &here.field("mountPropagation"),
+                    mount.mount_propagation.as_ref(),
+                    MountPropagation::None,
+                    PROPAGATIONS,
+                ),
             }
         };
         let kept = mounts.iter().enumerate().filter(|(_, mount)| !is_token_volume_name(&mount.name));
         kept.map(compile).collect()
     }
 }
+
+const PROPAGATIONS: &[(&str, MountPropagation)] = &[
+    ("Bidirectional", MountPropagation::Bidirectional),
+    ("HostToContainer", MountPropagation::HostToContainer),
+    ("None", MountPropagation::None),
+];
 
 /// The words of `imagePullPolicy`.
 pub(super) const PULL_POLICIES: &[(&str, ImagePullPolicy)] = &[
@@ -419,7 +434,35 @@ fn security(context: Option<&core::SecurityContext>) -> SecurityContext {
         fs_group: None,
         privileged: context.privileged == Some(true),
         read_only_root_filesystem: context.read_only_root_filesystem == Some(true),
+        allow_privilege_escalation: context.allow_privilege_escalation,
+        add_capabilities: capabilities(context.capabilities.as_ref().and_then(|lists| lists.add.as_ref())),
+        drop_capabilities: capabilities(context.capabilities.as_ref().and_then(|lists| lists.drop.as_ref())),
+        seccomp: context.seccomp_profile.as_ref().map(seccomp),
+        unmasked: context.proc_mount.as_deref() == Some("Unmasked"),
+        supplemental_groups: Vec::new(),
         sysctls: Vec::new(),
+    }
+}
+
+/// A resource of a container as a value.
+pub(super) fn resource_field(field: &core::ResourceFieldSelector) -> EnvValue {
+    EnvValue::ResourceField {
+        container: name(field.container_name.as_ref()),
+        resource: Name::from(&field.resource),
+        divisor: field.divisor.as_ref().map(|divisor| Name::from(&divisor.0)).unwrap_or_default(),
+    }
+}
+
+fn capabilities(list: Option<&Vec<String>>) -> Vec<Name> {
+    list.into_iter().flatten().map(Name::from).collect()
+}
+
+/// A profile of any type that is not known is the runtime's.
+pub(super) fn seccomp(profile: &core::SeccompProfile) -> Seccomp {
+    match profile.type_.as_str() {
+        "Unconfined" => Seccomp::Unconfined,
+        "Localhost" => Seccomp::Localhost(name(profile.localhost_profile.as_ref())),
+        _ => Seccomp::RuntimeDefault,
     }
 }
 

@@ -14,6 +14,7 @@ mod config;
 mod container;
 mod context;
 mod cron;
+mod csi;
 mod loaded;
 mod meta;
 mod network;
@@ -108,6 +109,10 @@ impl Compiler {
             Decoded::PersistentVolumeClaim(claim) => cx.claim(claim),
             Decoded::PersistentVolume(volume) => cx.volume(volume),
             Decoded::StorageClass(class) => cx.storage_class(class),
+            Decoded::CSINode(node) => cx.csi_node(node),
+            Decoded::CSIDriver(driver) => cx.csi_driver(driver),
+            Decoded::CSIStorageCapacity(capacity) => cx.csi_storage_capacity(capacity),
+            Decoded::VolumeAttachment(attachment) => cx.volume_attachment(attachment),
             Decoded::PodDisruptionBudget(budget) => cx.disruption_budget(budget),
             Decoded::PriorityClass(class) => cx.priority_class(class),
             Decoded::LimitRange(range) => cx.limit_range(range),

@@ -58,6 +58,12 @@ impl Context<'_> {
             kubelet_version: info.map(|info| Name::from(&info.kubelet_version)).unwrap_or_default(),
             os_image: info.map(|info| Name::from(&info.os_image)).unwrap_or_default(),
             boot_id: info.map_or(0, |info| self.uids.read(&info.boot_id).0),
+            declared_features: {
+                let mut names: Vec<Name> = status.declared_features.iter().flatten().map(Name::from).collect();
+                names.sort_unstable();
+                names.dedup();
+                names
+            },
         }
     }
 

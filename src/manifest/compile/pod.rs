@@ -144,6 +144,13 @@ impl Context<'_> {
             priority_class: name(spec.priority_class_name.as_ref()),
             preempts_never,
             host_network,
+            host_pid: spec.host_pid == Some(true),
+            host_ipc: spec.host_ipc == Some(true),
+            share_process_namespace: spec.share_process_namespace == Some(true),
+            enable_service_links: spec.enable_service_links != Some(false),
+            dns: self.dns(at, spec),
+            host_aliases: host_aliases(spec.host_aliases.as_deref().unwrap_or_default()),
+            host_users: spec.host_users != Some(false),
             volumes,
             service_account: name(service_account),
             automount_token: spec.automount_service_account_token != Some(false),
@@ -173,6 +180,30 @@ impl Context<'_> {
         };
         self.mounts_have_volumes(at, &compiled);
         self.shared.spec(compiled)
+    }
+
+    /// None for what is assumed anyway.
+    fn dns(&mut self, at: &Path<'_>, spec: &core::PodSpec) -> Option<Arc<pod::Dns>> {
+        const POLICIES: &[(&str, pod::DnsPolicy)] = &[
+            ("ClusterFirst", pod::DnsPolicy::ClusterFirst),
+            ("ClusterFirstWithHostNet", pod::DnsPolicy::ClusterFirstWithHostNet),
+            ("Default", pod::DnsPolicy::Default),
+            ("None", pod::DnsPolicy::None),
+        ];
+        let default = pod::DnsPolicy::ClusterFirst;
+        let policy = self.word_or(&at.field("dnsPolicy"), spec.dns_policy.as_ref(), default, POLICIES);
+        let names = |list: Option<&Vec<String>>| list.into_iter().flatten().map(Name::from).collect();
+        let config = spec.dns_config.as_ref();
+        let options = config.and_then(|config| config.options.as_ref()).into_iter().flatten();
+        let dns = pod::Dns {
+            policy,
+            nameservers: names(config.and_then(|config| config.nameservers.as_ref())),
+            searches: names(config.and_then(|config| config.searches.as_ref())),
+            options: options
+                .map(|option| (name(option.name.as_ref()), option.value.as_ref().map(Name::from)))
+                .collect(),
+        };
+        (dns != pod::Dns::default()).then(|| Arc::new(dns))
     }
 
     fn pod_restart_policy(&mut self, at: &Path<'_>, policy: Option<&String>, of: Of) -> RestartPolicy {
@@ -268,6 +299,14 @@ pub(super) fn protocol_word(protocol: pod::Protocol) -> &'static str {
     }
 }
 
+fn host_aliases(aliases: &[core::HostAlias]) -> Vec<pod::HostAlias> {
+    let compile = |alias: &core::HostAlias| pod::HostAlias {
+        ip: Name::from(&alias.ip),
+        hostnames: alias.hostnames.iter().flatten().map(Name::from).collect(),
+    };
+    aliases.iter().map(compile).collect()
+}
+
 fn pod_security(context: Option<&core::PodSecurityContext>) -> pod::SecurityContext {
     let Some(context) = context else { return pod::SecurityContext::default() };
     pod::SecurityContext {
@@ -275,8 +314,14 @@ fn pod_security(context: Option<&core::PodSecurityContext>) -> pod::SecurityCont
         run_as_group: context.run_as_group,
         run_as_non_root: context.run_as_non_root,
         fs_group: context.fs_group,
-        privileged: false,
-        read_only_root_filesystem: false,
-        sysctls: context.sysctls.iter().flatten().map(|sysctl| Name::from(&sysctl.name)).collect(),
+        seccomp: context.seccomp_profile.as_ref().map(super::container::seccomp),
+        supplemental_groups: context.supplemental_groups.clone().unwrap_or_default(),
+        sysctls: context
+            .sysctls
+            .iter()
+            .flatten()
+            .map(|sysctl| (Name::from(&sysctl.name), Name::from(&sysctl.value)))
+            .collect(),
+        ..pod::SecurityContext::default()
     }
 }

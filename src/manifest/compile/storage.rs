@@ -11,7 +11,7 @@ use crate::model::affinity::NodeSelectorOperator;
 use crate::model::storage::{
     BETA_CLASS_ANNOTATION, ClaimPhase, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumePhase,
 };
-use crate::model::{Bytes, Kind, Labels, Name, NodeSelectorRequirement, NodeSelectorTerm, Object};
+use crate::model::{Bytes, Kind, Labels, Name, NodeSelectorRequirement, NodeSelectorTerm, Object, Uid};
 
 use super::context::{Context, name};
 use super::path::Path;
@@ -85,9 +85,15 @@ impl Context<'_> {
             access_modes: modes.iter().map(Name::from).collect(),
             storage_class: storage_class.unwrap_or_default(),
             block: self.volume_mode(&at.field("volumeMode"), spec.volume_mode.as_ref()),
+            claim_uid: spec
+                .claim_ref
+                .as_ref()
+                .and_then(|claim| claim.uid.as_ref())
+                .map_or(Uid::NONE, |uid| self.uids.read(uid)),
             claim: spec.claim_ref.as_ref().map(|claim| (name(claim.namespace.as_ref()), name(claim.name.as_ref()))),
             node_affinity: required.map(|required| self.node_selector(&affinity_at.field("required"), required)),
             driver: Name::new(driver),
+            handle: Name::new(handle(spec)),
             retain: self.word_or(
                 &at.field("persistentVolumeReclaimPolicy"),
                 spec.persistent_volume_reclaim_policy.as_ref(),
@@ -136,6 +142,25 @@ impl Context<'_> {
             ),
             allowed_topologies,
         }))
+    }
+}
+
+/// What names the volume to its driver, for those that are attached to nodes.
+fn handle(spec: &core::PersistentVolumeSpec) -> &str {
+    if let Some(csi) = &spec.csi {
+        &csi.volume_handle
+    } else if let Some(disk) = &spec.aws_elastic_block_store {
+        &disk.volume_id
+    } else if let Some(disk) = &spec.gce_persistent_disk {
+        &disk.pd_name
+    } else if let Some(disk) = &spec.azure_disk {
+        &disk.disk_uri
+    } else if let Some(cinder) = &spec.cinder {
+        &cinder.volume_id
+    } else if let Some(disk) = &spec.vsphere_volume {
+        &disk.volume_path
+    } else {
+        ""
     }
 }
 

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as core;
 
-use crate::model::pod::{ConfigSource, Volume, VolumeSource};
+use crate::model::pod::{
+    ConfigSource, DEFAULT_MODE, DownwardFile, EnvValue, KeyToPath, ProjectedSource, Volume, VolumeSource,
+};
 use crate::model::storage::ClaimSpec;
 use crate::model::{Bytes, Name};
 
-use super::container::{PULL_POLICIES, default_pull_policy};
+use super::container::{PULL_POLICIES, default_pull_policy, resource_field};
 use super::context::{Context, name, text};
 use super::path::Path;
 
@@ -40,9 +42,6 @@ impl Context<'_> {
     }
 
     fn volume_source(&mut self, at: &Path<'_>, volume: &core::Volume) -> VolumeSource {
-        let keys = |items: Option<&Vec<core::KeyToPath>>| {
-            items.into_iter().flatten().map(|item| Name::from(&item.key)).collect::<Vec<Name>>()
-        };
         if let Some(empty_dir) = &volume.empty_dir {
             let here = at.field("emptyDir");
             let limit = empty_dir.size_limit.as_ref().map(|limit| self.quantity(&here.field("sizeLimit"), limit));
@@ -57,7 +56,9 @@ impl Context<'_> {
                 self.required(&at.field("configMap").field("name"), "");
             }
             let optional = map.optional == Some(true);
-            return VolumeSource::ConfigMap { name: Name::from(&map.name), optional, items: keys(map.items.as_ref()) };
+            let default_mode = map.default_mode.unwrap_or(DEFAULT_MODE);
+            let items = keys(map.items.as_ref());
+            return VolumeSource::ConfigMap { name: Name::from(&map.name), optional, items, default_mode };
         }
         if let Some(secret) = &volume.secret {
             let name = name(secret.secret_name.as_ref());
@@ -65,7 +66,8 @@ impl Context<'_> {
                 self.required(&at.field("secret").field("secretName"), "");
             }
             let optional = secret.optional == Some(true);
-            return VolumeSource::Secret { name, optional, items: keys(secret.items.as_ref()) };
+            let default_mode = secret.default_mode.unwrap_or(DEFAULT_MODE);
+            return VolumeSource::Secret { name, optional, items: keys(secret.items.as_ref()), default_mode };
         }
         if let Some(claim) = &volume.persistent_volume_claim {
             if claim.claim_name.is_empty() {
@@ -79,7 +81,7 @@ impl Context<'_> {
             let template_at = here.field("volumeClaimTemplate");
             let Some(template) = &ephemeral.volume_claim_template else {
                 self.required(&template_at, "");
-                return VolumeSource::DownwardApi;
+                return VolumeSource::DownwardApi { items: Vec::new(), default_mode: DEFAULT_MODE };
             };
             let spec = self.claim_spec(&template_at.field("spec"), &template.spec);
             return VolumeSource::Ephemeral { template: Arc::new(spec) };
@@ -87,8 +89,11 @@ impl Context<'_> {
         if let Some(projected) = &volume.projected {
             return projected_source(projected);
         }
-        if volume.downward_api.is_some() {
-            return VolumeSource::DownwardApi;
+        if let Some(downward) = &volume.downward_api {
+            return VolumeSource::DownwardApi {
+                items: downward_files(downward.items.as_deref().unwrap_or_default()),
+                default_mode: downward.default_mode.unwrap_or(DEFAULT_MODE),
+            };
         }
         if let Some(image) = &volume.image {
             let reference = text(image.reference.as_ref());
@@ -156,18 +161,55 @@ const ACCESS_MODES: &[(&str, ())] =
     &[("ReadOnlyMany", ()), ("ReadWriteMany", ()), ("ReadWriteOnce", ()), ("ReadWriteOncePod", ())];
 
 fn projected_source(projected: &core::ProjectedVolumeSource) -> VolumeSource {
-    let mut sources = Vec::new();
-    let mut token = false;
-    for source in projected.sources.iter().flatten() {
+    let compile = |source: &core::VolumeProjection| {
         if let Some(map) = &source.config_map {
-            sources.push((ConfigSource::ConfigMap(Name::from(&map.name)), map.optional == Some(true)));
+            let from = ConfigSource::ConfigMap(Name::from(&map.name));
+            ProjectedSource::Config { from, optional: map.optional == Some(true), items: keys(map.items.as_ref()) }
+        } else if let Some(secret) = &source.secret {
+            let from = ConfigSource::Secret(Name::from(&secret.name));
+            ProjectedSource::Config {
+                from,
+                optional: secret.optional == Some(true),
+                items: keys(secret.items.as_ref()),
+            }
+        } else if let Some(downward) = &source.downward_api {
+            ProjectedSource::DownwardApi(downward_files(downward.items.as_deref().unwrap_or_default()))
+        } else if let Some(token) = &source.service_account_token {
+            ProjectedSource::Token {
+                path: Name::from(&token.path),
+                audience: name(token.audience.as_ref()),
+                expiration_seconds: token.expiration_seconds,
+            }
+        } else {
+            ProjectedSource::Other
         }
-        if let Some(secret) = &source.secret {
-            sources.push((ConfigSource::Secret(Name::from(&secret.name)), secret.optional == Some(true)));
-        }
-        token |= source.service_account_token.is_some();
+    };
+    VolumeSource::Projected {
+        sources: projected.sources.iter().flatten().map(compile).collect(),
+        default_mode: projected.default_mode.unwrap_or(DEFAULT_MODE),
     }
-    VolumeSource::Projected { sources, token }
+}
+
+fn keys(items: Option<&Vec<core::KeyToPath>>) -> Vec<KeyToPath> {
+    let compile = |item: &core::KeyToPath| KeyToPath {
+        key: Name::from(&item.key),
+        path: Name::from(&item.path),
+        mode: item.mode,
+    };
+    items.into_iter().flatten().map(compile).collect()
+}
+
+/// A file without a source, which Kubernetes refuses, is left out.
+fn downward_files(items: &[core::DownwardAPIVolumeFile]) -> Vec<DownwardFile> {
+    let compile = |item: &core::DownwardAPIVolumeFile| {
+        let value = match (&item.field_ref, &item.resource_field_ref) {
+            (Some(field), _) => EnvValue::Field(Name::from(&field.field_path)),
+            (None, Some(field)) => resource_field(field),
+            (None, None) => return None,
+        };
+        Some(DownwardFile { path: Name::from(&item.path), value, mode: item.mode })
+    };
+    items.iter().filter_map(compile).collect()
 }
 
 /// The kinds of volumes that only mount, by driver and by what they mount.
@@ -217,5 +259,20 @@ fn other_source(volume: &core::Volume) -> Option<VolumeSource> {
     } else {
         return None;
     };
-    Some(VolumeSource::Other { driver: Name::new(driver), id: Name::new(id) })
+    let read_only = match volume {
+        core::Volume { gce_persistent_disk: Some(disk), .. } => disk.read_only,
+        core::Volume { aws_elastic_block_store: Some(disk), .. } => disk.read_only,
+        core::Volume { iscsi: Some(disk), .. } => disk.read_only,
+        core::Volume { rbd: Some(disk), .. } => disk.read_only,
+        _ => None,
+    };
+    let within = match &volume.rbd {
+        // The pool's default (SetDefaults_RBDVolumeSource).
+        Some(rbd) => std::iter::once(Name::new(rbd.pool.as_deref().unwrap_or("rbd")))
+            .chain(rbd.monitors.iter().map(Name::from))
+            .collect(),
+        None => Vec::new(),
+    };
+    let (driver, id) = (Name::new(driver), Name::new(id));
+    Some(VolumeSource::Other { driver, id, read_only: read_only == Some(true), within })
 }

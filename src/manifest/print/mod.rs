@@ -30,6 +30,11 @@ pub fn json(object: &Object, epoch: Epoch) -> Value {
         storage::storage_class(class, &mut all);
         return with_first(all, object, epoch);
     }
+    if let Object::CSIStorageCapacity(capacity) = object {
+        let mut all = Fields::new();
+        storage::csi_storage_capacity(capacity, &mut all);
+        return with_first(all, object, epoch);
+    }
     fields.put("apiVersion", object.kind().api_version());
     match object {
         Object::ConfigMap(config) => other::config_data(config, false, &mut fields),
@@ -69,12 +74,15 @@ pub fn json(object: &Object, epoch: Epoch) -> Value {
             let phase = if one.meta.deletion.is_some() { "Terminating" } else { "Active" };
             fields.put("status", json!({"phase": phase}));
         }
-        Object::ConfigMap(_) | Object::StorageClass(_) => {}
+        Object::ConfigMap(_) | Object::StorageClass(_) | Object::CSIStorageCapacity(_) => {}
         Object::Secret(one) => {
             fields.put("type", one.secret_type.as_str());
         }
         Object::PersistentVolumeClaim(one) => storage::claim(one, &mut fields),
         Object::PersistentVolume(one) => storage::volume(one, &mut fields),
+        Object::CSINode(one) => storage::csi_node(one, &mut fields),
+        Object::CSIDriver(one) => storage::csi_driver(one, &mut fields),
+        Object::VolumeAttachment(one) => storage::volume_attachment(one, &mut fields),
         Object::PodDisruptionBudget(one) => other::disruption_budget(one, epoch, &mut fields),
         Object::PriorityClass(one) => other::priority_class(one, &mut fields),
         Object::LimitRange(one) => other::limit_range(one, &mut fields),

@@ -36,6 +36,7 @@ pub(super) fn node(node: &Node, epoch: Epoch, fields: &mut Fields) {
     out.filled("allocatable", resources(&status.allocatable));
     out.filled("capacity", resources(&status.capacity));
     out.list("conditions", &status.conditions, |one| super::workload::condition(one, epoch, Some("lastHeartbeatTime")));
+    out.names("declaredFeatures", &status.declared_features);
     out.list("images", status.images.iter(), |image| {
         let mut fields = Fields::new();
         fields.names("names", &image.names).put("sizeBytes", image.size_bytes);

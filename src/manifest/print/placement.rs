@@ -115,8 +115,17 @@ pub(super) fn tolerations(tolerations: &[Toleration]) -> Value {
         let mut fields = Fields::new();
         fields.some("effect", toleration.effect.map(|effect| effect.as_str()));
         fields.text("key", &toleration.key);
-        if toleration.operator == TolerationOperator::Exists {
-            fields.put("operator", "Exists");
+        match toleration.operator {
+            TolerationOperator::Equal => {}
+            TolerationOperator::Exists => {
+                fields.put("operator", "Exists");
+            }
+            TolerationOperator::Gt => {
+                fields.put("operator", "Gt");
+            }
+            TolerationOperator::Lt => {
+                fields.put("operator", "Lt");
+            }
         }
         fields.some("tolerationSeconds", toleration.seconds.map(|seconds| seconds.as_secs()));
         fields.text("value", &toleration.value);

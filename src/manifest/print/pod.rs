@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::manifest::epoch::Epoch;
 use crate::model::pod::{
-    ConfigSource, Container, ContainerPort, EnvFrom, EnvValue, EnvVar, Handler, ImagePullPolicy, PortRef, Probe,
-    Protocol, ResourceRequirements, RestartPolicy, SecurityContext,
+    ConfigSource, Container, ContainerPort, Dns, DnsPolicy, EnvFrom, EnvValue, EnvVar, Handler, ImagePullPolicy,
+    MountPropagation, PortRef, Probe, Protocol, ResourceRequirements, RestartPolicy, Seccomp, SecurityContext,
 };
 use crate::model::workload::PodTemplate;
 use crate::model::{Name, Pod, PodSpec};
@@ -50,7 +50,23 @@ fn pod_spec(spec: &PodSpec, pod: Option<&Pod>) -> Value {
         fields.put("automountServiceAccountToken", false);
     }
     fields.list("containers", spec.containers.iter(), container);
+    if let Some(dns) = spec.dns.as_deref() {
+        fields.filled("dnsConfig", dns_config(dns));
+        fields.put("dnsPolicy", dns_policy(dns.policy));
+    }
+    if !spec.enable_service_links {
+        fields.put("enableServiceLinks", false);
+    }
+    fields.list("hostAliases", &spec.host_aliases, |alias| {
+        let names: Vec<&str> = alias.hostnames.iter().map(|name| name.as_str()).collect();
+        json!({"hostnames": names, "ip": alias.ip.as_str()})
+    });
+    fields.flag("hostIPC", spec.host_ipc);
     fields.flag("hostNetwork", spec.host_network);
+    fields.flag("hostPID", spec.host_pid);
+    if !spec.host_users {
+        fields.put("hostUsers", false);
+    }
     fields.text("hostname", &spec.hostname);
     fields.list("imagePullSecrets", spec.image_pull_secrets.iter(), |secret| json!({"name": secret.as_str()}));
     fields.list("initContainers", spec.init_containers.iter(), container);
@@ -76,11 +92,33 @@ fn pod_spec(spec: &PodSpec, pod: Option<&Pod>) -> Value {
     fields.filled("securityContext", security(&spec.security));
     fields.text("serviceAccount", &spec.service_account);
     fields.text("serviceAccountName", &spec.service_account);
+    fields.flag("shareProcessNamespace", spec.share_process_namespace);
     fields.text("subdomain", &spec.subdomain);
     fields.seconds("terminationGracePeriodSeconds", spec.termination_grace);
     fields.filled("tolerations", tolerations(&spec.tolerations));
     fields.filled("topologySpreadConstraints", topology_spread(&spec.topology_spread));
     fields.list("volumes", spec.volumes.iter(), volume);
+    fields.done()
+}
+
+fn dns_policy(policy: DnsPolicy) -> &'static str {
+    match policy {
+        DnsPolicy::ClusterFirst => "ClusterFirst",
+        DnsPolicy::ClusterFirstWithHostNet => "ClusterFirstWithHostNet",
+        DnsPolicy::Default => "Default",
+        DnsPolicy::None => "None",
+    }
+}
+
+fn dns_config(dns: &Dns) -> Value {
+    let mut fields = Fields::new();
+    fields.list("nameservers", &dns.nameservers, |name| Value::from(name.as_str()));
+    fields.list("options", &dns.options, |(name, value)| {
+        let mut option = Fields::new();
+        option.text("name", name).some("value", value.map(Name::as_str));
+        option.done()
+    });
+    fields.list("searches", &dns.searches, |name| Value::from(name.as_str()));
     fields.done()
 }
 
@@ -118,15 +156,28 @@ fn container(container: &Container) -> Value {
     });
     fields.filled("securityContext", security(&container.security));
     fields.some("startupProbe", container.startup.as_deref().map(probe));
+    fields.flag("stdin", container.stdin);
+    fields.flag("stdinOnce", container.stdin_once);
     fields.text("terminationMessagePath", &container.termination_message_path);
     let policy = if container.message_from_logs { "FallbackToLogsOnError" } else { "File" };
     fields.put("terminationMessagePolicy", policy);
+    fields.flag("tty", container.tty);
     fields.list("volumeMounts", &container.volume_mounts, |mount| {
         let mut fields = Fields::new();
         fields.put("mountPath", mount.path.as_str());
+        match mount.propagation {
+            MountPropagation::None => {}
+            MountPropagation::HostToContainer => {
+                fields.put("mountPropagation", "HostToContainer");
+            }
+            MountPropagation::Bidirectional => {
+                fields.put("mountPropagation", "Bidirectional");
+            }
+        }
         fields.put("name", mount.volume.as_str());
         fields.flag("readOnly", mount.read_only);
         fields.text("subPath", &mount.sub_path);
+        fields.text("subPathExpr", &mount.sub_path_expr);
         fields.done()
     });
     fields.text("workingDir", &container.working_dir);
@@ -170,34 +221,44 @@ fn port(port: &ContainerPort) -> Value {
 fn env(var: &EnvVar) -> Value {
     let mut fields = Fields::new();
     fields.put("name", var.name.as_str());
-    let reference = |name: Name, key: Name, optional: bool| {
-        let mut fields = Fields::new();
-        fields.put("key", key.as_str());
-        fields.text("name", &name);
-        fields.flag("optional", optional);
-        fields.done()
-    };
     match &var.value {
         EnvValue::Literal(value) => {
             fields.text("value", value);
         }
-        EnvValue::ConfigMapKey { config_map, key, optional } => {
-            fields.put("valueFrom", json!({"configMapKeyRef": reference(*config_map, *key, *optional)}));
-        }
-        EnvValue::SecretKey { secret, key, optional } => {
-            fields.put("valueFrom", json!({"secretKeyRef": reference(*secret, *key, *optional)}));
-        }
-        EnvValue::Field(path) => {
-            fields.put("valueFrom", json!({"fieldRef": {"apiVersion": "v1", "fieldPath": path.as_str()}}));
-        }
-        EnvValue::ResourceField { container, resource } => {
-            let mut field = Fields::new();
-            field.text("containerName", container);
-            field.put("resource", resource.as_str());
-            fields.put("valueFrom", json!({"resourceFieldRef": field.done()}));
+        from => {
+            let (field, value) = value_source(from);
+            let mut source = Fields::new();
+            source.put(field, value);
+            fields.put("valueFrom", source.done());
         }
     }
     fields.done()
+}
+
+/// Where a value comes from: the field that says so, and what stands there.
+pub(super) fn value_source(value: &EnvValue) -> (&'static str, Value) {
+    let mut fields = Fields::new();
+    let field = match value {
+        EnvValue::Literal(_) => "value",
+        EnvValue::ConfigMapKey { config_map: name, key, optional } => {
+            fields.put("key", key.as_str()).text("name", name).flag("optional", *optional);
+            "configMapKeyRef"
+        }
+        EnvValue::SecretKey { secret: name, key, optional } => {
+            fields.put("key", key.as_str()).text("name", name).flag("optional", *optional);
+            "secretKeyRef"
+        }
+        EnvValue::Field(path) => {
+            fields.put("apiVersion", "v1").put("fieldPath", path.as_str());
+            "fieldRef"
+        }
+        EnvValue::ResourceField { container, resource, divisor } => {
+            fields.text("containerName", container);
+            fields.text("divisor", divisor).put("resource", resource.as_str());
+            "resourceFieldRef"
+        }
+    };
+    (field, fields.done())
 }
 
 fn env_from(from: &EnvFrom) -> Value {
@@ -255,9 +316,14 @@ fn handler(handler: &Handler) -> (&'static str, Value) {
             let command: Vec<&str> = command.iter().map(|text| text.as_str()).collect();
             ("exec", json!({"command": command}))
         }
-        Handler::HttpGet { path, port, host, https } => {
+        Handler::HttpGet { path, port, host, https, headers } => {
             let mut fields = Fields::new();
             fields.text("host", host);
+            fields.list(
+                "httpHeaders",
+                headers,
+                |(name, value)| json!({"name": name.as_str(), "value": value.as_str()}),
+            );
             fields.put("path", path.as_str());
             fields.put("port", port_ref(*port));
             fields.put("scheme", if *https { "HTTPS" } else { "HTTP" });
@@ -283,12 +349,29 @@ pub(super) fn port_ref(port: PortRef) -> Value {
 
 fn security(context: &SecurityContext) -> Value {
     let mut fields = Fields::new();
+    fields.some("allowPrivilegeEscalation", context.allow_privilege_escalation);
+    let mut capabilities = Fields::new();
+    capabilities.list("add", &context.add_capabilities, |name| Value::from(name.as_str()));
+    capabilities.list("drop", &context.drop_capabilities, |name| Value::from(name.as_str()));
+    fields.filled("capabilities", capabilities.done());
     fields.some("fsGroup", context.fs_group);
     fields.flag("privileged", context.privileged);
+    if context.unmasked {
+        fields.put("procMount", "Unmasked");
+    }
     fields.flag("readOnlyRootFilesystem", context.read_only_root_filesystem);
     fields.some("runAsGroup", context.run_as_group);
     fields.some("runAsNonRoot", context.run_as_non_root);
     fields.some("runAsUser", context.run_as_user);
-    fields.list("sysctls", &context.sysctls, |name| json!({"name": name.as_str()}));
+    fields.some(
+        "seccompProfile",
+        context.seccomp.map(|profile| match profile {
+            Seccomp::RuntimeDefault => json!({"type": "RuntimeDefault"}),
+            Seccomp::Unconfined => json!({"type": "Unconfined"}),
+            Seccomp::Localhost(path) => json!({"localhostProfile": path.as_str(), "type": "Localhost"}),
+        }),
+    );
+    fields.list("supplementalGroups", &context.supplemental_groups, |group| Value::from(*group));
+    fields.list("sysctls", &context.sysctls, |(name, value)| json!({"name": name.as_str(), "value": value.as_str()}));
     fields.done()
 }

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::model::storage::{
-    BETA_CLASS_ANNOTATION, ClaimPhase, ClaimSpec, ClaimTemplate, PersistentVolume, PersistentVolumeClaim, StorageClass,
-    VolumePhase,
+    BETA_CLASS_ANNOTATION, ClaimPhase, ClaimSpec, ClaimTemplate, CsiDriver, CsiNode, CsiStorageCapacity,
+    PersistentVolume, PersistentVolumeClaim, StorageClass, VolumeAttachment, VolumePhase,
 };
-use crate::model::{Labels, Name};
+use crate::model::{Labels, Name, Uid};
 
 use super::fields::{Fields, bytes};
 use super::placement::{node_selector, selector};
@@ -65,7 +65,7 @@ fn volume_mode(block: bool) -> &'static str {
 }
 
 pub(super) fn volume(volume: &PersistentVolume, fields: &mut Fields) {
-    let (field, source) = plugin(&volume.driver, "");
+    let (field, source) = plugin(&volume.driver, &volume.handle);
     let mut source = Some(source);
     let mut spec = Fields::new();
     spec.names("accessModes", &volume.access_modes);
@@ -80,6 +80,9 @@ pub(super) fn volume(volume: &PersistentVolume, fields: &mut Fields) {
         let mut reference = Fields::new();
         // A reference that a user wrote has neither kind nor version; Kubernetes' own has.
         reference.text("name", &name).text("namespace", &namespace);
+        if volume.claim_uid != Uid::NONE {
+            reference.put("uid", volume.claim_uid.to_string());
+        }
         spec.put("claimRef", reference.done());
     }
     if field < "nodeAffinity" {
@@ -121,4 +124,33 @@ pub(super) fn storage_class(class: &StorageClass, before_meta: &mut Fields) {
     before_meta.put("reclaimPolicy", if class.retain { "Retain" } else { "Delete" });
     let mode = if class.wait_for_first_consumer { "WaitForFirstConsumer" } else { "Immediate" };
     before_meta.put("volumeBindingMode", mode);
+}
+
+pub(super) fn csi_node(node: &CsiNode, fields: &mut Fields) {
+    let drivers = node.drivers.iter().map(|driver| {
+        let mut fields = Fields::new();
+        fields.some("allocatable", driver.limit.map(|limit| json!({"count": limit})));
+        fields.put("name", driver.name.as_str()).put("nodeID", driver.node_id.as_str());
+        fields.done()
+    });
+    fields.put("spec", json!({"drivers": Value::Array(drivers.collect())}));
+}
+
+pub(super) fn csi_driver(driver: &CsiDriver, fields: &mut Fields) {
+    fields.put("spec", json!({"attachRequired": driver.attach_required, "storageCapacity": driver.storage_capacity}));
+}
+
+pub(super) fn csi_storage_capacity(capacity: &CsiStorageCapacity, before_meta: &mut Fields) {
+    before_meta.some("capacity", capacity.capacity.map(bytes));
+    before_meta.some("maximumVolumeSize", capacity.maximum_volume_size.map(bytes));
+    before_meta.some("nodeTopology", capacity.topology.as_ref().map(selector));
+    before_meta.put("storageClassName", capacity.storage_class.as_str());
+}
+
+pub(super) fn volume_attachment(attachment: &VolumeAttachment, fields: &mut Fields) {
+    let mut source = Fields::new();
+    source.text("persistentVolumeName", &attachment.volume);
+    let (attacher, node) = (attachment.attacher.as_str(), attachment.node.as_str());
+    fields.put("spec", json!({"attacher": attacher, "nodeName": node, "source": source.done()}));
+    fields.put("status", json!({"attached": attachment.attached}));
 }

@@ -2,16 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::model::pod::{ConfigSource, Volume, VolumeSource};
+use crate::model::pod::{ConfigSource, DownwardFile, KeyToPath, ProjectedSource, Volume, VolumeSource};
 use crate::model::{Labels, Name};
 
 use super::fields::{Fields, bytes};
-use super::pod::pull_policy;
+use super::pod::{pull_policy, value_source};
 use super::storage::claim_spec;
 
-/// A volume. Where files appear in it is not held, so keys are printed without their paths.
+/// A volume.
 pub(super) fn volume(volume: &Volume) -> Value {
-    let keys = |items: &[Name]| Value::Array(items.iter().map(|key| json!({"key": key.as_str()})).collect());
     let (field, source) = match &volume.source {
         VolumeSource::EmptyDir { memory, size_limit } => {
             let mut fields = Fields::new();
@@ -22,13 +21,15 @@ pub(super) fn volume(volume: &Volume) -> Value {
             ("emptyDir", fields.done())
         }
         VolumeSource::HostPath { path, kind } => ("hostPath", json!({"path": path.as_str(), "type": kind.as_str()})),
-        VolumeSource::ConfigMap { name, optional, items } => {
+        VolumeSource::ConfigMap { name, optional, items, default_mode } => {
             let mut fields = Fields::new();
+            fields.put("defaultMode", *default_mode);
             fields.filled("items", keys(items)).put("name", name.as_str()).flag("optional", *optional);
             ("configMap", fields.done())
         }
-        VolumeSource::Secret { name, optional, items } => {
+        VolumeSource::Secret { name, optional, items, default_mode } => {
             let mut fields = Fields::new();
+            fields.put("defaultMode", *default_mode);
             fields.filled("items", keys(items)).flag("optional", *optional).put("secretName", name.as_str());
             ("secret", fields.done())
         }
@@ -41,12 +42,21 @@ pub(super) fn volume(volume: &Volume) -> Value {
             "ephemeral",
             json!({"volumeClaimTemplate": {"spec": claim_spec(template, Name::default(), &Labels::default())}}),
         ),
-        VolumeSource::Projected { sources, token } => ("projected", projected(sources, *token)),
-        VolumeSource::DownwardApi => ("downwardAPI", json!({})),
+        VolumeSource::Projected { sources, default_mode } => {
+            let mut fields = Fields::new();
+            fields.put("defaultMode", *default_mode);
+            fields.put("sources", Value::Array(sources.iter().map(projected).collect()));
+            ("projected", fields.done())
+        }
+        VolumeSource::DownwardApi { items, default_mode } => {
+            let mut fields = Fields::new();
+            fields.put("defaultMode", *default_mode).filled("items", downward_files(items));
+            ("downwardAPI", fields.done())
+        }
         VolumeSource::Image { reference, pull_policy: policy } => {
             ("image", json!({"pullPolicy": pull_policy(*policy), "reference": reference.as_str()}))
         }
-        VolumeSource::Other { driver, id } => plugin(driver, id),
+        VolumeSource::Other { driver, id, read_only, within } => disk(driver, id, *read_only, within),
     };
     let mut fields = Fields::new();
     if field < "name" {
@@ -57,23 +67,53 @@ pub(super) fn volume(volume: &Volume) -> Value {
     fields.done()
 }
 
-fn projected(sources: &[(ConfigSource, bool)], token: bool) -> Value {
-    let mut list: Vec<Value> = Vec::new();
-    if token {
-        list.push(json!({"serviceAccountToken": {"path": "token"}}));
+fn projected(source: &ProjectedSource) -> Value {
+    let mut fields = Fields::new();
+    let mut value = Fields::new();
+    match source {
+        ProjectedSource::Config { from, optional, items } => {
+            let (field, name) = match from {
+                ConfigSource::ConfigMap(name) => ("configMap", name),
+                ConfigSource::Secret(name) => ("secret", name),
+            };
+            value.filled("items", keys(items)).put("name", name.as_str()).flag("optional", *optional);
+            fields.put(field, value.done());
+        }
+        ProjectedSource::DownwardApi(items) => {
+            value.filled("items", downward_files(items));
+            fields.put("downwardAPI", value.done());
+        }
+        ProjectedSource::Token { path, audience, expiration_seconds } => {
+            value.text("audience", audience);
+            value.some("expirationSeconds", *expiration_seconds).put("path", path.as_str());
+            fields.put("serviceAccountToken", value.done());
+        }
+        ProjectedSource::Other => {}
     }
-    for (source, optional) in sources {
-        let (field, name) = match source {
-            ConfigSource::ConfigMap(name) => ("configMap", name),
-            ConfigSource::Secret(name) => ("secret", name),
-        };
-        let mut reference = Fields::new();
-        reference.put("name", name.as_str()).flag("optional", *optional);
+    fields.done()
+}
+
+fn keys(items: &[KeyToPath]) -> Value {
+    let print = |item: &KeyToPath| {
         let mut fields = Fields::new();
-        fields.put(field, reference.done());
-        list.push(fields.done());
-    }
-    json!({"sources": list})
+        fields.put("key", item.key.as_str()).some("mode", item.mode).put("path", item.path.as_str());
+        fields.done()
+    };
+    Value::Array(items.iter().map(print).collect())
+}
+
+fn downward_files(items: &[DownwardFile]) -> Value {
+    let print = |item: &DownwardFile| {
+        let mut fields = Fields::new();
+        let (field, value) = value_source(&item.value);
+        if field == "fieldRef" {
+            fields.put(field, value).some("mode", item.mode).put("path", item.path.as_str());
+        } else {
+            fields.some("mode", item.mode).put("path", item.path.as_str()).put(field, value);
+        }
+        fields.done()
+    };
+    Value::Array(items.iter().map(print).collect())
 }
 
 /// Each in-tree plug-in with its field in a volume, and the field there that names what it mounts.
@@ -102,6 +142,22 @@ const PLUGINS: &[(&str, &str, &str)] = &[
     ("kubernetes.io/vsphere-volume", "vsphereVolume", "volumePath"),
 ];
 
+/// The field and the value of a pod's volume of this driver.
+fn disk(driver: &str, id: &str, read_only: bool, within: &[Name]) -> (&'static str, Value) {
+    let (field, value) = plugin(driver, id);
+    let Value::Object(mut map) = value else { return (field, value) };
+    if let [pool, monitors @ ..] = within {
+        let monitors: Vec<&str> = monitors.iter().map(|monitor| monitor.as_str()).collect();
+        map.insert("monitors".to_owned(), json!(monitors));
+        map.insert("pool".to_owned(), json!(pool.as_str()));
+    }
+    if read_only {
+        map.insert("readOnly".to_owned(), json!(true));
+    }
+    map.sort_keys();
+    (field, Value::Object(map))
+}
+
 /// The field and the value of a volume of this driver.
 pub(super) fn plugin(driver: &str, id: &str) -> (&'static str, Value) {
     match PLUGINS.iter().find(|(plugin, _, _)| *plugin == driver) {
@@ -112,6 +168,10 @@ pub(super) fn plugin(driver: &str, id: &str) -> (&'static str, Value) {
             }
             (field, fields.done())
         }
-        None => ("csi", json!({"driver": driver})),
+        None => {
+            let mut fields = Fields::new();
+            fields.put("driver", driver).text("volumeHandle", id);
+            ("csi", fields.done())
+        }
     }
 }

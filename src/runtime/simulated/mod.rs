@@ -25,15 +25,18 @@ mod shell;
 mod shell_syntax;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 use crate::kernel::Time;
 use crate::model::Name;
-use crate::protocol::{cri, probe, pull};
+use crate::protocol::{cri, probe, pull, volume};
 
 pub use images::PresentImage;
 pub use network::Subnet;
 pub use profile::{Dialect, Latencies, LatencyField, OnRepeat, Profile, StartFailure, bridge_cni, overlay_cni};
 pub use runtime::{Config, Runtime};
+pub use shell::script_of;
+pub use shell_syntax::{Command as ShellCommand, Joint, List as ShellList};
 
 /// What the runtime hears.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +44,8 @@ pub enum In {
     Cri(Box<cri::Request>),
     Pull(Box<pull::Response>),
     Probe(Box<probe::Request>),
+    /// What the kubelet itself does on the machine: it needs no runtime for it.
+    Volume(Box<volume::Request>),
     /// Something that a fault does to it.
     Fault(Box<Fault>),
     Timer(Timer),
@@ -94,4 +99,5 @@ pub enum Out {
     },
     Probe(Box<probe::Answer>),
     ProbeChanged(probe::Changed),
+    Volume(Box<volume::Answer>),
 }

@@ -34,6 +34,7 @@ impl Runtime {
             cgroup_parent: Name::default(),
             host_network: pod.spec.host_network,
             runtime_handler: pod.spec.runtime_class,
+            ..PodSandboxConfig::default()
         });
         let id = SandboxId(self.new_id());
         let ip = if pod.spec.host_network { None } else { pod.status.pod_ip.or_else(|| self.network.allocate().ok()) };
@@ -80,6 +81,7 @@ impl Runtime {
             privileged: container.security.privileged,
             read_only_root: container.security.read_only_root_filesystem,
             annotations: Labels::new(annotations),
+            ..ContainerConfig::default()
         };
         if let Ok(Answer::Container(ContainerId(id))) = self.created(sandbox, Arc::new(config), fx) {
             // A program that can't be started was not running in the dump either: its behaviour says otherwise now.

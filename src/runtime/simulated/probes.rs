@@ -59,7 +59,7 @@ impl Runtime {
     fn check(&mut self, request: &Request, spec: &Spec, handler: &Handler, fx: &mut Effects<In, Out>) {
         let timeout = request.timeout;
         match handler {
-            Handler::HttpGet { path, port, host, https } => {
+            Handler::HttpGet { path, port, host, https, .. } => {
                 let Some(port) = self.port(*port, spec, request, fx) else { return };
                 let url = Url { https: *https, host: *host, ip: request.ip, port, path: *path };
                 let (given, holds) = self.given(request.container, &Probed::Http(*path), fx.now());
@@ -180,7 +180,7 @@ impl Runtime {
                     answer(request, Duration::ZERO, Outcome::Failure(text.into()), Holds::Once, fx);
                 }
             }
-            Handler::HttpGet { path, port, host, https } => {
+            Handler::HttpGet { path, port, host, https, .. } => {
                 let Some(port) = self.port(*port, spec, request, fx) else { return };
                 let url = Url { https: *https, host: *host, ip: request.ip, port, path: *path };
                 let (given, _) = self.given(request.container, &Probed::Http(*path), fx.now());

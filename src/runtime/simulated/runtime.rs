@@ -136,6 +136,7 @@ pub struct Runtime {
     /// The sandboxes of each pod, for look-up only.
     pub(super) pods: FxHashMap<Uid, SmallVec<[SandboxId; 2]>>,
     pub(super) execs: BTreeMap<u64, Exec>,
+    pub(super) volumes: super::volumes::Volumes,
     id_base: u64,
     last_id: u64,
 }
@@ -168,6 +169,7 @@ impl Runtime {
             containers: BTreeMap::new(),
             pods: FxHashMap::default(),
             execs: BTreeMap::new(),
+            volumes: Default::default(),
             // Ids of different nodes differ, as random ones would.
             id_base: xxh3_64(config.node.as_bytes()) << 32,
             last_id: 0,
@@ -180,6 +182,7 @@ impl Runtime {
         match message {
             In::Fault(fault) => self.fault(*fault, fx),
             In::Probe(request) => self.probe(*request, fx),
+            In::Volume(request) => self.volume(*request, fx),
             // The kernel ends programs, whatever the runtime's process does.
             In::Timer(Timer::Program { container, at }) => self.program_woken(container, at, fx),
             message if self.process == Process::Hung => self.held.push((fx.cause(), fx.now(), message)),

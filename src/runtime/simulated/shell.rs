@@ -84,7 +84,8 @@ pub fn run(command: &[Text], unknown: Unknown, files: &dyn Fn(&str) -> Option<bo
     Some(machine.run)
 }
 
-fn script_of(words: &[&str]) -> Option<List> {
+/// What a command with its arguments is to the shell: a shell's script, or the one command. None if it is outside the grammar.
+pub fn script_of(words: &[&str]) -> Option<List> {
     let (&program, rest) = words.split_first()?;
     let name = program.rsplit('/').next().unwrap_or(program);
     if !matches!(name, "sh" | "bash" | "ash" | "dash") {

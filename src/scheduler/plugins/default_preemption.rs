@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use crate::kernel::Time;
 use crate::model::condition;
-use crate::model::{ConditionStatus, Pod, Uid};
+use crate::model::{ConditionStatus, Pod};
 use crate::scheduler::events::{Action, Change, ClusterEvent, Resource};
 use crate::scheduler::fit_error::FitError;
 use crate::scheduler::framework::{Code, EnqueueExtensions, Failed, Hint, Nomination, Plugin, PostFilter, Status};
@@ -107,7 +107,7 @@ fn is_preempted(pod: &Pod) -> bool {
 }
 
 /// The nodes that rejected the pod for something that fewer pods could cure, in the order of all nodes.
-fn helpful_nodes(failed: &Failed<'_>) -> Vec<NodeId> {
+pub fn helpful_nodes(failed: &Failed<'_>) -> Vec<NodeId> {
     let tried: FxHashMap<NodeId, Code> = failed.nodes.iter().map(|(node, status)| (*node, status.code)).collect();
     let helps = |node: &&NodeId| *tried.get(node).unwrap_or(&failed.absent.code) == Code::Unschedulable;
     failed.world.nodes.order().iter().filter(helps).copied().collect()
@@ -148,32 +148,47 @@ fn victims_on(failed: &Failed<'_>, node: NodeId) -> Result<Candidate, Status> {
     if potential.is_empty() {
         return Err(Status::unresolvable("No preemption victims found for incoming pod"));
     }
-    let mut removed: Vec<Uid> = potential.iter().map(PodInfo::uid).collect();
-    failed.attempt.filter_without(node, &removed)?;
-    potential.sort_by_key(importance);
+    let mut trial = failed.attempt.trial(node);
+    potential.iter().for_each(|pod| trial.remove(pod.uid()));
+    trial.filter()?;
+    sort_by_importance(&mut potential);
     let violating = violate_budgets(&potential, &failed.world.listers);
     let mut victims: Vec<PodInfo> = Vec::new();
     let mut pdb_violations = 0;
     // Those whose loss would violate a budget are spared first, each group from the most important on.
     for group in [true, false] {
         for (pod, _) in potential.iter().zip(&violating).filter(|(_, violates)| **violates == group) {
-            let at = removed.iter().position(|uid| *uid == pod.uid());
-            let spared = at.map(|at| removed.remove(at));
-            if failed.attempt.filter_without(node, &removed).is_ok() {
+            trial.add(pod);
+            if trial.filter().is_ok() {
                 continue;
             }
-            removed.extend(spared);
+            trial.remove(pod.uid());
             victims.push(pod.clone());
             pdb_violations += usize::from(group);
         }
     }
     if violating.contains(&true) && violating.contains(&false) {
-        victims.sort_by_key(importance);
+        sort_by_importance(&mut victims);
     }
     if victims.is_empty() {
         return Err(Status::error(format!("expected at least one victim pod on node \"{}\"", row.name)));
     }
     Ok(Candidate { node, victims, pdb_violations })
+}
+
+/// The most important first. Two pods that have not started both count as starting now, the one that is asked about first a
+/// moment earlier, so Kubernetes' sort turns them round.
+fn sort_by_importance(pods: &mut [PodInfo]) {
+    pods.sort_by_key(importance);
+    let mut from = 0;
+    while from < pods.len() {
+        let same = |pod: &&PodInfo| importance(pod) == importance(&pods[from]);
+        let to = from + pods[from..].iter().take_while(same).count();
+        if pods[from].pod.status.start_time.is_none() {
+            pods[from..to].reverse();
+        }
+        from = to;
+    }
 }
 
 /// Higher priority first, then the earlier start; a pod that has not started counts as starting now.

@@ -56,6 +56,10 @@ impl Score for ImageLocality {
                 }
             }
         }
+        if scores.iter().all(|score| *score <= LEAST) {
+            scores.fill(0);
+            return Ok(());
+        }
         let most = (MOST_PER_CONTAINER * containers).max(LEAST + 1);
         for score in scores {
             *score = 100 * ((*score).clamp(LEAST, most) - LEAST) / (most - LEAST);

@@ -5,6 +5,8 @@
 //!
 //! Kubernetes: pkg/scheduler/framework/plugins/interpodaffinity (filtering.go, scoring.go).
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 
 use crate::model::{Affinity, Labels, Name, Node, Pod, PodAffinityTerm};
@@ -15,6 +17,7 @@ use crate::scheduler::framework::{
 };
 use crate::scheduler::listers::{Listers, World};
 use crate::scheduler::node_table::{NodeId, NodeInfo};
+use crate::scheduler::pod_groups::{InDomains, PodGroup, PodGroups};
 use crate::scheduler::pod_info::PodInfo;
 
 /// See the module.
@@ -65,54 +68,156 @@ fn means_all(terms: &[PodAffinityTerm], owner: &Pod, other: &Pod, listers: &List
     !terms.is_empty() && terms.iter().all(|term| means(term, owner, other, listers))
 }
 
-/// What Filter needs. Counts that fall to 0 are taken out, so that an empty map means none.
+/// Counts by domain: those of whole groups of pods, shared with the groups, and others.
+#[derive(Clone, Debug, Default)]
+struct Layers {
+    /// Topology key, factor, and pods by the key's value.
+    shared: Vec<(Name, i64, Arc<InDomains>)>,
+    own: Counts,
+    /// How many pods there are in all domains together.
+    pods: i64,
+}
+
+impl Layers {
+    fn share(&mut self, key: Name, factor: i64, groups: &PodGroups, group: &PodGroup) {
+        if let Some(domains) = groups.in_domains(group, key).filter(|domains| domains.total != 0) {
+            self.shared.push((key, factor, domains.clone()));
+            self.pods += domains.total;
+        }
+    }
+
+    fn add(&mut self, domain: Option<Domain>, by: i64, pods: i64) {
+        if let Some(domain) = domain {
+            *self.own.entry(domain).or_default() += by;
+            self.pods += pods;
+        }
+    }
+
+    /// True if there is nothing in any domain.
+    fn is_empty(&self) -> bool {
+        self.pods == 0
+    }
+
+    fn at(&self, domain: Domain) -> i64 {
+        let (key, value) = domain;
+        let shared = self.shared.iter().filter(|(of, _, _)| *of == key);
+        let shared = shared.map(|(_, factor, domains)| factor * domains.by_value.get(&value).copied().unwrap_or(0));
+        shared.sum::<i64>() + if self.own.is_empty() { 0 } else { self.own.get(&domain).copied().unwrap_or(0) }
+    }
+
+    /// True if the node is in a domain that counts.
+    fn holds(&self, node: &NodeInfo, world: &World) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        if !self.own.is_empty() {
+            return node.node.meta.labels.iter().any(|domain| self.at(domain) > 0);
+        }
+        self.shared.iter().any(|(key, _, domains)| {
+            world.nodes.label(node.id, *key).is_some_and(|value| domains.by_value.contains_key(&value))
+        })
+    }
+
+    /// What all domains of a node come to.
+    fn sum(&self, node: &NodeInfo, world: &World) -> i64 {
+        let shared = self.shared.iter().map(|(key, factor, domains)| {
+            let value = world.nodes.label(node.id, *key);
+            factor * value.and_then(|value| domains.by_value.get(&value).copied()).unwrap_or(0)
+        });
+        let own = || node.node.meta.labels.iter().filter_map(|domain| self.own.get(&domain)).sum::<i64>();
+        shared.sum::<i64>() + if self.own.is_empty() { 0 } else { own() }
+    }
+}
+
+/// What Filter needs.
 #[derive(Clone, Debug, Default)]
 struct Required {
     /// Existing pods whose required anti-affinity means the pod.
-    existing_anti: Counts,
+    existing_anti: Layers,
     /// Existing pods that all of the pod's affinity terms mean.
-    affinity: Counts,
+    affinity: Layers,
     /// Existing pods that one of the pod's anti-affinity terms means.
-    anti: Counts,
-}
-
-fn count(counts: &mut Counts, domain: Option<Domain>, by: i64) {
-    if let Some(domain) = domain {
-        let count = counts.entry(domain).or_default();
-        *count += by;
-        if *count == 0 {
-            counts.remove(&domain);
-        }
-    }
+    anti: Layers,
 }
 
 impl Required {
     fn count_existing(&mut self, pod: &Pod, other: &Pod, node: &Node, listers: &Listers, by: i64) {
         for term in terms(other, |affinity| &affinity.pod_anti_required) {
             if means(term, other, pod, listers) {
-                count(&mut self.existing_anti, domain(term, node), by);
+                self.existing_anti.add(domain(term, node), by, by);
             }
         }
+    }
+
+    /// All pods, group by group.
+    fn of_groups(pod: &Pod, groups: &PodGroups, listers: &Listers) -> Required {
+        let mut required = Required::default();
+        let affinity = terms(pod, |affinity| &affinity.pod_required);
+        let anti = terms(pod, |affinity| &affinity.pod_anti_required);
+        for group in groups.iter() {
+            for term in terms(&group.pod, |affinity| &affinity.pod_anti_required) {
+                if means(term, &group.pod, pod, listers) {
+                    required.existing_anti.share(term.topology_key, 1, groups, group);
+                }
+            }
+            if means_all(affinity, pod, &group.pod, listers) {
+                affinity.iter().for_each(|term| required.affinity.share(term.topology_key, 1, groups, group));
+            }
+            for term in anti.iter().filter(|term| means(term, pod, &group.pod, listers)) {
+                required.anti.share(term.topology_key, 1, groups, group);
+            }
+        }
+        required
     }
 
     fn count_own(&mut self, pod: &Pod, other: &Pod, node: &Node, listers: &Listers, by: i64) {
         let affinity = terms(pod, |affinity| &affinity.pod_required);
         if means_all(affinity, pod, other, listers) {
             for term in affinity {
-                count(&mut self.affinity, domain(term, node), by);
+                self.affinity.add(domain(term, node), by, by);
             }
         }
         for term in terms(pod, |affinity| &affinity.pod_anti_required) {
             if means(term, pod, other, listers) {
-                count(&mut self.anti, domain(term, node), by);
+                self.anti.add(domain(term, node), by, by);
             }
         }
     }
 }
 
+/// The topology keys of all terms of a pod.
+fn keys_of(pod: &Pod) -> impl Iterator<Item = Name> + '_ {
+    pod.spec.affinity.as_deref().into_iter().flat_map(|affinity| {
+        let required = affinity.pod_required.iter().chain(&affinity.pod_anti_required);
+        let preferred = affinity.pod_preferred.iter().chain(&affinity.pod_anti_preferred);
+        required.chain(preferred.map(|(_, term)| term)).map(|term| term.topology_key)
+    })
+}
+
+/// The groups, if they are kept over the keys of all terms that there are.
+fn groups_for<'w>(pod: &Pod, world: &'w World) -> Option<&'w PodGroups> {
+    let groups = world.nodes.groups()?;
+    let known = |key: Name| groups.keys().contains(&key);
+    let all = keys_of(pod).all(known) && groups.iter().all(|group| keys_of(&group.pod).all(known));
+    all.then_some(groups)
+}
+
 impl Plugin for InterPodAffinity {
     fn name(&self) -> &'static str {
         "InterPodAffinity"
+    }
+    fn prepare(&self, pod: &PodInfo, world: &mut World) {
+        if pod.spec.has_pod_affinity || world.nodes.has_affinity() {
+            let mut keys: Vec<Name> = keys_of(&pod.pod).collect();
+            match world.nodes.groups() {
+                Some(groups) => keys.extend(groups.iter().flat_map(|group| keys_of(&group.pod))),
+                None => {
+                    let others = world.nodes.with_affinity().flat_map(|node| &node.pods);
+                    keys.extend(others.flat_map(|other| keys_of(&other.pod)));
+                }
+            }
+            world.nodes.keep_groups(keys.into_iter());
+        }
     }
     fn as_pre_filter(&self) -> Option<&dyn PreFilter> {
         Some(self)
@@ -135,12 +240,20 @@ impl PreFilter for InterPodAffinity {
     fn pre_filter(&self, pod: &PodInfo, world: &World) -> Result<PreFiltered, Status> {
         let mut required = Required::default();
         let listers = &world.listers;
+        let own = !terms(&pod.pod, |affinity| &affinity.pod_required).is_empty() || pod.spec.has_required_anti_affinity;
+        if !own && !world.nodes.has_affinity() {
+            return Ok(PreFiltered::skip());
+        }
+        if let Some(groups) = groups_for(&pod.pod, world) {
+            let required = Required::of_groups(&pod.pod, groups, listers);
+            let skip = !own && required.existing_anti.is_empty();
+            return Ok(if skip { PreFiltered::skip() } else { PreFiltered::with(required) });
+        }
         for node in world.nodes.with_required_anti_affinity() {
             for other in node.pods.iter().filter(|other| other.spec.has_required_anti_affinity) {
                 required.count_existing(&pod.pod, &other.pod, &node.node, listers, 1);
             }
         }
-        let own = !terms(&pod.pod, |affinity| &affinity.pod_required).is_empty() || pod.spec.has_required_anti_affinity;
         if !own && required.existing_anti.is_empty() {
             return Ok(PreFiltered::skip());
         }
@@ -177,22 +290,21 @@ impl Filter for InterPodAffinity {
         let mut satisfied = true;
         for term in affinity {
             let Some(domain) = domain(term, &node.node) else { return Err(not_near()) };
-            satisfied &= required.affinity.contains_key(&domain);
+            satisfied &= required.affinity.at(domain) > 0;
         }
         // The first pod of a group that wants to be together may go anywhere.
         let first = || required.affinity.is_empty() && means_all(affinity, &pod.pod, &pod.pod, &world.listers);
         if !satisfied && !first() {
             return Err(not_near());
         }
-        let near = |counts: &Counts, term: &PodAffinityTerm| {
-            domain(term, &node.node).is_some_and(|domain| counts.contains_key(&domain))
+        let near = |counts: &Layers, term: &PodAffinityTerm| {
+            let value = world.nodes.label(node.id, term.topology_key);
+            value.is_some_and(|value| counts.at((term.topology_key, value)) > 0)
         };
         if terms(&pod.pod, |affinity| &affinity.pod_anti_required).iter().any(|term| near(&required.anti, term)) {
             return Err(Status::unschedulable("node(s) didn't match pod anti-affinity rules"));
         }
-        if !required.existing_anti.is_empty()
-            && node.node.meta.labels.iter().any(|label| required.existing_anti.contains_key(&label))
-        {
+        if required.existing_anti.holds(node, world) {
             return Err(Status::unschedulable("node(s) didn't satisfy existing pods anti-affinity rules"));
         }
         Ok(())
@@ -204,13 +316,8 @@ fn not_near() -> Status {
 }
 
 impl InterPodAffinity {
-    /// Adds what an existing pod means for the pod's score to the domains of its node. False if it means nothing.
-    fn weigh(&self, pod: &Pod, other: &Pod, node: &Node, listers: &Listers, scores: &mut Counts) {
-        let mut add = |term: &PodAffinityTerm, by: i64| {
-            if let Some(domain) = domain(term, node) {
-                *scores.entry(domain).or_default() += by;
-            }
-        };
+    /// Adds what an existing pod means for the pod's score to the domains that it is in.
+    fn weigh(&self, pod: &Pod, other: &Pod, listers: &Listers, mut add: impl FnMut(&PodAffinityTerm, i64)) {
         for (weight, term) in weighted(pod, |affinity| &affinity.pod_preferred) {
             if means(term, pod, other, listers) {
                 add(term, *weight);
@@ -248,18 +355,29 @@ impl PreScore for InterPodAffinity {
         if !prefers && self.ignore_preferred_terms_of_existing_pods {
             return Ok(PreScored::skip());
         }
-        let mut scores = Counts::default();
-        if prefers {
+        if !prefers && !world.nodes.has_affinity() {
+            return Ok(PreScored::skip());
+        }
+        let listers = &world.listers;
+        let mut scores = Layers::default();
+        if let Some(groups) = groups_for(&pod.pod, world) {
+            for group in groups.iter() {
+                let share = |term: &PodAffinityTerm, by| scores.share(term.topology_key, by, groups, group);
+                self.weigh(&pod.pod, &group.pod, listers, share);
+            }
+        } else if prefers {
             for id in world.nodes.order() {
                 let node = world.nodes.get(*id);
                 for other in &node.pods {
-                    self.weigh(&pod.pod, &other.pod, &node.node, &world.listers, &mut scores);
+                    let add = |term: &PodAffinityTerm, by| scores.add(domain(term, &node.node), by, 1);
+                    self.weigh(&pod.pod, &other.pod, listers, add);
                 }
             }
         } else {
             for node in world.nodes.with_affinity() {
                 for other in node.pods.iter().filter(|other| other.spec.has_pod_affinity) {
-                    self.weigh(&pod.pod, &other.pod, &node.node, &world.listers, &mut scores);
+                    let add = |term: &PodAffinityTerm, by| scores.add(domain(term, &node.node), by, 1);
+                    self.weigh(&pod.pod, &other.pod, listers, add);
                 }
             }
         }
@@ -268,9 +386,8 @@ impl PreScore for InterPodAffinity {
 }
 
 impl Score for InterPodAffinity {
-    fn score(&self, state: Option<&dyn State>, _: &PodInfo, node: &NodeInfo, _: &World) -> Result<i64, Status> {
-        let Some(scores) = state_of::<Counts>(state) else { return Ok(0) };
-        Ok(node.node.meta.labels.iter().filter_map(|label| scores.get(&label)).sum())
+    fn score(&self, state: Option<&dyn State>, _: &PodInfo, node: &NodeInfo, world: &World) -> Result<i64, Status> {
+        Ok(state_of::<Layers>(state).map_or(0, |scores| scores.sum(node, world)))
     }
 
     fn normalizes(&self) -> bool {

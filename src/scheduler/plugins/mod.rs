@@ -1,6 +1,6 @@
 //! The plug-ins of kube-scheduler's default profile, one a file, each with a short document.
 //!
-//! Left out: NodeVolumeLimits, NodeDeclaredFeatures, and all that is off by default.
+//! Left out: all that is off by default.
 
 pub mod balanced_allocation;
 pub mod default_binder;
@@ -9,15 +9,18 @@ pub mod dynamic_resources;
 pub mod image_locality;
 pub mod inter_pod_affinity;
 pub mod node_affinity;
+pub mod node_declared_features;
 pub mod node_name;
 pub mod node_ports;
 pub mod node_resources_fit;
 pub mod node_unschedulable;
+pub mod node_volume_limits;
 pub mod pod_topology_spread;
 pub mod priority_sort;
 pub mod resource_scoring;
 pub mod scheduling_gates;
 pub mod taint_toleration;
+pub mod volume_binder;
 pub mod volume_binding;
 pub mod volume_restrictions;
 pub mod volume_zone;
@@ -33,10 +36,12 @@ pub use dynamic_resources::DynamicResources;
 pub use image_locality::ImageLocality;
 pub use inter_pod_affinity::InterPodAffinity;
 pub use node_affinity::NodeAffinity;
+pub use node_declared_features::NodeDeclaredFeatures;
 pub use node_name::NodeName;
 pub use node_ports::NodePorts;
 pub use node_resources_fit::NodeResourcesFit;
 pub use node_unschedulable::NodeUnschedulable;
+pub use node_volume_limits::NodeVolumeLimits;
 pub use pod_topology_spread::PodTopologySpread;
 pub use priority_sort::PrioritySort;
 pub use scheduling_gates::SchedulingGates;
@@ -57,6 +62,9 @@ pub struct Args {
     pub spread: PodTopologySpread,
     pub inter_pod_affinity: InterPodAffinity,
     pub preemption: DefaultPreemption,
+    pub volume_binding: VolumeBinding,
+    /// The gate TaintTolerationComparisonOperators (alpha, off): tolerations with `Gt` and `Lt`.
+    pub comparison_operators: bool,
 }
 
 /// The default plug-ins in MultiPoint order, with their weights.
@@ -68,20 +76,22 @@ pub fn defaults(args: Args) -> Vec<Weighted> {
         (Arc::new(PrioritySort), 1),
         (Arc::new(NodeUnschedulable::default()), 1),
         (Arc::new(NodeName), 1),
-        (Arc::new(TaintToleration), 3),
+        (Arc::new(TaintToleration { comparison_operators: args.comparison_operators }), 3),
         (Arc::new(args.node_affinity), 2),
         (Arc::new(NodePorts), 1),
         (Arc::new(args.fit), 1),
         (Arc::new(VolumeRestrictions), 1),
-        (Arc::new(VolumeBinding), 1),
+        (Arc::new(NodeVolumeLimits), 1),
+        (Arc::new(args.volume_binding), 1),
         (Arc::new(VolumeZone), 1),
-        (Arc::new(args.spread), 2),
+        (Arc::new(args.spread.comparing(args.comparison_operators)), 2),
         (Arc::new(args.inter_pod_affinity), 2),
         (Arc::new(DynamicResources), 2),
         (Arc::new(args.preemption), 1),
         (Arc::new(args.balanced), 1),
         (Arc::new(ImageLocality), 1),
         (Arc::new(DefaultBinder), 1),
+        (Arc::new(NodeDeclaredFeatures), 1),
     ]
 }
 

@@ -4,15 +4,13 @@
 //! which are spread softly over hosts and zones by default. Hard constraints read "node(s) didn't match pod topology spread
 //! constraints".
 //!
-//! Kubernetes: pkg/scheduler/framework/plugins/podtopologyspread (filtering.go, scoring.go, common.go). Kubernetes keeps only
-//! the two smallest domains exact while preemption is tried; here all are.
+//! Kubernetes: pkg/scheduler/framework/plugins/podtopologyspread (filtering.go, scoring.go, common.go).
 
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 
 use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
-use crate::model::taint::first_untolerated;
-use crate::model::{Kind, Labels, Name, Node, Pod, Requirement, Selector, TaintEffect, TopologySpreadConstraint};
+use crate::model::{Kind, Labels, Name, Node, Pod, Requirement, Selector, TopologySpreadConstraint};
 use crate::scheduler::events::{Action, Change, ClusterEvent, Resource};
 use crate::scheduler::framework::{
     EnqueueExtensions, Filter, Hint, Plugin, PreFilter, PreFiltered, PreScore, PreScored, Score, State, Status,
@@ -21,15 +19,19 @@ use crate::scheduler::framework::{
 use crate::scheduler::listers::{Listers, World};
 use crate::scheduler::node_table::{NodeId, NodeInfo};
 use crate::scheduler::pod_counts::PodCounter;
+use crate::scheduler::pod_groups::PodGroups;
 use crate::scheduler::pod_info::PodInfo;
 
 use super::node_affinity::pod_accepts;
+use super::taint_toleration::tolerates_hard_taints;
 
 /// See the module.
 #[derive(Debug)]
 pub struct PodTopologySpread {
     /// `defaultConstraints` for pods that have none, with `defaultingType: List`; None: System.
     pub default_constraints: Option<Vec<TopologySpreadConstraint>>,
+    /// The gate TaintTolerationComparisonOperators.
+    pub comparison_operators: bool,
     hostname: Name,
     zone: Name,
 }
@@ -49,6 +51,8 @@ struct Constraint {
     min_domains: i64,
     honor_affinity: bool,
     honor_taints: bool,
+    /// Tolerations with `Gt` and `Lt` count.
+    comparing: bool,
 }
 
 impl Constraint {
@@ -72,13 +76,13 @@ impl Constraint {
             min_domains: of.min_domains.unwrap_or(1),
             honor_affinity: of.honor_node_affinity,
             honor_taints: of.honor_node_taints,
+            comparing: false,
         }
     }
 
     fn includes(&self, pod: &Pod, node: &Node) -> bool {
-        const HARD: [TaintEffect; 2] = [TaintEffect::NoSchedule, TaintEffect::NoExecute];
         (!self.honor_affinity || pod_accepts(pod, node))
-            && (!self.honor_taints || first_untolerated(&node.spec.taints, &pod.spec.tolerations, &HARD).is_none())
+            && (!self.honor_taints || tolerates_hard_taints(node, pod, self.comparing))
     }
 
     /// True if an existing pod counts. An empty selector counts none, as Kubernetes has it.
@@ -89,6 +93,14 @@ impl Constraint {
                 .selector
                 .as_ref()
                 .is_some_and(|selector| !selector.is_empty() && selector.matches(&other.meta.labels))
+    }
+
+    /// Tells of the pods of all groups that count, by domain.
+    fn count_groups(&self, namespace: Name, groups: &PodGroups, mut add: impl FnMut(Name, i64)) {
+        for group in groups.iter().filter(|group| self.counts(namespace, &group.pod)) {
+            let domains = groups.in_domains(group, self.key);
+            domains.into_iter().flat_map(|domains| &domains.by_value).for_each(|(value, count)| add(*value, *count));
+        }
     }
 
     fn count_on(&self, namespace: Name, node: &NodeInfo) -> i64 {
@@ -105,21 +117,76 @@ type Domains = IndexMap<Name, i64, FxBuildHasher>;
 /// What Filter needs: the hard constraints, each with the number of matching pods in each domain.
 #[derive(Clone, Debug)]
 struct Hard {
-    constraints: Vec<(Constraint, Domains)>,
+    constraints: Vec<HardConstraint>,
+}
+
+#[derive(Clone, Debug)]
+struct HardConstraint {
+    constraint: Constraint,
+    domains: Domains,
+    least: Least,
+}
+
+/// The two smallest domains. While pods are thought away and back, Kubernetes keeps no more than these up to date
+/// (`criticalPaths`), so the smallest may be wrong; so it is here.
+#[derive(Clone, Copy, Debug)]
+struct Least([(Name, i64); 2]);
+
+impl Least {
+    fn of(domains: &Domains) -> Least {
+        let none = (Name::default(), i64::from(i32::MAX));
+        let mut least = Least([none; 2]);
+        // Of equal counts the first by name, so that it does not matter how the domains were found.
+        let two = domains.iter().fold([None; 2], |[first, second], (value, count)| {
+            let this = Some((*count, *value));
+            match () {
+                () if first.is_none() || this < first => [this, first],
+                () if second.is_none() || this < second => [first, this],
+                () => [first, second],
+            }
+        });
+        two.into_iter().flatten().for_each(|(count, value)| least.update(value, count));
+        least
+    }
+
+    fn update(&mut self, value: Name, count: i64) {
+        let [first, second] = &mut self.0;
+        match (first.0 == value, second.0 == value) {
+            (true, _) => first.1 = count,
+            (_, true) => second.1 = count,
+            _ if count < first.1 => {
+                *second = *first;
+                *first = (value, count);
+            }
+            _ if count < second.1 => *second = (value, count),
+            _ => {}
+        }
+        if first.1 > second.1 {
+            std::mem::swap(first, second);
+        }
+    }
+
+    fn count(&self) -> i64 {
+        self.0[0].1
+    }
 }
 
 impl Hard {
     fn update(&mut self, pod: &Pod, other: &Pod, node: &NodeInfo, by: i64) {
         let labels = &node.node.meta.labels;
-        if !self.constraints.iter().all(|(constraint, _)| labels.get(constraint.key).is_some()) {
+        let has = |hard: &HardConstraint| labels.get(hard.constraint.key).is_some();
+        if other.meta.namespace != pod.meta.namespace || !self.constraints.iter().all(has) {
             return;
         }
-        for (constraint, domains) in &mut self.constraints {
+        for HardConstraint { constraint, domains, least } in &mut self.constraints {
+            // Unlike in the first count, pods that are being deleted count here, and an empty selector selects all.
             if let Some(value) = labels.get(constraint.key)
+                && constraint.matches_itself(other)
                 && constraint.includes(pod, &node.node)
-                && constraint.counts(pod.meta.namespace, other)
             {
-                *domains.entry(value).or_default() += by;
+                let count = domains.entry(value).or_default();
+                *count += by;
+                least.update(value, *count);
             }
         }
     }
@@ -165,14 +232,27 @@ struct SoftConstraint {
 impl PodTopologySpread {
     /// With these `defaultConstraints`, or the system's.
     pub fn new(default_constraints: Option<Vec<TopologySpreadConstraint>>) -> PodTopologySpread {
-        PodTopologySpread { default_constraints, hostname: Name::new(HOSTNAME_LABEL), zone: Name::new(ZONE_LABEL) }
+        PodTopologySpread {
+            default_constraints,
+            comparison_operators: false,
+            hostname: Name::new(HOSTNAME_LABEL),
+            zone: Name::new(ZONE_LABEL),
+        }
+    }
+
+    /// With the gate TaintTolerationComparisonOperators on or off.
+    pub fn comparing(mut self, on: bool) -> PodTopologySpread {
+        self.comparison_operators = on;
+        self
     }
 
     fn constraints(&self, pod: &Pod, listers: &Listers, hard: bool) -> Vec<Constraint> {
         let own = &pod.spec.topology_spread;
         if !own.is_empty() {
             let wanted = own.iter().filter(|constraint| constraint.hard == hard);
-            return wanted.map(|constraint| Constraint::new(constraint, &pod.meta.labels)).collect();
+            let constraint =
+                |of| Constraint { comparing: self.comparison_operators, ..Constraint::new(of, &pod.meta.labels) };
+            return wanted.map(constraint).collect();
         }
         let system;
         let defaults = match &self.default_constraints {
@@ -193,6 +273,7 @@ impl PodTopologySpread {
         wanted
             .map(|constraint| Constraint {
                 selector: Some(selector.clone()),
+                comparing: self.comparison_operators,
                 ..Constraint::new(constraint, &pod.meta.labels)
             })
             .collect()
@@ -221,6 +302,19 @@ impl PodTopologySpread {
             match_label_keys: Vec::new(),
         }
     }
+}
+
+/// The groups, if all nodes count for all constraints and the groups are kept over their keys.
+fn groups_for<'w>(pod: &Pod, constraints: &[Constraint], world: &'w World) -> Option<&'w PodGroups> {
+    let groups = world.nodes.groups()?;
+    let affinity = pod.spec.affinity.as_deref();
+    let everywhere = pod.spec.node_selector.is_empty() && affinity.is_none_or(|one| one.node_required.is_none());
+    let counts = |constraint: &Constraint| {
+        (everywhere || !constraint.honor_affinity)
+            && !constraint.honor_taints
+            && groups.nodes_by(constraint.key).is_some()
+    };
+    constraints.iter().all(counts).then_some(groups)
 }
 
 /// The selectors of the Services and of the controller that select the pod, together (`helper.DefaultSelector`).
@@ -258,7 +352,11 @@ impl Plugin for PodTopologySpread {
         "PodTopologySpread"
     }
     fn prepare(&self, pod: &PodInfo, world: &mut World) {
-        if !pod.pod.spec.topology_spread.is_empty() || self.default_constraints.is_some() {
+        let own = &pod.pod.spec.topology_spread;
+        if !own.is_empty() {
+            world.nodes.keep_groups(own.iter().map(|constraint| constraint.topology_key));
+        }
+        if !own.is_empty() || self.default_constraints.is_some() {
             return;
         }
         let selector = default_selector(&pod.pod, &world.listers);
@@ -289,16 +387,30 @@ impl PreFilter for PodTopologySpread {
         if constraints.is_empty() {
             return Ok(PreFiltered::skip());
         }
-        let mut hard =
-            Hard { constraints: constraints.into_iter().map(|constraint| (constraint, Domains::default())).collect() };
+        if let Some(groups) = groups_for(&pod.pod, &constraints, world) {
+            let constraints = constraints.into_iter().map(|constraint| {
+                let values = groups.nodes_by(constraint.key).into_iter().flat_map(|nodes| nodes.by_value.keys());
+                let mut domains: Domains = values.map(|value| (*value, 0)).collect();
+                constraint.count_groups(pod.pod.meta.namespace, groups, |value, count| {
+                    if let Some(domain) = domains.get_mut(&value) {
+                        *domain += count;
+                    }
+                });
+                let least = Least::of(&domains);
+                HardConstraint { constraint, domains, least }
+            });
+            return Ok(PreFiltered::with(Hard { constraints: constraints.collect() }));
+        }
+        let mut counted: Vec<(Constraint, Domains)> =
+            constraints.into_iter().map(|constraint| (constraint, Domains::default())).collect();
         let namespace = pod.pod.meta.namespace;
         for id in world.nodes.order() {
             let node = world.nodes.get(*id);
             let labels = &node.node.meta.labels;
-            if !hard.constraints.iter().all(|(constraint, _)| labels.get(constraint.key).is_some()) {
+            if !counted.iter().all(|(constraint, _)| labels.get(constraint.key).is_some()) {
                 continue;
             }
-            for (constraint, domains) in &mut hard.constraints {
+            for (constraint, domains) in &mut counted {
                 if let Some(value) = labels.get(constraint.key)
                     && constraint.includes(&pod.pod, &node.node)
                 {
@@ -306,7 +418,11 @@ impl PreFilter for PodTopologySpread {
                 }
             }
         }
-        Ok(PreFiltered::with(hard))
+        let constraints = counted.into_iter().map(|(constraint, domains)| {
+            let least = Least::of(&domains);
+            HardConstraint { constraint, domains, least }
+        });
+        Ok(PreFiltered::with(Hard { constraints: constraints.collect() }))
     }
 
     fn add_pod(&self, state: &mut dyn State, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, _: &World) {
@@ -325,17 +441,13 @@ impl PreFilter for PodTopologySpread {
 impl Filter for PodTopologySpread {
     fn filter(&self, state: Option<&dyn State>, pod: &PodInfo, node: &NodeInfo, _: &World) -> Result<(), Status> {
         let Some(hard) = state_of::<Hard>(state) else { return Ok(()) };
-        for (constraint, domains) in &hard.constraints {
+        for HardConstraint { constraint, domains, least } in &hard.constraints {
             let Some(value) = node.node.meta.labels.get(constraint.key) else {
                 return Err(Status::unresolvable(
                     "node(s) didn't match pod topology spread constraints (missing required label)",
                 ));
             };
-            let least = if (domains.len() as i64) < constraint.min_domains {
-                0
-            } else {
-                domains.values().copied().min().unwrap_or(i64::from(i32::MAX))
-            };
+            let least = if (domains.len() as i64) < constraint.min_domains { 0 } else { least.count() };
             let itself = i64::from(constraint.matches_itself(&pod.pod));
             let here = domains.get(&value).copied().unwrap_or(0);
             if here + itself - least > constraint.max_skew {
@@ -379,7 +491,17 @@ impl PreScore for PodTopologySpread {
                 }
             }
         }
-        let all = if counter.is_some() { &[] } else { world.nodes.order() };
+        let groups = if counter.is_some() { None } else { groups_for(&pod.pod, &constraints, world) };
+        if let Some(groups) = groups {
+            for (constraint, domains) in constraints.iter().zip(&mut domains) {
+                constraint.count_groups(pod.pod.meta.namespace, groups, |value, count| {
+                    if let Some(domain) = domains.get_mut(&value) {
+                        *domain += count;
+                    }
+                });
+            }
+        }
+        let all = if counter.is_some() || groups.is_some() { &[] } else { world.nodes.order() };
         for id in all {
             let node = world.nodes.get(*id);
             if all_keys && !has_all(node, &constraints) {

@@ -3,11 +3,9 @@
 //! *When you meet it:* dedicated node pools, nodes that are not ready or under pressure: "node(s) had untolerated taint(s)".
 //! Filter looks at `NoSchedule` and `NoExecute`; the score counts `PreferNoSchedule` taints, the fewer the better.
 //!
-//! Kubernetes: pkg/scheduler/framework/plugins/tainttoleration/taint_toleration.go. `Gt` and `Lt` tolerations (alpha, off)
-//! are not modelled.
+//! Kubernetes: pkg/scheduler/framework/plugins/tainttoleration/taint_toleration.go.
 
-use crate::model::taint::first_untolerated;
-use crate::model::{Node, Pod, TaintEffect};
+use crate::model::{Node, Pod, Taint, TaintEffect, Toleration};
 use crate::scheduler::events::{Action, Change, ClusterEvent, Resource};
 use crate::scheduler::framework::{
     EnqueueExtensions, Filter, Hint, Plugin, PreScore, PreScored, Scope, Score, State, Status, default_normalize,
@@ -18,12 +16,20 @@ use crate::scheduler::pod_info::PodInfo;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct TaintToleration;
+pub struct TaintToleration {
+    /// The gate TaintTolerationComparisonOperators: tolerations with `Gt` and `Lt`.
+    pub comparison_operators: bool,
+}
 
-const HARD: [TaintEffect; 2] = [TaintEffect::NoSchedule, TaintEffect::NoExecute];
+/// True if the pod tolerates all taints of the node that keep pods off. `comparing`: by `Gt` and `Lt` too.
+pub fn tolerates_hard_taints(node: &Node, pod: &Pod, comparing: bool) -> bool {
+    let hard = |taint: &&Taint| taint.effect != TaintEffect::PreferNoSchedule;
+    let tolerated = |taint: &Taint| pod.spec.tolerations.iter().any(|one| tolerates(one, taint, comparing));
+    node.spec.taints.iter().filter(hard).all(tolerated)
+}
 
-fn tolerated(node: &Node, pod: &Pod) -> bool {
-    node.spec.taints.is_empty() || first_untolerated(&node.spec.taints, &pod.spec.tolerations, &HARD).is_none()
+fn tolerates(toleration: &Toleration, taint: &Taint, comparing: bool) -> bool {
+    if comparing { toleration.tolerates_comparing(taint) } else { toleration.tolerates(taint) }
 }
 
 impl Plugin for TaintToleration {
@@ -49,7 +55,7 @@ impl Plugin for TaintToleration {
 
 impl Filter for TaintToleration {
     fn filter(&self, _: Option<&dyn State>, pod: &PodInfo, node: &NodeInfo, _: &World) -> Result<(), Status> {
-        if tolerated(&node.node, &pod.pod) {
+        if tolerates_hard_taints(&node.node, &pod.pod, self.comparison_operators) {
             return Ok(());
         }
         Err(Status::unresolvable("node(s) had untolerated taint(s)"))
@@ -68,12 +74,9 @@ impl Score for TaintToleration {
         let tolerations = || {
             pod.pod.spec.tolerations.iter().filter(|toleration| toleration.effect.is_none_or(|effect| effect == soft))
         };
-        let untolerated = node
-            .node
-            .spec
-            .taints
-            .iter()
-            .filter(|taint| taint.effect == soft && !tolerations().any(|toleration| toleration.tolerates(taint)));
+        let untolerated = node.node.spec.taints.iter().filter(|taint| {
+            taint.effect == soft && !tolerations().any(|one| tolerates(one, taint, self.comparison_operators))
+        });
         Ok(untolerated.count() as i64)
     }
 
@@ -96,7 +99,10 @@ impl EnqueueExtensions for TaintToleration {
 
     fn hint(&self, pod: &PodInfo, _: ClusterEvent, change: &Change<'_>, _: &World) -> Hint {
         let helps = match *change {
-            Change::Node(old, Some(new)) => tolerated(new, &pod.pod) && old.is_none_or(|old| !tolerated(old, &pod.pod)),
+            Change::Node(old, Some(new)) => {
+                let tolerated = |node: &Node| tolerates_hard_taints(node, &pod.pod, self.comparison_operators);
+                tolerated(new) && old.is_none_or(|old| !tolerated(old))
+            }
             Change::Pod(_, Some(new)) => new.meta.uid == pod.uid(),
             _ => true,
         };

@@ -1,35 +1,40 @@
 //! VolumeBinding: a pod's claims must be there, and their volumes reachable from the node.
 //!
 //! *When you meet it:* "pod has unbound immediate PersistentVolumeClaims", `persistentvolumeclaim "data" not found`, "node(s)
-//! didn't match PersistentVolume's node affinity".
+//! didn't match PersistentVolume's node affinity", "node(s) did not have enough free storage".
 //!
-//! Kubernetes: pkg/scheduler/framework/plugins/volumebinding (volume_binding.go, binder.go). A claim of a class with
-//! `WaitForFirstConsumer` takes the smallest volume that fits, or passes where its class can provision. Left out: storage
-//! capacities, and the assumption of volumes between attempts.
+//! Kubernetes: pkg/scheduler/framework/plugins/volumebinding/volume_binding.go. A claim of a class with
+//! `WaitForFirstConsumer` takes the smallest volume that fits, or has one made where its class can; see `volume_binder`. Its
+//! score is off by default (StorageCapacityScoring) and not modelled.
 
-use std::sync::Arc;
-
+use crate::kernel::Duration;
 use crate::model::pod::VolumeSource;
-use crate::model::storage::{ClaimPhase, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumePhase};
-use crate::model::{Name, Node, Object};
+use crate::model::storage::SELECTED_NODE;
+use crate::model::{Kind, Name, Object};
+use crate::protocol::api::{Call, Patch};
 use crate::scheduler::events::{Action, Change, ClusterEvent, Resource};
 use crate::scheduler::framework::{
-    EnqueueExtensions, Filter, Hint, Plugin, PreFilter, PreFiltered, PreScore, PreScored, State, Status, state_of,
+    EnqueueExtensions, Filter, Hint, Plugin, PreBind, PreFilter, PreFiltered, PreScore, PreScored, Reserve, Score,
+    State, Status, state_of,
 };
 use crate::scheduler::listers::World;
 use crate::scheduler::node_table::{NodeId, NodeInfo};
 use crate::scheduler::pod_info::PodInfo;
 
-/// See the module.
-#[derive(Debug, Default)]
-pub struct VolumeBinding;
+use super::node_volume_limits::MIGRATED_PLUGINS;
+use super::volume_binder::{self, Claims};
 
-/// The pod's claims, sorted by what is to be done.
-#[derive(Clone, Debug, Default)]
-struct Claims {
-    bound: Vec<Arc<PersistentVolumeClaim>>,
-    /// Unbound, of a class that waits for the first consumer; the smallest first.
-    delayed: Vec<(Arc<PersistentVolumeClaim>, Option<Arc<StorageClass>>)>,
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct VolumeBinding {
+    /// `bindTimeoutSeconds`.
+    pub bind_timeout: Duration,
+}
+
+impl Default for VolumeBinding {
+    fn default() -> Self {
+        VolumeBinding { bind_timeout: Duration::from_secs(600) }
+    }
 }
 
 /// The names of the claims that the pod's volumes use, with true for ephemeral ones.
@@ -40,10 +45,6 @@ pub fn claims_of(pod: &PodInfo) -> impl Iterator<Item = (Name, bool)> + '_ {
         _ => None,
     })
 }
-
-const NODE_AFFINITY: &str = "node(s) didn't match PersistentVolume's node affinity";
-const NOTHING_TO_BIND: &str = "node(s) didn't find available persistent volumes to bind";
-const NO_VOLUME: &str = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
 
 impl Plugin for VolumeBinding {
     fn name(&self) -> &'static str {
@@ -58,6 +59,15 @@ impl Plugin for VolumeBinding {
     fn as_pre_score(&self) -> Option<&dyn PreScore> {
         Some(self)
     }
+    fn as_score(&self) -> Option<&dyn Score> {
+        Some(self)
+    }
+    fn as_reserve(&self) -> Option<&dyn Reserve> {
+        Some(self)
+    }
+    fn as_pre_bind(&self) -> Option<&dyn PreBind> {
+        Some(self)
+    }
     fn as_enqueue_extensions(&self) -> Option<&dyn EnqueueExtensions> {
         Some(self)
     }
@@ -65,104 +75,69 @@ impl Plugin for VolumeBinding {
 
 impl PreFilter for VolumeBinding {
     fn pre_filter(&self, pod: &PodInfo, world: &World) -> Result<PreFiltered, Status> {
-        if !pod.spec.has_claims {
-            return Ok(PreFiltered::skip());
-        }
-        let mut claims = Claims::default();
-        let mut immediate = false;
-        for (name, ephemeral) in claims_of(pod) {
-            let Some(claim) = world.listers.claims.get(&(pod.pod.meta.namespace, name)) else {
-                return Err(Status::unresolvable(if ephemeral {
-                    format!("waiting for ephemeral volume controller to create the persistentvolumeclaim \"{name}\"")
-                } else {
-                    format!("persistentvolumeclaim \"{name}\" not found")
-                }));
-            };
-            if claim.phase == ClaimPhase::Lost {
-                return Err(Status::unresolvable(format!(
-                    "persistentvolumeclaim \"{name}\" bound to non-existent persistentvolume \"{}\"",
-                    claim.volume
-                )));
-            }
-            if claim.meta.deletion.is_some() {
-                return Err(Status::unresolvable(format!("persistentvolumeclaim \"{name}\" is being deleted")));
-            }
-            let class = claim.spec.storage_class.and_then(|class| world.listers.storage_classes.get(&class));
-            let waits = class.is_some_and(|class| class.wait_for_first_consumer);
-            if !claim.volume.is_empty() && claim.phase == ClaimPhase::Bound {
-                claims.bound.push(claim.clone());
-            } else if waits && claim.volume.is_empty() {
-                claims.delayed.push((claim.clone(), class.cloned()));
-            } else {
-                immediate = true;
-            }
-        }
-        if immediate {
-            return Err(Status::unresolvable("pod has unbound immediate PersistentVolumeClaims"));
-        }
-        claims.delayed.sort_by_key(|(claim, _)| claim.spec.request);
-        Ok(PreFiltered::with(claims))
+        Ok(match Claims::of(pod, world)? {
+            Some(claims) => PreFiltered::with(claims),
+            None => PreFiltered::skip(),
+        })
     }
 }
 
 impl Filter for VolumeBinding {
     fn filter(&self, state: Option<&dyn State>, _: &PodInfo, node: &NodeInfo, world: &World) -> Result<(), Status> {
         let Some(claims) = state_of::<Claims>(state) else { return Ok(()) };
-        for claim in &claims.bound {
-            let volume = world.listers.volumes.get(&claim.volume).ok_or_else(|| Status::unresolvable(NO_VOLUME))?;
-            if !reachable(volume, &node.node) {
-                return Err(Status::unresolvable(NODE_AFFINITY));
-            }
-        }
-        let mut taken: Vec<Name> = Vec::new();
-        for (claim, class) in &claims.delayed {
-            let free = world
-                .listers
-                .volumes
-                .values()
-                .filter(|volume| !taken.contains(&volume.meta.name) && suits(volume, claim))
-                .filter(|volume| reachable(volume, &node.node))
-                .min_by_key(|volume| (volume.capacity, volume.meta.name));
-            match free {
-                Some(volume) => taken.push(volume.meta.name),
-                None if class.as_ref().is_some_and(|class| can_provision(class, &node.node)) => {}
-                None => return Err(Status::unresolvable(NOTHING_TO_BIND)),
-            }
-        }
-        Ok(())
+        claims.on(&node.node, world).map(|_| ())
     }
-}
-
-/// True if the volume can be used from this node.
-fn reachable(volume: &PersistentVolume, node: &Node) -> bool {
-    volume.node_affinity.as_ref().is_none_or(|affinity| affinity.matches(node.meta.name, &node.meta.labels))
-}
-
-/// True if the volume can be bound to the claim (`FindMatchingVolume`).
-fn suits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
-    let meant_for_it = volume.claim == Some((claim.meta.namespace, claim.meta.name));
-    let free = volume.claim.is_none() && volume.phase == VolumePhase::Available;
-    (free || meant_for_it)
-        && volume.meta.deletion.is_none()
-        && volume.capacity >= claim.spec.request
-        && volume.block == claim.spec.block
-        && claim.spec.access_modes.iter().all(|mode| volume.access_modes.contains(mode))
-        && (meant_for_it || volume.storage_class == claim.spec.storage_class.unwrap_or_default())
-        && claim.spec.selector.as_ref().is_none_or(|selector| selector.matches(&volume.meta.labels))
-}
-
-/// True if the class can make a volume for this node.
-fn can_provision(class: &StorageClass, node: &Node) -> bool {
-    class.provisioner != *"kubernetes.io/no-provisioner"
-        && !class.provisioner.is_empty()
-        && (class.allowed_topologies.is_empty()
-            || class.allowed_topologies.iter().any(|term| term.matches(node.meta.name, &node.meta.labels)))
 }
 
 impl PreScore for VolumeBinding {
     /// It scores only with the gate StorageCapacityScoring, which is off.
     fn pre_score(&self, _: &PodInfo, _: &[NodeId], _: &World) -> Result<PreScored, Status> {
         Ok(PreScored::skip())
+    }
+}
+
+impl Score for VolumeBinding {
+    fn score(&self, _: Option<&dyn State>, _: &PodInfo, _: &NodeInfo, _: &World) -> Result<i64, Status> {
+        Ok(0)
+    }
+}
+
+impl Reserve for VolumeBinding {
+    fn reserve(&self, pod: &PodInfo, node: Name, world: &mut World) -> Result<(), Status> {
+        let Some(claims) = Claims::of(pod, world)? else { return Ok(()) };
+        let Some(id) = world.nodes.find(node) else { return Ok(()) };
+        let choice = claims.on(&world.nodes.get(id).node, world)?;
+        volume_binder::assume(&choice, node, world);
+        Ok(())
+    }
+
+    fn unreserve(&self, pod: &PodInfo, _: Name, world: &mut World) {
+        if pod.spec.has_claims {
+            volume_binder::give_up(pod, world);
+        }
+    }
+}
+
+impl PreBind for VolumeBinding {
+    fn pre_bind(&self, pod: &PodInfo, node: &NodeInfo, world: &World) -> Result<Vec<Call>, Status> {
+        if !pod.spec.has_claims {
+            return Ok(Vec::new());
+        }
+        let (volumes, claims) = volume_binder::unwritten(pod, world);
+        let volumes = volumes.into_iter().map(|volume| Call::Update(Object::PersistentVolume(volume)));
+        let claims = claims.into_iter().map(|claim| {
+            let selected = (Name::new(SELECTED_NODE), Some(node.name));
+            Call::Patch(claim.meta.key(Kind::PersistentVolumeClaim), Patch::Annotations(vec![selected]))
+        });
+        Ok(volumes.chain(claims).collect())
+    }
+
+    fn is_done(&self, pod: &PodInfo, node: Name, world: &World) -> Result<bool, Status> {
+        if pod.spec.has_claims { volume_binder::are_bound(pod, node, world) } else { Ok(true) }
+    }
+
+    fn poll(&self) -> (Duration, Duration) {
+        (Duration::from_secs(1), self.bind_timeout)
     }
 }
 
@@ -174,6 +149,9 @@ impl EnqueueExtensions for VolumeBinding {
             ClusterEvent::new(Resource::PersistentVolumeClaim, changed),
             ClusterEvent::new(Resource::PersistentVolume, changed),
             ClusterEvent::new(Resource::Node, Action::ADD.or(Action::NODE_LABEL)),
+            ClusterEvent::new(Resource::CSINode, changed),
+            ClusterEvent::new(Resource::CSIDriver, Action::UPDATE),
+            ClusterEvent::new(Resource::CSIStorageCapacity, changed),
         ]
     }
 
@@ -185,6 +163,18 @@ impl EnqueueExtensions for VolumeBinding {
             }
             Change::Other(Some(Object::StorageClass(old)), Some(Object::StorageClass(new))) => {
                 old.allowed_topologies != new.allowed_topologies
+            }
+            Change::Other(Some(Object::CSINode(old)), Some(Object::CSINode(new))) => {
+                let migrated = Name::new(MIGRATED_PLUGINS);
+                old.meta.annotations.get(migrated) != new.meta.annotations.get(migrated)
+            }
+            Change::Other(Some(Object::CSIDriver(old)), Some(Object::CSIDriver(new))) => old.storage_capacity
+                && !new.storage_capacity
+                && pod.pod.spec.volumes.iter().any(
+                    |volume| matches!(&volume.source, VolumeSource::Other { driver, .. } if *driver == new.meta.name),
+                ),
+            Change::Other(Some(Object::CSIStorageCapacity(old)), Some(Object::CSIStorageCapacity(new))) => {
+                new.limit() > old.limit()
             }
             _ => true,
         };

@@ -1,12 +1,13 @@
-//! VolumeRestrictions: a claim with the access mode ReadWriteOncePod serves one pod of the whole cluster.
+//! VolumeRestrictions: a claim with the access mode ReadWriteOncePod serves one pod of the whole cluster, and some in-tree
+//! disks one pod of a node.
 //!
 //! *When you meet it:* the second replica of a Deployment whose claim is ReadWriteOncePod: "node(s) unavailable due to
 //! PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod".
 //!
-//! Kubernetes: pkg/scheduler/framework/plugins/volumerestrictions/volume_restrictions.go. The conflicts of in-tree disks are
-//! not modelled.
+//! Kubernetes: pkg/scheduler/framework/plugins/volumerestrictions/volume_restrictions.go.
 
-use crate::model::{Name, Object};
+use crate::model::pod::VolumeSource;
+use crate::model::{Name, Object, Pod};
 use crate::scheduler::events::{Action, Change, ClusterEvent, Resource};
 use crate::scheduler::framework::{
     EnqueueExtensions, Filter, Hint, Plugin, PreFilter, PreFiltered, State, Status, state_of,
@@ -21,11 +22,13 @@ use super::volume_binding::claims_of;
 #[derive(Debug, Default)]
 pub struct VolumeRestrictions;
 
-/// The pod's exclusive claims, and how often others use them.
+/// The pod's exclusive claims, and how many of them others use.
 #[derive(Clone, Debug, Default)]
 struct Exclusive {
     claims: Vec<Name>,
     uses: i64,
+    /// The pod has in-tree disks that may be in conflict with others.
+    disks: bool,
 }
 
 impl Exclusive {
@@ -35,6 +38,49 @@ impl Exclusive {
             self.uses += uses as i64 * by;
         }
     }
+}
+
+/// An in-tree disk that several pods can't have on one node as they like.
+#[derive(Clone, Copy, Debug)]
+struct Disk<'a> {
+    driver: Name,
+    id: Name,
+    read_only: bool,
+    within: &'a [Name],
+}
+
+fn disks(pod: &Pod) -> impl Iterator<Item = Disk<'_>> {
+    const DRIVERS: [&str; 4] =
+        ["kubernetes.io/aws-ebs", "kubernetes.io/gce-pd", "kubernetes.io/iscsi", "kubernetes.io/rbd"];
+    pod.spec.volumes.iter().filter_map(|volume| match &volume.source {
+        VolumeSource::Other { driver, id, read_only, within } if DRIVERS.iter().any(|one| *driver == **one) => {
+            Some(Disk { driver: *driver, id: *id, read_only: *read_only, within })
+        }
+        _ => None,
+    })
+}
+
+impl Disk<'_> {
+    /// True if pods with the two can't be on one node. An EBS disk is never shared, the others only for reading.
+    fn conflicts(&self, other: &Disk<'_>) -> bool {
+        let same = self.driver == other.driver && self.id == other.id;
+        let shared = self.read_only && other.read_only && self.driver != *"kubernetes.io/aws-ebs";
+        same && !shared && self.same_place(other)
+    }
+
+    /// RBD images are the same if the pools are and a monitor is.
+    fn same_place(&self, other: &Disk<'_>) -> bool {
+        match (self.within, other.within) {
+            ([pool, monitors @ ..], [other_pool, others @ ..]) => {
+                pool == other_pool && monitors.iter().any(|monitor| others.contains(monitor))
+            }
+            _ => true,
+        }
+    }
+}
+
+fn in_conflict(pod: &Pod, other: &Pod) -> bool {
+    disks(pod).any(|disk| disks(other).any(|there| disk.conflicts(&there)))
 }
 
 /// The names of the claims that the pod does not own itself.
@@ -59,10 +105,7 @@ impl Plugin for VolumeRestrictions {
 
 impl PreFilter for VolumeRestrictions {
     fn pre_filter(&self, pod: &PodInfo, world: &World) -> Result<PreFiltered, Status> {
-        if !pod.spec.has_claims {
-            return Ok(PreFiltered::skip());
-        }
-        let mut exclusive = Exclusive::default();
+        let mut exclusive = Exclusive { disks: disks(&pod.pod).next().is_some(), ..Exclusive::default() };
         for name in shared_claims(pod) {
             let Some(claim) = world.listers.claims.get(&(pod.pod.meta.namespace, name)) else {
                 return Err(Status::unresolvable(format!("persistentvolumeclaim \"{name}\" not found")));
@@ -72,11 +115,19 @@ impl PreFilter for VolumeRestrictions {
             }
         }
         if !exclusive.claims.is_empty() {
-            for id in world.nodes.order() {
-                world.nodes.get(*id).pods.iter().for_each(|other| exclusive.count(pod, other, 1));
+            // At first a claim counts once, however many pods use it.
+            let mut used: Vec<Name> = Vec::new();
+            let namespace = pod.pod.meta.namespace;
+            let others = world.nodes.order().iter().flat_map(|id| &world.nodes.get(*id).pods);
+            for other in others.filter(|other| other.spec.has_claims && other.pod.meta.namespace == namespace) {
+                used.extend(shared_claims(other).filter(|name| exclusive.claims.contains(name)));
             }
+            used.sort_unstable();
+            used.dedup();
+            exclusive.uses = used.len() as i64;
         }
-        Ok(if exclusive.uses == 0 { PreFiltered::skip() } else { PreFiltered::with(exclusive) })
+        let skip = exclusive.uses == 0 && !exclusive.disks;
+        Ok(if skip { PreFiltered::skip() } else { PreFiltered::with(exclusive) })
     }
 
     fn add_pod(&self, state: &mut dyn State, pod: &PodInfo, other: &PodInfo, _: &NodeInfo, _: &World) {
@@ -93,8 +144,14 @@ impl PreFilter for VolumeRestrictions {
 }
 
 impl Filter for VolumeRestrictions {
-    fn filter(&self, state: Option<&dyn State>, _: &PodInfo, _: &NodeInfo, _: &World) -> Result<(), Status> {
-        match state_of::<Exclusive>(state) {
+    fn filter(&self, state: Option<&dyn State>, pod: &PodInfo, node: &NodeInfo, _: &World) -> Result<(), Status> {
+        let exclusive = state_of::<Exclusive>(state);
+        if exclusive.is_some_and(|exclusive| exclusive.disks)
+            && node.pods.iter().any(|other| in_conflict(&pod.pod, &other.pod))
+        {
+            return Err(Status::unschedulable("node(s) had no available disk"));
+        }
+        match exclusive {
             Some(exclusive) if exclusive.uses > 0 => Err(Status::unschedulable(
                 "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod",
             )),
@@ -116,8 +173,8 @@ impl EnqueueExtensions for VolumeRestrictions {
         let helps = match *change {
             Change::Pod(Some(old), None) => {
                 let other = PodInfo::new(std::sync::Arc::new(old.clone()));
-                old.meta.namespace == pod.pod.meta.namespace
-                    && shared_claims(&other).any(|name| shared_claims(pod).any(|own| own == name))
+                let shares = || shared_claims(&other).any(|name| shared_claims(pod).any(|own| own == name));
+                old.meta.namespace == pod.pod.meta.namespace && (in_conflict(&pod.pod, old) || shares())
             }
             Change::Other(_, Some(Object::PersistentVolumeClaim(claim))) => {
                 claim.meta.namespace == pod.pod.meta.namespace && shared_claims(pod).any(|name| name == claim.meta.name)

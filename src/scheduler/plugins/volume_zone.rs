@@ -31,12 +31,16 @@ const LABELS: [(&str, &str); 4] = [
 type Topology = (Name, Name, Vec<Name>);
 
 fn topologies(labels: &Labels) -> Vec<Topology> {
-    let allowed = |value: Name| value.split("__").map(|zone| Name::new(zone.trim())).collect();
+    // A label with an empty zone says nothing (LabelZonesToSet fails).
+    let allowed = |value: Name| -> Option<Vec<Name>> {
+        let zones = value.split("__").map(str::trim).map(|zone| (!zone.is_empty()).then(|| Name::new(zone)));
+        zones.collect()
+    };
     LABELS
         .iter()
         .filter_map(|(key, stand_in)| {
             let key = Name::new(key);
-            labels.get(key).map(|value| (key, Name::new(stand_in), allowed(value)))
+            Some((key, Name::new(stand_in), allowed(labels.get(key)?)?))
         })
         .collect()
 }

@@ -170,6 +170,8 @@ impl World {
                 self.events.push(*event);
                 self.event_causes.push(cause);
             }
+            // These tests ask for no volumes.
+            Out::Volume(answer) => panic!("{answer:?}"),
             Out::Probe(answer) => self.probes.push((self.now, *answer)),
             Out::ProbeChanged(changed) => self.changes.push((self.now, changed.container)),
             Out::Pull { host, request } => {
@@ -295,7 +297,7 @@ fn pod_config(pod: u64, attempt: u32) -> Arc<PodSandboxConfig> {
         log_directory: Name::default(),
         cgroup_parent: Name::default(),
         host_network: false,
-        runtime_handler: Name::default(),
+        ..PodSandboxConfig::default()
     })
 }
 
@@ -313,8 +315,7 @@ fn container(command: &[&str]) -> ContainerConfig {
         resources: LinuxResources::default(),
         run_as_user: None,
         privileged: false,
-        read_only_root: false,
-        annotations: Labels::default(),
+        ..ContainerConfig::default()
     }
 }
 

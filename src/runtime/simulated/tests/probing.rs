@@ -6,7 +6,13 @@ use crate::protocol::probe::{Holds, Outcome, Purpose};
 use crate::runtime::simulated::behavior::{Answer as Given, End, Ends, ProbeAnswers, ProbeKind};
 
 fn http(path: &str) -> Handler {
-    Handler::HttpGet { path: path.into(), port: PortRef::Name("web".into()), host: Name::default(), https: false }
+    Handler::HttpGet {
+        path: path.into(),
+        port: PortRef::Name("web".into()),
+        host: Name::default(),
+        https: false,
+        headers: Vec::new(),
+    }
 }
 
 fn tcp() -> Handler {

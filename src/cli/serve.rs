@@ -1,0 +1,296 @@
+//! `simlet serve`: the simulated runtime behind a real socket, in real time.
+//!
+//! A kernel with a wall clock drives one runtime and its registries on a thread of its own; a call that comes in by gRPC is a
+//! message from outside, stamped with the time at which it came, and its answer goes back when the kernel comes to it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use clap::Args;
+use rustc_hash::FxHashMap;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast;
+
+use crate::cluster::NodeRuntime;
+use crate::kernel::{ActorId, Cause, Digest, Effect, Fold, Kernel, Outside, Time, Wall};
+use crate::model::Name;
+use crate::protocol::cri::{CallId, ContainerEvent, Request, Response};
+use crate::registry::{self, Registry, RuntimeId};
+use crate::runtime::live::server::{Port, Reply, Server};
+use crate::runtime::live::wire::Epoch;
+use crate::runtime::simulated::{self as runtime, Profile, Runtime, Subnet};
+use crate::trace::Effects;
+
+use super::{Outcome, error, recorded, terminal};
+
+/// Serve the simulated container runtime on a socket, in real time, for crictl, critest or a kubelet
+///
+/// It answers CRI v1 until Ctrl-C or SIGTERM. Containers run nothing: their programs do what a scenario's `behaviors:` or
+/// their commands say. Exec, attach and port-forward by streams are not supported; ExecSync is.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where to listen, such as unix:///tmp/simlet.sock
+    #[arg(long, value_name = "unix://SOCKET", value_parser = socket)]
+    cri: PathBuf,
+    /// A scenario whose behaviors, registries and first node are taken; the rest of it does not happen
+    files: Vec<String>,
+    /// Which runtime to be: containerd, cri-o or docker [default: the scenario's, else containerd]
+    #[arg(long, value_parser = profile)]
+    profile: Option<Box<Profile>>,
+    /// The seed of all random numbers [default: the scenario's, else 1]
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+fn socket(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("unix://").unwrap_or(text);
+    if path.is_empty() || path.contains("://") {
+        return Err("a socket is written as unix:///run/simlet.sock".to_owned());
+    }
+    Ok(PathBuf::from(path))
+}
+
+fn profile(name: &str) -> Result<Box<Profile>, String> {
+    Profile::named(name).map(Box::new).ok_or_else(|| "the runtimes are containerd, cri-o and docker".to_owned())
+}
+
+impl Serve {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// What is wrong with the input or the socket.
+    pub fn carry_out(self) -> Result<Outcome, String> {
+        let world = self.world()?;
+        free(&self.cri)?;
+        let (wall, outside) = Wall::start();
+        let epoch = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(0);
+        let (events, _) = broadcast::channel(1024);
+        let replies = Replies::default();
+        let has_events = world.runtime.profile.has_container_events;
+        let machine = Machine::new(world, replies.clone(), events.clone());
+        let engine = on_a_thread(move || machine.run(wall))?;
+        let server = Server::new(port(outside.clone(), replies), events, Epoch(epoch), has_events);
+        let say = |problem: io::Error| error(format!("{}: {problem}", self.cri.display()));
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(error)?;
+        let served = tokio.block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let end = async {
+                tokio::select! {
+                    _ = tokio::signal::ctrl_c() => {}
+                    _ = terminate.recv() => {}
+                }
+            };
+            let ready = || terminal::complain(&format!("simlet serves CRI v1 on unix://{}\n", self.cri.display()));
+            server.serve(&self.cri, ready, end).await
+        });
+        tokio.shutdown_background();
+        outside.send(RUNTIME, Message::End);
+        let ended = engine.join();
+        served.map_err(say)?;
+        ended.map_err(|_| error("the runtime's model broke an invariant of its own"))?;
+        Ok(Outcome::Fine)
+    }
+
+    /// What is served.
+    fn world(&self) -> Result<World, String> {
+        let scenario = if self.files.is_empty() { None } else { Some(recorded::load(&self.files, None)?) };
+        let seed = self.seed.or(scenario.as_ref().map(|scenario| scenario.seed)).unwrap_or(1);
+        let (mut runtime, registries) = match scenario {
+            Some(scenario) => {
+                let config = scenario.config;
+                let node = config.nodes.first().ok_or_else(|| error("the scenario has no node"))?;
+                let behaviors = Arc::clone(&config.behaviors);
+                let NodeRuntime::Simulated(profile) = node.runtime.clone() else {
+                    return Err(error("the scenario's node is not simulated"));
+                };
+                let runtime = runtime::Config::for_node(0, &node.kubelet.node, profile, behaviors);
+                (runtime, config.registries)
+            }
+            None => {
+                let pod_subnet = Subnet::parse("10.64.0.0/16");
+                let runtime = runtime::Config { node: Name::new("simlet"), pod_subnet, ..runtime::Config::default() };
+                (runtime, vec![registry::Config::default()])
+            }
+        };
+        if let Some(profile) = &self.profile {
+            runtime.profile = Arc::new(Profile::clone(profile));
+        }
+        Ok(World { seed, runtime, registries })
+    }
+}
+
+/// A socket that nobody listens on any more, left by a server that was killed, goes. Everything else that is there stays.
+fn free(socket: &Path) -> Result<(), String> {
+    let Ok(there) = std::fs::symlink_metadata(socket) else { return Ok(()) };
+    let shown = socket.display();
+    if !there.file_type().is_socket() {
+        return Err(error(format!("{shown} is there and is no socket: choose another path")));
+    }
+    if UnixStream::connect(socket).is_ok() {
+        return Err(error(format!("{shown} is another server's socket: stop it, or choose another path")));
+    }
+    std::fs::remove_file(socket).map_err(|problem| error(format!("{shown}: {problem}")))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the model runs in real time beside the server")]
+fn on_a_thread(work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>, String> {
+    std::thread::Builder::new().name("runtime".to_owned()).spawn(work).map_err(error)
+}
+
+/// Calls that wait for their answers.
+#[derive(Clone, Default)]
+struct Replies(Arc<Mutex<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    last: u64,
+    replies: BTreeMap<CallId, Reply>,
+}
+
+impl Replies {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// The way from the server to the model.
+fn port(outside: Outside<Message>, replies: Replies) -> Port {
+    // The sender of a channel is not shared between threads; the lock also keeps calls in the order of their numbers.
+    let outside = Mutex::new(outside);
+    Arc::new(move |call, reply| {
+        let outside = outside.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let id = {
+            let mut waiting = replies.waiting();
+            waiting.last += 1;
+            let id = CallId(waiting.last);
+            waiting.replies.insert(id, reply);
+            id
+        };
+        let request = Box::new(Request { id, call });
+        if !outside.send(RUNTIME, Message::Runtime(runtime::In::Cri(request))) {
+            // Dropping the reply tells the caller.
+            replies.waiting().replies.remove(&id);
+        }
+    })
+}
+
+/// What the model consists of.
+struct World {
+    seed: u64,
+    runtime: runtime::Config,
+    registries: Vec<registry::Config>,
+}
+
+const RUNTIME: ActorId = ActorId(0);
+const FIRST_REGISTRY: u32 = 1;
+
+#[derive(Clone)]
+enum Message {
+    Runtime(runtime::In),
+    Registry(registry::In),
+    /// To whoever called.
+    Answer(Box<Response>),
+    /// To whoever listens.
+    Event(ContainerEvent),
+    End,
+}
+
+/// Nobody replays this run, so its digest is nobody's.
+impl Fold for Message {
+    fn fold(&self, _: &mut Digest) {}
+}
+
+/// A kernel with a runtime and its registries.
+struct Machine {
+    kernel: Kernel<Message>,
+    runtime: Runtime,
+    registries: Vec<Registry>,
+    registry_by_host: FxHashMap<Name, u32>,
+    replies: Replies,
+    events: broadcast::Sender<ContainerEvent>,
+}
+
+impl Machine {
+    fn new(world: World, replies: Replies, events: broadcast::Sender<ContainerEvent>) -> Machine {
+        let kernel = Kernel::new(world.seed);
+        let streams = kernel.streams();
+        let hosts = (FIRST_REGISTRY..).zip(&world.registries).map(|(actor, registry)| (registry.host, actor));
+        let registry_by_host = hosts.collect();
+        let registries = world.registries.into_iter().map(|config| Registry::new(config, &streams)).collect();
+        let runtime = Runtime::new(world.runtime, &streams);
+        Machine { kernel, runtime, registries, registry_by_host, replies, events }
+    }
+
+    fn run(mut self, mut wall: Wall<Message>) {
+        let (mut runtime_fx, mut registry_fx) = (Effects::default(), Effects::default());
+        while let Some(event) = self.kernel.next(&mut wall, Time::MAX) {
+            drop(wall.drain_recording());
+            let now = event.time;
+            match event.message {
+                Message::Runtime(message) => {
+                    runtime_fx.begin(now, Cause::NONE, 1);
+                    self.runtime.handle(message, &mut runtime_fx);
+                    drop(runtime_fx.drain_records());
+                    for (_, effect) in runtime_fx.drain_effects() {
+                        self.route_runtime(now, effect);
+                    }
+                }
+                Message::Registry(message) => {
+                    let index = (event.to.0 - FIRST_REGISTRY) as usize;
+                    let Some(registry) = self.registries.get_mut(index) else { continue };
+                    registry_fx.begin(now, Cause::NONE, 1);
+                    registry.handle(message, &mut registry_fx);
+                    drop(registry_fx.drain_records());
+                    for (_, effect) in registry_fx.drain_effects() {
+                        let (at, to, message) = match effect {
+                            Effect::Wake { at, message } => (at, event.to, Message::Registry(message)),
+                            Effect::Send { delay, message: registry::Out::Respond { response, .. } } => {
+                                (now + delay, RUNTIME, Message::Runtime(runtime::In::Pull(response)))
+                            }
+                        };
+                        self.kernel.schedule(at, to, Cause::NONE, message);
+                    }
+                }
+                Message::Answer(response) => {
+                    let reply = self.replies.waiting().replies.remove(&response.id);
+                    if let Some(reply) = reply {
+                        // A caller that has gone wants no answer.
+                        let _gone = reply.send(response.result);
+                    }
+                }
+                Message::Event(event) => {
+                    // Nobody may be listening.
+                    let _unheard = self.events.send(event);
+                }
+                Message::End => break,
+            }
+        }
+        self.replies.waiting().replies.clear();
+    }
+
+    fn route_runtime(&mut self, now: Time, effect: Effect<runtime::In, runtime::Out>) {
+        let (delay, message) = match effect {
+            Effect::Wake { at, message } => {
+                return self.kernel.schedule(at, RUNTIME, Cause::NONE, Message::Runtime(message));
+            }
+            Effect::Send { delay, message } => (delay, message),
+        };
+        let (to, message) = match message {
+            runtime::Out::Cri(response) => (RUNTIME, Message::Answer(response)),
+            runtime::Out::Event(event) => (RUNTIME, Message::Event(*event)),
+            runtime::Out::Pull { host, request } => {
+                // Hosts without a registry of their own have the last one.
+                let last = FIRST_REGISTRY + u32::try_from(self.registries.len()).unwrap_or(1).saturating_sub(1);
+                let actor = self.registry_by_host.get(&host).copied().unwrap_or(last);
+                (ActorId(actor), Message::Registry(registry::In::Request { from: RuntimeId(0), request }))
+            }
+            // The kubelet probes and makes volumes by itself.
+            runtime::Out::Probe(_) | runtime::Out::ProbeChanged(_) | runtime::Out::Volume(_) => return,
+        };
+        self.kernel.schedule(now + delay, to, Cause::NONE, message);
+    }
+}

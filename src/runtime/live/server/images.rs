@@ -1,0 +1,193 @@
+//! The methods of ImageService. An image is named by a reference, by a reference with a digest, by its id, or by the
+//! beginning of its id.
+
+use prost::bytes::Bytes;
+use tonic::Status;
+
+use crate::model::image::Reference;
+use crate::protocol::cri::{self, Answer, Call};
+use crate::runtime::live::proto::{self, Map};
+use crate::runtime::live::wire::{encode, hex};
+
+use super::calls::{now_nanos, read};
+use super::{Server, unexpected};
+
+impl Server {
+    /// Answers a method of ImageService.
+    pub(super) async fn image_method(&self, method: &str, body: Bytes) -> Result<Bytes, Status> {
+        match method {
+            "ListImages" => Ok(encode(&self.list_images(read(body)?).await?)),
+            "ImageStatus" => self.image_status(read(body)?).await,
+            "PullImage" => self.pull_image(read(body)?).await,
+            "RemoveImage" => self.remove_image(read(body)?).await,
+            "ImageFsInfo" => self.image_fs_info().await,
+            _ => Err(Status::unimplemented(format!("unknown method {method} of runtime.v1.ImageService"))),
+        }
+    }
+
+    async fn all_images(&self) -> Result<Vec<cri::Image>, Status> {
+        match self.ask(Call::ListImages).await? {
+            Answer::Images(images) => Ok(images),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub(super) async fn list_images(
+        &self,
+        request: proto::ListImagesRequest,
+    ) -> Result<proto::ListImagesResponse, Status> {
+        let wanted = request.filter.and_then(|filter| filter.image).map(|spec| spec.image).unwrap_or_default();
+        let images = self.all_images().await?;
+        let images = images.iter().filter(|image| wanted.is_empty() || is_named(image, &wanted));
+        Ok(proto::ListImagesResponse { images: images.map(message).collect() })
+    }
+
+    /// The image of this name, and a reference by which the runtime has it.
+    pub(super) async fn image_named(&self, text: &str) -> Result<Option<(proto::Image, String)>, Status> {
+        let images = self.all_images().await?;
+        let mut found = images.iter().filter(|image| is_named(image, text));
+        let (Some(image), None) = (found.next(), found.next()) else { return Ok(None) };
+        let whole = Reference::parse(text).map(|reference| reference.to_string()).unwrap_or_default();
+        let name = image.names.iter().find(|name| name.as_str() == whole).or(image.names.first());
+        Ok(name.map(|name| (message(image), name.to_string())))
+    }
+
+    async fn image_status(&self, request: proto::ImageStatusRequest) -> Result<Bytes, Status> {
+        let spec = request.image.unwrap_or_default();
+        if spec.image.is_empty() {
+            return Err(Status::invalid_argument("an image's name is needed"));
+        }
+        let found = self.image_named(&spec.image).await?;
+        let info = |id: &str| {
+            let text = serde_json::json!({ "simulated": true, "chainID": id }).to_string();
+            Map::from([("info".to_owned(), text)])
+        };
+        let info = match &found {
+            Some((image, _)) if request.verbose => info(&image.id),
+            _ => Map::new(),
+        };
+        Ok(encode(&proto::ImageStatusResponse { image: found.map(|(image, _)| image), info }))
+    }
+
+    async fn pull_image(&self, request: proto::PullImageRequest) -> Result<Bytes, Status> {
+        let image = request.image.unwrap_or_default().image;
+        if image.is_empty() {
+            return Err(Status::invalid_argument("an image's name is needed"));
+        }
+        match self.ask(Call::PullImage { image: image.into(), auth: None, sandbox: None }).await? {
+            Answer::Image(id) => Ok(encode(&proto::PullImageResponse { image_ref: image_id(id) })),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// All names of the image go, as in CRI; one that is not there is gone already.
+    async fn remove_image(&self, request: proto::RemoveImageRequest) -> Result<Bytes, Status> {
+        let wanted = request.image.unwrap_or_default().image;
+        if wanted.is_empty() {
+            return Err(Status::invalid_argument("an image's name is needed"));
+        }
+        let images = self.all_images().await?;
+        for name in images.iter().filter(|image| is_named(image, &wanted)).flat_map(|image| image.names.iter()) {
+            self.ask(Call::RemoveImage { image: *name }).await?;
+        }
+        Ok(Bytes::new())
+    }
+
+    async fn image_fs_info(&self) -> Result<Bytes, Status> {
+        let (used_bytes, inodes_used) = match self.ask(Call::ImageFsInfo).await? {
+            Answer::ImageFs { used_bytes, inodes_used } => (used_bytes, inodes_used),
+            other => return Err(unexpected(&other)),
+        };
+        let value = |value: i64| Some(proto::UInt64Value { value: u64::try_from(value).unwrap_or(0) });
+        let usage = proto::FilesystemUsage {
+            timestamp: now_nanos(),
+            fs_id: Some(proto::FilesystemIdentifier { mountpoint: "/var/lib/simlet".to_owned() }),
+            used_bytes: value(used_bytes),
+            inodes_used: value(inodes_used),
+        };
+        Ok(encode(&proto::ImageFsInfoResponse {
+            image_filesystems: vec![usage.clone()],
+            container_filesystems: vec![usage],
+        }))
+    }
+}
+
+fn image_id(id: cri::ImageId) -> String {
+    format!("sha256:{}", hex(id.0))
+}
+
+/// The digest of an image that was pulled by a tag; the model knows only its configuration's.
+fn digest(id: cri::ImageId) -> String {
+    format!("sha256:{}", hex(id.0.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15))
+}
+
+/// An image as a runtime shows it: names with tags, and a reference by digest for each repository.
+fn message(image: &cri::Image) -> proto::Image {
+    let references: Vec<Reference> = image.names.iter().filter_map(|name| Reference::parse(name).ok()).collect();
+    let mut repo_tags = Vec::new();
+    let mut repo_digests: Vec<String> = Vec::new();
+    for reference in &references {
+        let repository = format!("{}/{}", reference.host, reference.repository);
+        if reference.digest.is_empty() {
+            repo_tags.push(format!("{repository}:{}", reference.tag));
+        }
+        let digest = if reference.digest.is_empty() { digest(image.id) } else { reference.digest.to_string() };
+        let by_digest = format!("{repository}@{digest}");
+        if !repo_digests.contains(&by_digest) {
+            repo_digests.push(by_digest);
+        }
+    }
+    proto::Image {
+        id: image_id(image.id),
+        repo_tags,
+        repo_digests,
+        size: u64::try_from(image.size_bytes).unwrap_or(0).max(1),
+        uid: Some(proto::Int64Value { value: image.user.unwrap_or(0) }),
+        username: String::new(),
+        spec: None,
+        pinned: image.pinned,
+    }
+}
+
+/// Whether `text` names the image: its id or at least 3 digits of its beginning, or one of its references.
+fn is_named(image: &cri::Image, text: &str) -> bool {
+    let id = hex(image.id.0);
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    if digits.len() >= 3 && id.starts_with(digits) {
+        return true;
+    }
+    let Ok(wanted) = Reference::parse(text) else { return false };
+    let whole = wanted.to_string();
+    if image.names.iter().any(|name| name.as_str() == whole) {
+        return true;
+    }
+    let by_digest = format!("{}/{}@{}", wanted.host, wanted.repository, wanted.digest);
+    !wanted.digest.is_empty() && message(image).repo_digests.contains(&by_digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_named_by_its_tags_its_digests_and_its_id() {
+        let names = ["docker.io/library/nginx:latest", "docker.io/library/nginx:1.29", "quay.io/a/nginx:1.29"];
+        let image = cri::Image {
+            id: cri::ImageId(0xabc),
+            names: names.iter().map(|name| (*name).into()).collect(),
+            size_bytes: 0,
+            user: None,
+            pinned: false,
+        };
+        let shown = message(&image);
+        assert_eq!(shown.repo_tags, names);
+        assert_eq!(shown.repo_digests.len(), 2, "{:?}", shown.repo_digests);
+        assert!(shown.size > 0);
+        for name in ["nginx", "nginx:1.29", &shown.id, &shown.id[..20], &shown.id[7..], &shown.repo_digests[0]] {
+            assert!(is_named(&image, name), "{name}");
+        }
+        for name in ["nginx:1", "busybox", "", "sha256:", "sha256:ff", "quay.io/a/nginx@sha256:00", "NGINX"] {
+            assert!(!is_named(&image, name), "{name}");
+        }
+    }
+}

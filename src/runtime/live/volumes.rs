@@ -1,0 +1,277 @@
+//! The volumes of pods on real nodes: their files, in the run's folder; and the last words of containers, read from there.
+//!
+//! Kubernetes: pkg/volume/{emptydir,hostpath}, pkg/volume/util/atomic_writer.go, and readLastStringFromContainerLogs and
+//! getTerminationMessage of pkg/kubelet/kuberuntime/kuberuntime_container.go. Simplified: an emptyDir of medium Memory is a
+//! tmpfs only where mounting is permitted, a `sizeLimit` is not enforced, files of a volume are replaced one by one.
+
+use std::fs;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::model::{Name, Text, Uid};
+use crate::protocol::cri::ContainerStatus;
+use crate::protocol::volume::{Answer, File, HostPathType, Kind, Request, Volume};
+
+/// The folders of a node's pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folders {
+    /// `--root-dir`: pods are below `pods/`.
+    pub root: PathBuf,
+    /// Paths of the host that pods may mount; what is below them, too.
+    pub allowed: Vec<PathBuf>,
+}
+
+/// The longest last words that are read from a file, and the end of a log that stands for them.
+const LONGEST_MESSAGE: u64 = 4096;
+const LOG_BYTES: u64 = 2048;
+const LOG_LINES: usize = 80;
+
+impl Folders {
+    /// Does what the kubelet asks; None if it wants no answer.
+    pub fn carry_out(&self, request: &Request) -> Option<Answer> {
+        match request {
+            Request::SetUp { pod, volumes } => {
+                for volume in volumes.iter() {
+                    if let Err(problem) = self.set_up(volume) {
+                        return Some(Answer::Failed { pod: *pod, volume: volume.name, message: problem.into() });
+                    }
+                }
+                Some(Answer::Done { pod: *pod })
+            }
+            Request::PlaceFiles { pod, files } => {
+                for file in files.iter() {
+                    let path = Path::new(file.path.as_str());
+                    if let Err(problem) = self.own(path).and_then(|()| place(path, file.content.as_bytes(), file.mode))
+                    {
+                        return Some(Answer::NotPlaced { pod: *pod, message: problem.into() });
+                    }
+                }
+                Some(Answer::Done { pod: *pod })
+            }
+            Request::TearDown { pod } => {
+                self.tear_down(*pod);
+                None
+            }
+        }
+    }
+
+    /// Refuses to write elsewhere than into the run's folder.
+    fn own(&self, path: &Path) -> Result<(), String> {
+        let inside = path.starts_with(&self.root) && !path.components().any(|part| part.as_os_str() == "..");
+        if inside { Ok(()) } else { Err(format!("{} is not in the run's folder", path.display())) }
+    }
+
+    fn set_up(&self, volume: &Volume) -> Result<(), String> {
+        let path = Path::new(volume.path.as_str());
+        match &volume.kind {
+            Kind::HostPath(kind) => return self.host_path(path, *kind),
+            Kind::EmptyDir { memory, .. } => {
+                self.own(path)?;
+                let is_new = !path.exists();
+                make_folder(path, 0o777)?;
+                if *memory && is_new {
+                    // Where mounts are not permitted it stays on the disk.
+                    let _ = std::process::Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(path).status();
+                }
+            }
+            Kind::Files(files) => {
+                self.own(path)?;
+                write_files(path, files, volume.fs_group)?;
+            }
+        }
+        if let Some(group) = volume.fs_group {
+            give_to_group(path, group).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn host_path(&self, path: &Path, kind: HostPathType) -> Result<(), String> {
+        let shown = path.display();
+        let resolved = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let is_allowed =
+            |one: &PathBuf| path.starts_with(one) && resolved.starts_with(fs::canonicalize(one).unwrap_or_default());
+        if !self.allowed.iter().any(is_allowed) {
+            return Err(format!(
+                "hostPath {shown} is not allowed in this run: `simlet live --allow-host-path {shown}` allows it"
+            ));
+        }
+        let found = fs::metadata(path).ok().map(|found| found.file_type());
+        let fits = |what: &str, fits: bool| {
+            if fits { Ok(()) } else { Err(format!("hostPath type check failed: {shown} is not a {what}")) }
+        };
+        match kind {
+            HostPathType::Unset => Ok(()),
+            HostPathType::DirectoryOrCreate if found.is_none() => make_folder(path, 0o755),
+            HostPathType::DirectoryOrCreate | HostPathType::Directory => {
+                fits("directory", found.is_some_and(|found| found.is_dir()))
+            }
+            HostPathType::FileOrCreate if found.is_none() => place(path, b"", 0o644),
+            HostPathType::FileOrCreate | HostPathType::File => fits("file", found.is_some_and(|found| found.is_file())),
+            HostPathType::Socket => fits("socket file", found.is_some_and(|found| found.is_socket())),
+            HostPathType::CharDevice => fits("character device", found.is_some_and(|found| found.is_char_device())),
+            HostPathType::BlockDevice => fits("block device", found.is_some_and(|found| found.is_block_device())),
+        }
+    }
+
+    /// Removes the folder of a pod.
+    fn tear_down(&self, pod: Uid) {
+        remove_pod(&self.root.join("pods").join(pod.to_string()));
+    }
+
+    /// Removes the folders of all pods.
+    pub fn remove_all(&self) {
+        let Ok(pods) = fs::read_dir(self.root.join("pods")) else { return };
+        for pod in pods.flatten() {
+            remove_pod(&pod.path());
+        }
+        let _ = fs::remove_dir(self.root.join("pods"));
+    }
+
+    /// Puts a container's last words where a runtime's status has none: from its file, or, where that is the policy, from
+    /// the end of its log.
+    pub fn last_words(&self, status: &mut ContainerStatus, log_directory: Option<&str>) {
+        let summary = &status.summary;
+        let folder = self.root.join("pods").join(summary.pod.to_string()).join("containers");
+        let file = folder.join(summary.name.as_str()).join(format!("{:08x}", summary.attempt));
+        let mut words = end_of(&file, LONGEST_MESSAGE).unwrap_or_default();
+        let policy = status.annotations.get(Name::new("io.kubernetes.container.terminationMessagePolicy"));
+        let from_log = policy.is_some_and(|policy| policy == *"FallbackToLogsOnError") && status.exit_code != 0;
+        if words.is_empty()
+            && from_log
+            && let Some(logs) = log_directory
+        {
+            let log = Path::new(logs).join(summary.name.as_str()).join(format!("{}.log", summary.attempt));
+            words = end_of_log(&end_of(&log, LOG_BYTES * 4).unwrap_or_default());
+        }
+        if !words.is_empty() {
+            status.message = Text::new(words);
+        }
+    }
+}
+
+fn make_folder(path: &Path, mode: u32) -> Result<(), String> {
+    let say = |error: io::Error| format!("{}: {error}", path.display());
+    fs::create_dir_all(path).map_err(say)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(say)
+}
+
+fn place(path: &Path, content: &[u8], mode: u32) -> Result<(), String> {
+    let say = |error: io::Error| format!("{}: {error}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(say)?;
+    }
+    fs::write(path, content).map_err(say)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(say)
+}
+
+/// Writes these files, each by a rename so that nobody sees half of one, and removes all others.
+fn write_files(folder: &Path, files: &[File], fs_group: Option<i64>) -> Result<(), String> {
+    let say = |path: &Path, error: &io::Error| format!("{}: {error}", path.display());
+    make_folder(folder, 0o755)?;
+    for file in files {
+        let inside = Path::new(file.path.as_str());
+        if inside.is_absolute() || inside.components().any(|part| part.as_os_str() == "..") {
+            return Err(format!("{}: a file of a volume stays in it", file.path));
+        }
+        let path = folder.join(inside);
+        if fs::read(&path).is_ok_and(|there| *there == *file.content) {
+            continue;
+        }
+        let half = path.with_extension("simlet-part");
+        // What fsGroup owns its group can read.
+        let mode = if fs_group.is_some() { file.mode | (file.mode & 0o400) >> 3 } else { file.mode };
+        place(&half, &file.content, mode)?;
+        fs::rename(&half, &path).map_err(|error| say(&path, &error))?;
+    }
+    let mut there = Vec::new();
+    list(folder, Path::new(""), &mut there).map_err(|error| say(folder, &error))?;
+    for path in there {
+        if !files.iter().any(|file| Path::new(file.path.as_str()) == path) {
+            let _ = fs::remove_file(folder.join(path));
+        }
+    }
+    Ok(())
+}
+
+fn list(folder: &Path, inside: &Path, into: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder.join(inside))? {
+        let entry = entry?;
+        let path = inside.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            list(folder, &path, into)?;
+        } else {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn give_to_group(path: &Path, group: i64) -> io::Result<()> {
+    let group = u32::try_from(group).map_err(|_| io::Error::other("not a group"))?;
+    std::os::unix::fs::chown(path, None, Some(group))?;
+    let found = fs::symlink_metadata(path)?;
+    if found.is_dir() {
+        // New files in it belong to the group, too.
+        fs::set_permissions(path, fs::Permissions::from_mode(found.permissions().mode() | 0o2070))?;
+        for entry in fs::read_dir(path)? {
+            give_to_group(&entry?.path(), i64::from(group))?;
+        }
+    }
+    Ok(())
+}
+
+/// A tmpfs among its volumes is unmounted first.
+fn remove_pod(folder: &Path) {
+    if let Ok(volumes) = fs::read_dir(folder.join("volumes/kubernetes.io~empty-dir")) {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        for volume in volumes.flatten() {
+            let path = volume.path();
+            let is_mounted = |line: &str| line.split(' ').nth(1).is_some_and(|place| Path::new(place) == path);
+            if mounts.lines().any(is_mounted) {
+                let _ = std::process::Command::new("umount").arg(&path).status();
+            }
+        }
+    }
+    let _ = fs::remove_dir_all(folder);
+}
+
+/// The last bytes of a file.
+fn end_of(path: &Path, bytes: u64) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The last lines of a log in the CRI's format, without time, stream and tag.
+fn end_of_log(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
+    let first = lines.len().saturating_sub(LOG_LINES);
+    let mut words = lines.get(first..).unwrap_or_default().iter().fold(String::new(), |mut all, line| {
+        all.push_str(line);
+        all.push('\n');
+        all
+    });
+    let limit = usize::try_from(LOG_BYTES).unwrap_or(usize::MAX);
+    while words.len() > limit {
+        let rest = words.split_off(words.char_indices().nth(1).map_or(words.len(), |(at, _)| at));
+        words = rest;
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_log_stands_for_last_words_without_times_and_streams() {
+        let log = "2026-01-01T00:00:00Z stdout F one\n2026-01-01T00:00:01Z stderr F no such file\n";
+        assert_eq!(end_of_log(log), "one\nno such file\n");
+        let long: String = (0..100).map(|n| format!("2026-01-01T00:00:00Z stdout F line {n}\n")).collect();
+        assert!(end_of_log(&long).starts_with("line 20\n"));
+    }
+}

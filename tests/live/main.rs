@@ -1,0 +1,553 @@
+//! Live mode with a real containerd, as a user meets it. Needs root and, of Debian, containerd, runc,
+//! containernetworking-plugins, busybox-static, docker-registry and skopeo; a test says what is missing.
+//!
+//! Every run here is replayed from its recording, and must write the same bytes.
+#![cfg(feature = "cri")]
+
+mod machine;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use machine::{Lacks, Machine, Registry, Said, pass, signal, wait_until};
+
+/// A scenario with these pods, and what is below `timeline`, `expect` and so on.
+fn write_scenario(machine: &Machine, name: &str, pods: &str, rest: &str) {
+    machine.write(&format!("{name}.yaml"), pods);
+    let scenario = format!(
+        "apiVersion: simlet.dev/v1\nkind: Scenario\nmetadata: {{name: {name}}}\nmanifests: [{name}.yaml]\n{rest}"
+    );
+    machine.write(&format!("{name}.scenario.yaml"), &scenario);
+}
+
+/// Starts `simlet live` of a scenario.
+fn start(machine: &Machine, name: &str) -> Child {
+    let (scenario, address) = (format!("{name}.scenario.yaml"), machine.address());
+    let mut command = machine.simlet(&["live", &scenario, "--runtime", &address, "--out", name]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("simlet starts")
+}
+
+/// Waits for its end: all expectations hold, and a replay of the recording writes the same.
+fn end(machine: &Machine, name: &str, child: Child) -> Said {
+    let said = Said::from(child.wait_with_output().expect("simlet ends"));
+    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+    check_replay(machine, name);
+    said
+}
+
+fn check_replay(machine: &Machine, name: &str) {
+    let again = format!("{name}-again");
+    let replayed = Said::from(machine.simlet(&["replay", name, "--out", &again]).output().expect("simlet runs"));
+    assert_eq!(replayed.code, Some(0), "{}{}", replayed.out, replayed.err);
+    let mut compared = 0;
+    for entry in fs::read_dir(machine.folder.join(&again)).expect("the replay's files").flatten() {
+        if entry.path().is_file() {
+            let live = fs::read(machine.folder.join(name).join(entry.file_name())).expect("the live run's file");
+            let same = fs::read(entry.path()).expect("the replay's file") == live;
+            assert!(same, "{:?} differs from the live run's", entry.file_name());
+            compared += 1;
+        }
+    }
+    assert!(compared > 5, "only {compared} files were compared");
+}
+
+/// Runs a scenario to its end.
+fn check(machine: &Machine, name: &str, pods: &str, rest: &str) -> Said {
+    write_scenario(machine, name, pods, rest);
+    let child = start(machine, name);
+    let said = end(machine, name, child);
+    machine.check_nothing_is_left();
+    said
+}
+
+fn read(machine: &Machine, path: &str) -> String {
+    let path = machine.folder.join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The log of a container's run: the texts without times.
+fn log(machine: &Machine, run: &str, pod: &str, container: &str, attempt: u32) -> String {
+    let logs = machine.folder.join(run).join("logs");
+    let of_pod =
+        |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(&format!("_{pod}_")));
+    let folders = fs::read_dir(&logs).expect("logs").flatten().map(|entry| entry.path());
+    let folder = folders.into_iter().find(|path| of_pod(path)).expect("the pod's logs");
+    let text = fs::read_to_string(folder.join(container).join(format!("{attempt}.log"))).expect("the container's log");
+    text.lines().map(|line| line.splitn(4, ' ').nth(3).unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_pod_with_three_containers_an_init_container_and_a_sidecar_starts_in_order_and_is_probed() {
+    let machine = Machine::start(1);
+    let pods = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: whole, labels: {app: whole}}
+spec:
+  terminationGracePeriodSeconds: 1
+  initContainers:
+  - {name: first, image: "localhost/busybox:1", command: [sh, -c, "echo first > /shared/order"], volumeMounts: &m [{name: shared, mountPath: /shared}]}
+  - name: side
+    image: localhost/busybox:1
+    restartPolicy: Always
+    command: [sh, -c, "echo side >> /shared/order; touch /ok; sleep 1000"]
+    volumeMounts: *m
+    startupProbe: {exec: {command: [cat, /ok]}, periodSeconds: 1}
+  containers:
+  - name: web
+    image: localhost/busybox:1
+    command: [sh, -c, "cat /shared/order; echo ok > /www/health; httpd -f -p 8080 -h /www"]
+    volumeMounts: *m
+    ports: [{name: http, containerPort: 8080}]
+    readinessProbe: {httpGet: {path: /health, port: http}, periodSeconds: 1}
+    livenessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+  - {name: two, image: "localhost/busybox:1", command: [sleep, "1000"]}
+  - {name: three, image: "localhost/busybox:1", command: [sh, -c, "id; sleep 1000"], securityContext: {runAsUser: 1000, runAsGroup: 2000}}
+  volumes: [{name: shared, emptyDir: {}}]
+"#;
+    let rest = r#"
+until: 12s
+expect:
+- {within: 10s, that: 'pods("app=whole").exists(p, p.ready)'}
+- {that: 'pods("app=whole").all(p, p.ready && p.restarts == 0 && p.status.podIP.startsWith("10.201.1."))'}
+- {that: 'pods.all(p, p.status.containerStatuses.size() == 3 && p.status.initContainerStatuses[0].state.terminated.exitCode == 0)'}
+"#;
+    check(&machine, "whole", pods, rest);
+    assert_eq!(log(&machine, "whole", "whole", "web", 0), "first\nside");
+    assert_eq!(log(&machine, "whole", "whole", "three", 0), "uid=1000 gid=2000 groups=2000");
+}
+
+#[test]
+fn exit_codes_last_words_and_crash_loops_are_the_real_ones() {
+    let machine = Machine::start(2);
+    let pods = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: crash}
+spec:
+  containers:
+  - {name: main, image: "localhost/busybox:1", command: [sh, -c, "echo no such database > /dev/termination-log; exit 3"]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: logged}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: main, image: "localhost/busybox:1", command: [sh, -c, "echo out of luck; exit 5"], terminationMessagePolicy: FallbackToLogsOnError}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: done}
+spec:
+  restartPolicy: OnFailure
+  containers:
+  - {name: main, image: "localhost/busybox:1", command: [sh, -c, "sleep 1"]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: lost}
+spec:
+  containers:
+  - {name: main, image: "localhost/busybox:1", command: [/no/such/program]}
+"#;
+    let rest = r#"
+until: 16s
+expect:
+- {that: 'pods.exists(p, p.name == "crash" && p.restarts >= 2 && p.status.containerStatuses[0].lastState.terminated.exitCode == 3)'}
+- {that: 'pods.exists(p, p.name == "crash" && p.status.containerStatuses[0].lastState.terminated.message == "no such database\n")'}
+- {that: 'events.exists(e, e.object == "Pod/crash" && e.reason == "BackOff")'}
+- {that: 'pods.exists(p, p.name == "logged" && p.phase == "Failed" && p.status.containerStatuses[0].state.terminated.message == "out of luck\n")'}
+- {that: 'pods.exists(p, p.name == "done" && p.phase == "Succeeded")'}
+- {that: 'events.exists(e, e.object == "Pod/lost" && e.reason == "Failed" && e.message.contains("no such file"))'}
+"#;
+    check(&machine, "crash", pods, rest);
+}
+
+#[test]
+fn the_kernels_oom_killer_and_a_failing_liveness_probe_are_told_apart() {
+    let machine = Machine::start(3);
+    let pods = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: fat}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: main, image: "localhost/busybox:1", command: [tail, /dev/zero], resources: {limits: {memory: 20Mi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: sick}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: localhost/busybox:1
+    command: [sleep, "1000"]
+    livenessProbe: {exec: {command: [cat, /nothing]}, periodSeconds: 1, failureThreshold: 2}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: deaf}
+spec:
+  containers:
+  - name: main
+    image: localhost/busybox:1
+    command: [sleep, "1000"]
+    readinessProbe: {httpGet: {port: 80}, periodSeconds: 1}
+"#;
+    let rest = r#"
+until: 12s
+expect:
+- {that: 'pods.exists(p, p.name == "fat" && p.status.containerStatuses[0].state.terminated.reason == "OOMKilled" && p.status.containerStatuses[0].state.terminated.exitCode == 137)'}
+- {that: 'pods.exists(p, p.name == "sick" && p.restarts >= 1)'}
+- {that: 'events.exists(e, e.object == "Pod/sick" && e.reason == "Unhealthy" && e.message.startsWith("Liveness probe failed: cat: can"))'}
+- {that: 'events.exists(e, e.object == "Pod/deaf" && e.reason == "Unhealthy" && e.message.endsWith("connect: connection refused"))'}
+- {that: 'pods.exists(p, p.name == "deaf" && p.phase == "Running" && !p.ready)'}
+"#;
+    check(&machine, "killed", pods, rest);
+}
+
+#[test]
+fn images_are_pulled_and_a_missing_tag_and_a_registry_that_is_away_are_retried() {
+    let machine = Machine::start(4);
+    let mut registry = Registry::start(&machine);
+    let pods = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: pulled}
+spec:
+  containers: [{name: main, image: "localhost:PORT/app:1", command: [sleep, "1000"]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: mistyped}
+spec:
+  containers: [{name: main, image: "localhost:PORT/app:2", command: [sleep, "1000"]}]
+"#;
+    let pods = pods.replace("PORT", &registry.port.to_string());
+    let rest = r#"
+until: 'pods.exists(p, p.name == "pulled" && p.ready)'
+expect:
+- {that: 'events.exists(e, e.object == "Pod/pulled" && e.reason == "Failed" && e.message.contains("connection refused"))'}
+- {that: 'pods.exists(p, p.name == "pulled" && p.ready)'}
+- {that: 'events.exists(e, e.object == "Pod/pulled" && e.reason == "Pulled" && e.message.startsWith("Successfully pulled image"))'}
+- {that: 'events.exists(e, e.object == "Pod/mistyped" && e.reason == "Failed" && e.message.contains("not found"))'}
+"#;
+    registry.end();
+    write_scenario(&machine, "pull", &pods, rest);
+    let child = start(&machine, "pull");
+    pass(5000);
+    registry.begin();
+    end(&machine, "pull", child);
+    machine.check_nothing_is_left();
+}
+
+#[test]
+fn a_pod_is_asked_to_stop_and_killed_only_after_its_grace_period() {
+    let machine = Machine::start(5);
+    let pods = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: polite}
+spec:
+  terminationGracePeriodSeconds: 20
+  containers:
+  - name: main
+    image: localhost/busybox:1
+    command: [sh, -c, "trap 'echo goodbye; exit 0' TERM; while true; do sleep 0.1; done"]
+    lifecycle: {preStop: {exec: {command: [sh, -c, "echo asked > /proc/1/fd/1"]}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: stubborn}
+spec:
+  terminationGracePeriodSeconds: 4
+  containers: [{name: main, image: "localhost/busybox:1", command: [sh, -c, "trap '' TERM; while true; do sleep 1; done"]}]
+"#;
+    let rest = r#"
+until: 16s
+timeline:
+- {at: 6s, kubectl: "delete pod polite stubborn"}
+expect:
+- {at: 5s, that: 'pods.all(p, p.ready)'}
+- {at: 9500ms, that: 'object("pod/polite") == null'}
+- {at: 9500ms, that: 'object("pod/stubborn") != null'}
+- {that: 'pods.size() == 0'}
+"#;
+    check(&machine, "stop", pods, rest);
+    assert_eq!(log(&machine, "stop", "polite", "main", 0), "asked\ngoodbye");
+}
+
+#[test]
+fn a_run_that_was_killed_is_taken_over_by_the_next_and_cleanup_removes_what_is_left() {
+    let machine = Machine::start(6);
+    let pods = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: kept}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers: [{name: main, image: "localhost/busybox:1", command: [sh, -c, "while true; do sleep 1; done"]}]
+"#;
+    let rest = r#"
+until: 8s
+expect:
+- {that: 'pods.all(p, p.ready && p.restarts == 0)'}
+- {never: 'events.exists(e, e.object == "Pod/kept" && (e.reason == "Created" || e.reason == "Killing"))', name: it is not made again}
+"#;
+    let kill = |machine: &Machine| {
+        let mut child = start(machine, "kept");
+        let running = || machine.ctr(&["tasks", "list"]).lines().filter(|line| line.contains("RUNNING")).count();
+        wait_until("the pod runs", || running() == 2);
+        child.kill().expect("it can be killed");
+        let _ended = child.wait();
+    };
+    write_scenario(&machine, "kept", pods, rest);
+    kill(&machine);
+    let before = machine.ctr(&["containers", "list", "-q"]);
+    assert_eq!(before.lines().count(), 2, "{before}");
+    let child = start(&machine, "kept");
+    pass(4000);
+    assert_eq!(machine.ctr(&["containers", "list", "-q"]), before, "the containers are the same");
+    end(&machine, "kept", child);
+    machine.check_nothing_is_left();
+
+    kill(&machine);
+    assert_eq!(machine.containers(), 2);
+    let cleaned = machine.simlet(&["live", "--cleanup", "--runtime", &machine.address()]).output();
+    let cleaned = Said::from(cleaned.expect("simlet runs"));
+    assert_eq!((cleaned.code, cleaned.out.as_str()), (Some(0), "removed default/kept\n"), "{}", cleaned.err);
+    machine.check_nothing_is_left();
+}
+
+#[test]
+fn ctrl_c_ends_a_run_and_removes_its_pods_and_no_others() {
+    let machine = Machine::start(7);
+    let pod = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  containers: [{{name: main, image: \"localhost/busybox:1\", command: [sleep, \"1000\"]}}]\n"
+        )
+    };
+    machine.write("ours.yaml", &pod("ours"));
+    machine.write("theirs.yaml", &pod("theirs"));
+    let address = machine.address();
+    let begin = |name: &str| {
+        let file = format!("{name}.yaml");
+        let mut command = machine.simlet(&["live", &file, "--runtime", &address, "--out", name]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("simlet starts")
+    };
+    let (ours, theirs) = (begin("ours"), begin("theirs"));
+    wait_until("both pods run", || {
+        machine.ctr(&["tasks", "list"]).lines().filter(|l| l.contains("RUNNING")).count() == 4
+    });
+    signal(&ours, "INT");
+    let said = end(&machine, "ours", ours);
+    assert!(said.out.contains("1 of 1 pod ready"), "{}", said.out);
+    assert_eq!(machine.containers(), 2, "the other run's pod is still there");
+    signal(&theirs, "TERM");
+    end(&machine, "theirs", theirs);
+    machine.check_nothing_is_left();
+}
+
+#[test]
+fn a_real_node_works_among_a_hundred_simulated_ones() {
+    let machine = Machine::start(8);
+    let pods = r#"
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{name: main, image: "localhost/busybox:1", command: [sleep, "1000"]}]
+"#;
+    let rest = r#"
+until: 14s
+cluster:
+  nodes:
+  - {name: real}
+  - {count: 100, name: "sim-{index}"}
+timeline:
+- {at: 8s, fault: {pods: {selector: app=agent, count: 101}, exit: 137}}
+expect:
+- {at: 7s, that: 'pods("app=agent").size() == 101 && pods.all(p, p.ready)'}
+- {that: 'pods.all(p, p.ready && p.restarts == 1)'}
+- {that: 'pods.exists(p, p.node == "real" && p.status.containerStatuses[0].lastState.terminated.exitCode == 137)'}
+"#;
+    check(&machine, "mixed", pods, rest);
+}
+
+#[test]
+fn configuration_reaches_containers_and_host_paths_only_where_they_are_allowed() {
+    let machine = Machine::start(9);
+    let pods = r#"
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: conf}
+data: {greeting: hello, "app.ini": "[app]\n"}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: key}
+stringData: {token: s3cret}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: configured, labels: {tier: front}}
+spec:
+  restartPolicy: Never
+  containers:
+  - name: main
+    image: localhost/busybox:1
+    workingDir: /tmp
+    command: [sh, -c, "cat /etc/conf/app.ini /etc/key/token /etc/pod/labels; echo; echo $(GREETING) $(TOKEN) $(NODE)"]
+    env:
+    - {name: GREETING, valueFrom: {configMapKeyRef: {name: conf, key: greeting}}}
+    - {name: TOKEN, valueFrom: {secretKeyRef: {name: key, key: token}}}
+    - {name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+    volumeMounts: [{name: conf, mountPath: /etc/conf}, {name: key, mountPath: /etc/key}, {name: pod, mountPath: /etc/pod}]
+  volumes:
+  - {name: conf, configMap: {name: conf}}
+  - {name: key, secret: {secretName: key}}
+  - {name: pod, downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: curious}
+spec:
+  containers: [{name: main, image: "localhost/busybox:1", command: [sleep, "1000"], volumeMounts: [{name: host, mountPath: /host}]}]
+  volumes: [{name: host, hostPath: {path: /etc}}]
+"#;
+    let rest = r#"
+until: 10s
+expect:
+- {that: 'pods.exists(p, p.name == "configured" && p.phase == "Succeeded")'}
+- {that: 'events.exists(e, e.object == "Pod/curious" && e.reason == "FailedMount" && e.message.contains("--allow-host-path /etc"))'}
+"#;
+    check(&machine, "conf", pods, rest);
+    let said = log(&machine, "conf", "configured", "main", 0);
+    assert_eq!(said, "[app]\ns3crettier=\"front\"\nhello s3cret worker-1");
+    assert!(!machine.folder.join("conf/pods").exists(), "volumes are left");
+}
+
+#[test]
+fn a_runtime_that_dies_makes_its_node_not_ready_and_nothing_is_lost_when_it_returns() {
+    let mut machine = Machine::start(10);
+    let pods = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: steady}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers: [{name: main, image: "localhost/busybox:1", command: [sleep, "1000"]}]
+"#;
+    let rest = r#"
+until: 75s
+expect:
+- {at: 5s, that: 'pods.all(p, p.ready)'}
+- {that: 'events.exists(e, e.object == "Node/worker-1" && e.reason == "NodeNotReady")'}
+- {that: 'nodes.all(n, n.ready) && pods.all(p, p.ready && p.restarts == 0)'}
+"#;
+    write_scenario(&machine, "dies", pods, rest);
+    let child = start(&machine, "dies");
+    pass(6000);
+    machine.kill_containerd();
+    pass(45_000);
+    machine.start_containerd();
+    end(&machine, "dies", child);
+    machine.check_nothing_is_left();
+}
+
+#[test]
+fn what_is_wrong_with_a_runtime_is_said_before_anything_is_made() {
+    let machine = Machine::start_with(11, Lacks::Network);
+    let bare = Machine::start_with(12, Lacks::CriPlugin);
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers: [{name: main, image: \"localhost/busybox:1\"}]\n";
+    machine.write("p.yaml", pod);
+    machine.write("plain", "");
+    let broken = "apiVersion: simlet.dev/v1\nkind: Scenario\nmanifests: [p.yaml]\ntimeline:\n- {at: 1s, fault: {node: worker-1, runtime: stopped}}\n";
+    machine.write("broken.yaml", broken);
+    let folder = machine.folder.display();
+    let cases = [
+        ("p.yaml", format!("unix://{folder}/none.sock"), "there is no socket"),
+        ("p.yaml", format!("unix://{folder}/plain"), "is not the socket of a container runtime"),
+        ("p.yaml", "tcp://127.0.0.1:1".to_owned(), "is not the address of a unix socket"),
+        ("p.yaml", bare.address(), "has no CRI v1"),
+        ("p.yaml", machine.address(), "has no network for pods"),
+        ("p.yaml", format!("nobody={}", machine.address()), "there is no node `nobody`; the nodes are worker-1"),
+        ("broken.yaml", machine.address(), "broken.yaml:5: a real runtime is stopped by who started it"),
+    ];
+    for (file, address, expected) in cases {
+        let said = Said::from(machine.simlet(&["live", file, "--runtime", &address]).output().expect("simlet runs"));
+        assert_eq!(said.code, Some(2), "{address}: {}", said.err);
+        assert!(said.err.contains(expected), "{address}: {}", said.err);
+    }
+}
+
+#[test]
+fn over_simlets_own_cri_server_a_pods_life_is_the_same_as_without_both() {
+    use std::io::{BufRead as _, BufReader};
+    let machine = Machine::start_with(13, Lacks::Network);
+    let pods = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: worker}
+spec:
+  restartPolicy: OnFailure
+  containers: [{name: main, image: "example.com/worker:1"}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: server}
+spec:
+  initContainers: [{name: init, image: "example.com/init:1"}]
+  containers:
+  - {name: main, image: "example.com/server:1"}
+  - {name: crash, image: "example.com/crash:1"}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: gone}
+spec:
+  containers: [{name: main, image: "example.com/server:1"}]
+"#;
+    let rest = r#"
+until: 22s
+images: [{match: "example.com/*", size: 1Mi}]
+behaviors:
+- {image: "example.com/worker:*", starts: [{exit: {after: 1s, code: 7}}, {exit: {after: 1s, code: 0}}]}
+- {image: "example.com/init:*", exit: {after: 1s, code: 0}}
+- {image: "example.com/crash:*", exit: {after: 1s, code: 9}}
+timeline: [{at: 10s, kubectl: "delete pod gone"}]
+cluster: {nodes: [{name: node}]}
+"#;
+    write_scenario(&machine, "same", pods, rest);
+    let socket = format!("unix://{}/cri.sock", machine.folder.display());
+    let mut serve = machine.simlet(&["serve", "--cri", &socket, "same.scenario.yaml"]);
+    let mut server = serve.stderr(Stdio::piped()).spawn().expect("simlet starts");
+    let mut line = String::new();
+    let mut stderr = BufReader::new(server.stderr.take().expect("standard error"));
+    stderr.read_line(&mut line).expect("the server is ready");
+    let simulated = machine.simlet(&["run", "same.scenario.yaml", "--out", "simulated"]).output().expect("simlet runs");
+    let simulated = Said::from(simulated);
+    let through = ["live", "same.scenario.yaml", "--runtime", &socket, "--out", "live"];
+    let live = Said::from(machine.simlet(&through).output().expect("simlet runs"));
+    let _ended = server.kill();
+    let _ended = server.wait();
+    assert_eq!((simulated.code, live.code), (Some(0), Some(0)), "{}{}{}", simulated.err, live.out, live.err);
+    check_replay(&machine, "live");
+    let states = |run: &str| {
+        let kept = ["phase:", "reason:", "exitCode:", "restartCount:", "ready:", "name:", "message:", "status:"];
+        let text = read(&machine, &format!("{run}/final/pods.yaml"));
+        let (_, status) = text.split_once("kind: ").unwrap_or(("", &text));
+        let lines = status.lines().map(str::trim).filter(|line| kept.iter().any(|key| line.starts_with(key)));
+        lines.map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(states("live"), states("simulated"));
+}
