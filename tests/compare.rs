@@ -98,8 +98,9 @@ fn a_scenario_with_a_calibrated_profile_agrees_with_the_run_that_was_measured() 
     let otherwise = simlet(&at, &arguments);
     assert_eq!(otherwise.status.code(), Some(1), "{}", text(&otherwise.stdout));
     for stage in ["sandbox", "create", "start"] {
-        let line = text(&otherwise.stdout).lines().last().unwrap_or_default().to_owned();
-        assert!(line.contains(stage), "{stage} is not apart: {line}");
+        let said = text(&otherwise.stdout);
+        let (_, apart) = said.split_once("apart:").expect("something is apart");
+        assert!(apart.contains(stage), "{stage} is not apart: {apart}");
     }
 }
 
@@ -252,13 +253,17 @@ fn in_our_words(fact: &Value) -> Option<String> {
         "condition" => with_reason(format!("{} {}", field("type"), field("status"))),
         "condition-removed" => format!("{} removed", field("type")),
         "deletion-requested" => format!("deletion asked, grace {}s", fact["gracePeriodSeconds"]),
-        "container" => match (field("state"), field("container")) {
-            ("waiting", name) => format!("{name} waiting {}", field("reason")),
-            ("running", name) => format!("{name} running, restarts {}", fact["restartCount"]),
-            (_, name) => {
-                format!("{name} terminated {} {}, restarts {}", field("reason"), fact["exitCode"], fact["restartCount"])
+        "container" => {
+            let name = match fact["restartCount"].as_u64() {
+                None | Some(0) => field("container").to_owned(),
+                Some(restarts) => format!("{} #{restarts}", field("container")),
+            };
+            match field("state") {
+                "waiting" => format!("{name} waiting {}", field("reason")),
+                "running" => format!("{name} running"),
+                _ => format!("{name} terminated {} {}", field("reason"), fact["exitCode"]),
             }
-        },
+        }
         _ => return None,
     })
 }
@@ -301,4 +306,86 @@ fn the_facts_of_a_recording_are_those_of_the_timelines_summaries() {
     }
     assert!(compared > 1000, "only {compared} facts");
     assert!(wrong.is_empty(), "{} facts of {compared} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A crash loop on a cluster that has the image at hand.
+const CRASH_LOOP: &str = r#"apiVersion: simlet.dev/v1
+kind: Scenario
+metadata: {name: crash}
+until: 12m
+cluster:
+  nodes: [{count: 1, name: n1}]
+  registries: [{host: localhost, latency: 1ms}]
+images: [{match: "localhost/*", size: 1Ki}]
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: crash-loop-exit-1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: crash, namespace: crash-loop-exit-1}
+spec: {containers: [{name: main, image: "localhost/app:1", command: [sh, -c, "sleep 3; exit 1"]}]}
+"#;
+
+#[test]
+fn a_recorded_crash_loop_is_told_fact_by_fact_and_lies_in_the_range_of_ten_simulated_ones() {
+    let timeline = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/timelines/crash-loop-exit-1");
+    let (recording, watch) = recorded(&timeline);
+    let at = folder("recording", &[("crash.yaml", CRASH_LOOP)]);
+    let compare = |more: &[&str]| {
+        let mut arguments = vec!["compare", "crash.yaml", recording.to_str().unwrap(), "--seeds", "10"];
+        arguments.extend(more);
+        fine(&at, &arguments)
+    };
+    let json: Value = serde_json::from_str(&compare(&["--format", "json"])).expect("JSON");
+    let facts = json["pods"][0]["facts"].as_array().expect("facts");
+    let states: Vec<&Value> =
+        facts.iter().filter(|fact| !fact["fact"].as_str().unwrap().starts_with("event ")).collect();
+    assert!(states.len() > 50, "only {} states", states.len());
+    for fact in states {
+        assert_eq!(fact["outcome"], "agrees", "{fact}");
+    }
+    let said = compare(&["--all"]);
+    assert!(said.contains("main #1 waiting CrashLoopBackOff") && said.contains("only sim"), "{said}");
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    let markdown = compare(&["--format", "markdown"]);
+    assert!(markdown.contains("| main #3 running |"), "{markdown}");
+
+    // The same as kubectl prints it: no times of receipt, documents over several lines, the last one cut off.
+    let mut kubectl = String::new();
+    for line in watch.lines() {
+        let event: Value = serde_json::from_str(line).expect("JSON");
+        if event["resource"] == "pods" {
+            let bare = serde_json::json!({"type": event["type"], "object": event["object"]});
+            kubectl.push_str(&format!("{bare:#}\n"));
+        }
+    }
+    kubectl.push_str("{\n    \"type\": \"MODIF");
+    fs::write(at.join("watch.json"), kubectl).expect("a file can be written");
+    let arguments = ["compare", "crash.yaml", "watch.json", "--seeds", "10", "--within", "2s", "--check"];
+    let said = fine(&at, &arguments);
+    assert!(said.contains("1 pod,") && said.contains("all agree"), "{said}");
+
+    // Another exit code is another story.
+    fs::write(at.join("crash.yaml"), CRASH_LOOP.replace("exit 1\"", "exit 2\"")).expect("a file can be written");
+    let otherwise = simlet(&at, &arguments);
+    assert_eq!(otherwise.status.code(), Some(1));
+    let said = text(&otherwise.stdout);
+    assert!(said.contains("main terminated Error 1") && said.contains("only real"), "{said}");
+}
+
+#[test]
+fn a_recording_that_is_none_is_refused_with_what_to_do() {
+    let at = folder(
+        "bad-recording",
+        &[("crash.yaml", CRASH_LOOP), ("watch.json", "{\"type\":\"ADDED\",\"object\":{}}\n{]")],
+    );
+    let ran = simlet(&at, &["compare", "crash.yaml", "watch.json"]);
+    assert_eq!(ran.status.code(), Some(2));
+    assert!(text(&ran.stderr).contains("watch.json:2:2: "), "{}", text(&ran.stderr));
+    fs::write(at.join("watch.json"), "{\"type\":\"ADDED\",\"object\":{\"kind\":\"Node\"}}")
+        .expect("a file can be written");
+    let ran = simlet(&at, &["compare", "crash.yaml", "watch.json"]);
+    assert!(text(&ran.stderr).contains("kubectl get pods -w --output-watch-events -o json"), "{}", text(&ran.stderr));
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::kernel::Duration;
 
-use super::super::style::{Paint, Style, count, cut, length, table, thousands};
+use super::super::style::{Paint, Style, count, cut, length, table, thousands, wrap};
 use super::{Beside, Comparison, PERCENTS, Row, Tolerance, Verdict};
 
 impl Verdict {
@@ -75,7 +75,10 @@ pub fn text(comparison: &Comparison, style: &Style) -> String {
         let _ = write!(text, "\n{}", table(&rows, 2, &[]));
     }
     let (words, paint) = (summary(comparison), if comparison.agrees() { Paint::Good } else { Paint::Bad });
-    let _ = writeln!(text, "\n{}", style.paint(paint, &words));
+    text.push('\n');
+    for line in wrap(&words, style.width) {
+        let _ = writeln!(text, "{}", style.paint(paint, &line));
+    }
     text
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::super::style::{Paint, Style, count, cut, thousands};
+use super::super::style::{Paint, Style, count, cut, thousands, wrap};
 use super::align::{Line, Outcome, RecordingBeside};
 
 impl Outcome {
@@ -22,12 +22,12 @@ impl Outcome {
 }
 
 /// Columns for what a fact is, in the table for the terminal.
-const WHAT: usize = 39;
+const WHAT: usize = 34;
 
 /// For the terminal, in 80 columns: of pods that differ what differs, or all.
 pub fn text(beside: &RecordingBeside, all: bool, style: &Style) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "{:<WHAT$}  {:>8}  {:>15}  {:>6}", "seconds since creation", "real", "simulated", "late");
+    let _ = writeln!(text, "{:<WHAT$}  {:>7}  {:>15}  {:>7}", "seconds since creation", "real", "simulated", "late");
     for pod in &beside.pods {
         let shown: Vec<&Line> = pod.lines.iter().filter(|line| all || line.outcome != Outcome::Agrees).collect();
         let agree = pod.lines.iter().filter(|line| line.outcome == Outcome::Agrees).count();
@@ -39,7 +39,7 @@ pub fn text(beside: &RecordingBeside, all: bool, style: &Style) -> String {
         let _ = writeln!(text, "\n{}  {words}", style.paint(Paint::Bold, &pod.name));
         for line in shown {
             let what = cut(&line.what, WHAT - 2);
-            let late = line.late().filter(|late| *late != 0).map(signed).unwrap_or_default();
+            let late = late(line);
             let (real, simulated) = (line.real.map(seconds).unwrap_or_default(), range(line));
             let outcome = match line.outcome {
                 Outcome::Agrees => String::new(),
@@ -47,12 +47,15 @@ pub fn text(beside: &RecordingBeside, all: bool, style: &Style) -> String {
                 Outcome::OnlyReal => style.paint(Paint::Bad, "only real"),
                 other => style.paint(Paint::Warn, other.as_str()),
             };
-            let row = format!("  {what:<width$}  {real:>8}  {simulated:>15}  {late:>6}  {outcome}", width = WHAT - 2);
+            let row = format!("  {what:<width$}  {real:>7}  {simulated:>15}  {late:>7}  {outcome}", width = WHAT - 2);
             let _ = writeln!(text, "{}", row.trim_end());
         }
     }
     let paint = if beside.agrees() { Paint::Good } else { Paint::Bad };
-    let _ = writeln!(text, "\n{}", style.paint(paint, &summary(beside)));
+    text.push('\n');
+    for line in wrap(&summary(beside), style.width) {
+        let _ = writeln!(text, "{}", style.paint(paint, &line));
+    }
     text
 }
 
@@ -68,7 +71,7 @@ pub fn markdown(beside: &RecordingBeside) -> String {
         text.push_str("| fact | real | simulated | late | |\n| --- | ---: | ---: | ---: | --- |\n");
         for line in &pod.lines {
             let outcome = if line.outcome == Outcome::Agrees { "" } else { line.outcome.as_str() };
-            let late = line.late().filter(|late| *late != 0).map(signed).unwrap_or_default();
+            let late = late(line);
             let (what, real) = (line.what.replace('|', "\\|"), line.real.map(seconds).unwrap_or_default());
             let _ = writeln!(text, "| {what} | {real} | {} | {late} | {outcome} |", range(line));
         }
@@ -148,6 +151,11 @@ fn seconds(nanos: i64) -> String {
     let hundredths = (nanos.unsigned_abs() + 5_000_000) / 10_000_000;
     let sign = if nanos < 0 && hundredths > 0 { "-" } else { "" };
     format!("{sign}{}.{:02}", hundredths / 100, hundredths % 100)
+}
+
+/// How late it is; empty for less than a hundredth of a second.
+fn late(line: &Line) -> String {
+    line.late().filter(|late| late.abs() >= 5_000_000).map(signed).unwrap_or_default()
 }
 
 fn signed(nanos: i64) -> String {

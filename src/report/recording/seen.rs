@@ -100,14 +100,16 @@ pub(super) fn facts(before: Option<&Seen>, now: &Seen, gone: bool) -> Vec<New> {
 }
 
 impl Container {
+    /// `main #3 running`: the third restart.
     fn what(&self) -> String {
-        let Container { name, state, restarts } = self;
-        match state {
+        let name = match self.restarts {
+            0 => self.name.clone(),
+            restarts => format!("{} #{restarts}", self.name),
+        };
+        match &self.state {
             State::Waiting { reason, .. } => format!("{name} waiting {reason}"),
-            State::Running { .. } => format!("{name} running, restarts {restarts}"),
-            State::Terminated { reason, exit_code, .. } => {
-                format!("{name} terminated {reason} {exit_code}, restarts {restarts}")
-            }
+            State::Running { .. } => format!("{name} running"),
+            State::Terminated { reason, exit_code, .. } => format!("{name} terminated {reason} {exit_code}"),
         }
     }
 

@@ -49,15 +49,7 @@ fn the_same_story_agrees_whatever_the_names_and_the_day() {
     let whats: Vec<&str> = found.iter().map(|(what, _)| what.as_str()).collect();
     assert_eq!(
         whats,
-        [
-            "added",
-            "bound",
-            "phase Pending",
-            "c waiting ContainerCreating",
-            "phase Running",
-            "c running, restarts 0",
-            "Ready True"
-        ]
+        ["added", "bound", "phase Pending", "c waiting ContainerCreating", "phase Running", "c running", "Ready True"]
     );
     assert!(found.iter().all(|(_, outcome)| *outcome == Outcome::Agrees), "{found:?}");
 }
