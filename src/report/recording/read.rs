@@ -34,10 +34,10 @@ pub fn is_recording(text: &str) -> bool {
 /// Where it is no JSON, or that there is no pod.
 pub fn read(text: &str, file: &str) -> Result<History, ReadError> {
     let mut history = History::default();
-    let mut documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    let documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let mut counts: Vec<(String, u64)> = Vec::new();
     let (mut stamped, mut read) = (true, 0);
-    while let Some(document) = documents.next() {
+    for document in documents {
         let document = match document {
             Ok(document) => document,
             Err(problem) if problem.is_eof() && read > 0 => break,
