@@ -1,5 +1,7 @@
 //! What is taken from runs, and the profile that follows.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use indexmap::IndexMap;
 
 use crate::kernel::{Distribution, Duration, Time};
@@ -90,14 +92,15 @@ impl Measure {
     pub fn take(&mut self, journal: &Journal, nodes: &[Name], way: Duration) {
         // Of a cluster with real and simulated nodes only the real ones have calls, and only they count.
         let recorded = !journal.calls.is_empty();
-        let with_calls = |node: Name| journal.calls.iter().any(|call| call.node == node);
-        let counts = |node: Name| (nodes.is_empty() || nodes.contains(&node)) && (!recorded || with_calls(node));
-        let places: Vec<Name> = journal.nodes.keys().copied().filter(|node| counts(*node)).collect();
-        let place_of = |node: Name| places.iter().position(|place| *place == node);
+        let with_calls: BTreeSet<Name> = journal.calls.iter().map(|call| call.node).collect();
+        let counts =
+            |node: Name| (nodes.is_empty() || nodes.contains(&node)) && (!recorded || with_calls.contains(&node));
+        let places = journal.nodes.keys().copied().filter(|node| counts(*node));
+        let places: BTreeMap<Name, usize> = places.enumerate().map(|(place, node)| (node, place)).collect();
         let first = self.places;
         self.places += places.len();
         let mut add = |name: &'static str, node: Name, begin: Time, end: Time| {
-            if let Some(place) = place_of(node) {
+            if let Some(place) = places.get(&node) {
                 self.calls.entry(name).or_default().push((first + place, begin, end));
             }
         };
@@ -133,19 +136,19 @@ impl Measure {
             }
         }
         // By node and image, until when its first pull went on.
-        let mut there: Vec<(Name, &str, Time)> = Vec::new();
+        let mut there: BTreeMap<(Name, &str), Time> = BTreeMap::new();
         for event in journal.events.values() {
             let pulled = if event.reason == "Pulled" { pulled(&event.message) } else { None };
             let node = journal.pods.get(&event.involved.uid).and_then(|life| life.last.node);
             let (Some((image, took, bytes)), Some(node)) = (pulled, node.filter(|node| counts(*node))) else {
                 continue;
             };
-            match there.iter().find(|(on, known, _)| *on == node && *known == image) {
+            match there.get(&(node, image)) {
                 None => {
-                    there.push((node, image, event.first));
+                    there.insert((node, image), event.first);
                     self.pulls.push((took, bytes));
                 }
-                Some((_, _, until)) if *until + took <= event.first => self.repeated.push(took),
+                Some(until) if *until + took <= event.first => self.repeated.push(took),
                 Some(_) => {}
             }
         }

@@ -1,10 +1,14 @@
 //! Reads a recording: JSON documents one after another, on lines of their own or not.
 
 use k8s_openapi::jiff::Timestamp;
+use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::seen::{Condition, Container, Seen, State};
 use super::{Fact, History};
+
+/// The counts of Events, by uid.
+type Counts = FxHashMap<String, u64>;
 
 /// What is wrong with a recording.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +39,7 @@ pub fn is_recording(text: &str) -> bool {
 pub fn read(text: &str, file: &str) -> Result<History, ReadError> {
     let mut history = History::default();
     let documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    let mut counts: Vec<(String, u64)> = Vec::new();
+    let mut counts = Counts::default();
     let (mut stamped, mut read) = (true, 0);
     for document in documents {
         let document = match document {
@@ -72,7 +76,7 @@ pub fn read(text: &str, file: &str) -> Result<History, ReadError> {
     Ok(history)
 }
 
-fn take(history: &mut History, object: &Value, kind: &str, received: Option<i64>, counts: &mut Vec<(String, u64)>) {
+fn take(history: &mut History, object: &Value, kind: &str, received: Option<i64>, counts: &mut Counts) {
     if kind == "BOOKMARK" || kind == "ERROR" {
         return;
     }
@@ -84,19 +88,14 @@ fn take(history: &mut History, object: &Value, kind: &str, received: Option<i64>
     }
 }
 
-fn event(history: &mut History, object: &Value, received: Option<i64>, counts: &mut Vec<(String, u64)>) {
+fn event(history: &mut History, object: &Value, received: Option<i64>, counts: &mut Counts) {
     let about = object.get("involvedObject").or_else(|| object.get("regarding"));
     let Some(about) = about.filter(|about| text_of(about, "kind") == "Pod") else { return };
     let series = object.get("series").and_then(|series| series.get("count")).and_then(Value::as_u64);
     let count = object.get("count").and_then(Value::as_u64).or(series).unwrap_or(1).max(1);
     let uid = text_of(object.get("metadata").unwrap_or(&Value::Null), "uid");
-    let before = match counts.iter_mut().find(|(known, _)| *known == uid) {
-        Some((_, known)) => std::mem::replace(known, count),
-        None => {
-            counts.push((uid, count));
-            count - 1
-        }
-    };
+    // One that was there before the recording began has come once in it.
+    let before = counts.insert(uid, count).unwrap_or(count - 1);
     let pod = text_of(about, "uid");
     let message = object.get("message").or_else(|| object.get("note")).and_then(Value::as_str).unwrap_or_default();
     let fact = Fact {
