@@ -96,16 +96,10 @@ pub fn header_of(scenario: &Scenario, seed: u64, command: String) -> Header {
     Header { seed, command, ..scenario.header.clone() }
 }
 
-/// Runs a scenario; every record goes into a journal and to `also`.
-pub fn run(scenario: &Scenario, options: &Options, command: String, also: impl Sink + 'static) -> Recorded {
+/// Runs a scenario; every record goes into a journal.
+pub fn run(scenario: &Scenario, options: &Options, command: String) -> Recorded {
     let seed = options.seed.unwrap_or(scenario.seed);
-    let journal = Shared::new(Journal::new());
-    let end = scenario::run(scenario, options, Box::new(Both(journal.share(), also)));
-    let footer = end.footer;
-    // The cluster holds the other share.
-    drop(end.cluster);
-    let journal = journal.into_inner().unwrap_or_default();
-    Recorded { header: header_of(scenario, seed, command), journal, footer }
+    into_memory(header_of(scenario, seed, command), |sink| scenario::run(scenario, options, sink))
 }
 
 /// Runs with all that a folder is to hold: the trace streamed into it, then the rest. The trace has its name only once it is
@@ -228,7 +222,9 @@ pub fn open_with(argument: &str, wanted: &Wanted, also: impl Sink + 'static) -> 
             let scenario = loaded.scenario;
             let seed_flag = seed.map_or(String::new(), |seed| format!(" --seed {seed}"));
             let command = format!("simlet run {argument}{seed_flag}");
-            Ok(run(&scenario, &Options { seed, explain, calls, ..Options::default() }, command, also))
+            let header = header_of(&scenario, seed.unwrap_or(scenario.seed), command);
+            let options = Options { seed, explain, calls, ..Options::default() };
+            Ok(into_memory(header, |journal| scenario::run(&scenario, &options, Box::new(Both(journal, also)))))
         }
     }
 }

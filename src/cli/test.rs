@@ -10,7 +10,7 @@ use crate::report::story;
 use crate::report::testrun::{self, TestRun};
 use crate::scenario::{Options, Scenario};
 
-use super::recorded::{self, Nowhere, Recorded};
+use super::recorded::{self, Recorded};
 use super::{Outcome, error, files, terminal};
 
 /// Check the expectations of scenarios, all in parallel
@@ -121,7 +121,7 @@ impl Test {
             .map(|&seed| {
                 let command = format!("simlet run {file} --seed {seed}");
                 let options = Options { seed: Some(seed), ..Options::default() };
-                let recorded = recorded::run(scenario, &options, command, Nowhere);
+                let recorded = recorded::run(scenario, &options, command);
                 (held(&recorded), recorded)
             })
             .collect();

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::model::config::ConfigData;
-use crate::model::pod::{ConfigSource, EnvValue};
+use crate::model::pod::EnvValue;
 use crate::model::quantity::Quantity;
 use crate::model::{Container, Key, Kind, Labels, Name, Pod, Text};
 
@@ -36,10 +36,8 @@ impl Environment {
             }
         };
         for from in &container.env_from {
-            match from.from {
-                ConfigSource::ConfigMap(name) => want(Kind::ConfigMap, name, from.optional),
-                ConfigSource::Secret(name) => want(Kind::Secret, name, from.optional),
-            }
+            let (kind, name) = from.from.kind_and_name();
+            want(kind, name, from.optional);
         }
         for variable in &container.env {
             match &variable.value {
@@ -103,10 +101,7 @@ impl Facts<'_> {
             None => made.push((name, value)),
         };
         for from in &container.env_from {
-            let (kind, name) = match from.from {
-                ConfigSource::ConfigMap(name) => (Kind::ConfigMap, name),
-                ConfigSource::Secret(name) => (Kind::Secret, name),
-            };
+            let (kind, name) = from.from.kind_and_name();
             for (key, value) in environment.find(kind, name).map(|data| &data.data[..]).unwrap_or_default() {
                 let name = if from.prefix.is_empty() { *key } else { Name::from(format!("{}{key}", from.prefix)) };
                 put(&mut made, name, String::from_utf8_lossy(value).into_owned().into());

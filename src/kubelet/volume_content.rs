@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::model::config::ConfigData;
 use crate::model::pod::{ConfigSource, DEFAULT_MODE, DownwardFile, EnvValue, KeyToPath, ProjectedSource, VolumeSource};
-use crate::model::{Container, Key, Kind, Name, Text};
+use crate::model::{Container, Key, Name, Text};
 use crate::protocol::cri::ContainerConfig;
 use crate::protocol::volume::{File, HostFile, HostPathType, Kind as VolumeKind, Volume};
 
@@ -77,10 +77,7 @@ impl Facts<'_> {
 
     /// All keys, or those that are named at their paths.
     fn config_files(&self, found: &Found, from: ConfigSource, items: &[KeyToPath], mode: i32, all: &mut Vec<File>) {
-        let (kind, name) = match from {
-            ConfigSource::ConfigMap(name) => (Kind::ConfigMap, name),
-            ConfigSource::Secret(name) => (Kind::Secret, name),
-        };
+        let (kind, name) = from.kind_and_name();
         let Some((_, data)) = found.iter().find(|(key, _)| key.kind == kind && key.name == name) else { return };
         for (key, content) in &data.data {
             if items.is_empty() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::kernel::{Duration, Time};
 use crate::model::config::ConfigData;
-use crate::model::pod::{ConfigSource, KeyToPath, ProjectedSource, VolumeSource};
+use crate::model::pod::{KeyToPath, ProjectedSource, VolumeSource};
 use crate::model::storage::ClaimPhase;
 use crate::model::{EventType, Key, Kind, Name, Object, Pod, Text, Uid};
 use crate::protocol::api::{Answer, Call, Status, StatusReason};
@@ -90,10 +90,8 @@ fn needs(pod: &Pod) -> Vec<Need<'_>> {
             VolumeSource::Projected { sources, .. } => {
                 for source in sources {
                     let ProjectedSource::Config { from, optional, items } = source else { continue };
-                    match from {
-                        ConfigSource::ConfigMap(name) => need(Kind::ConfigMap, *name, *optional, items),
-                        ConfigSource::Secret(name) => need(Kind::Secret, *name, *optional, items),
-                    }
+                    let (kind, name) = from.kind_and_name();
+                    need(kind, name, *optional, items);
                 }
             }
             _ => {}

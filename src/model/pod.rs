@@ -9,7 +9,7 @@ use crate::kernel::{Duration, Time};
 
 use super::condition::{self, Conditions};
 use super::resources::ResourceList;
-use super::{Affinity, Labels, Meta, Name, Resources, Source, Text, Toleration, TopologySpreadConstraint};
+use super::{Affinity, Kind, Labels, Meta, Name, Resources, Source, Text, Toleration, TopologySpreadConstraint};
 
 /// A pod. Its spec is shared with the other pods of its template; what differs between them stands here.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -276,6 +276,16 @@ pub struct EnvFrom {
 pub enum ConfigSource {
     ConfigMap(Name),
     Secret(Name),
+}
+
+impl ConfigSource {
+    /// Which object it is, in the pod's namespace.
+    pub fn kind_and_name(self) -> (Kind, Name) {
+        match self {
+            ConfigSource::ConfigMap(name) => (Kind::ConfigMap, name),
+            ConfigSource::Secret(name) => (Kind::Secret, name),
+        }
+    }
 }
 
 /// Where a volume appears in a container.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::config::ConfigData;
-use crate::model::pod::{ConfigSource, EnvValue, KeyToPath, ProjectedSource, VolumeSource};
+use crate::model::pod::{EnvValue, KeyToPath, ProjectedSource, VolumeSource};
 use crate::model::{Key, Kind, Meta, Name, Object, Phase, Pod};
 
 /// Those ConfigMaps and Secrets that running pods use and `existing` lacks, with the keys that are named.
@@ -48,7 +48,7 @@ fn uses(pod: &Pod, keys_of: &mut BTreeMap<Key, BTreeSet<Name>>) {
             VolumeSource::Projected { sources, .. } => {
                 for source in sources {
                     if let ProjectedSource::Config { from, optional, items } = source {
-                        let (kind, name) = named(*from);
+                        let (kind, name) = from.kind_and_name();
                         add(kind, name, *optional, &keys(items));
                     }
                 }
@@ -58,7 +58,7 @@ fn uses(pod: &Pod, keys_of: &mut BTreeMap<Key, BTreeSet<Name>>) {
     }
     for container in pod.spec.init_containers.iter().chain(pod.spec.containers.iter()) {
         for from in &container.env_from {
-            let (kind, name) = named(from.from);
+            let (kind, name) = from.from.kind_and_name();
             add(kind, name, from.optional, &[]);
         }
         for variable in &container.env {
@@ -70,12 +70,5 @@ fn uses(pod: &Pod, keys_of: &mut BTreeMap<Key, BTreeSet<Name>>) {
                 _ => {}
             }
         }
-    }
-}
-
-fn named(source: ConfigSource) -> (Kind, Name) {
-    match source {
-        ConfigSource::ConfigMap(name) => (Kind::ConfigMap, name),
-        ConfigSource::Secret(name) => (Kind::Secret, name),
     }
 }

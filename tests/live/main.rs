@@ -153,7 +153,7 @@ spec:
   - {name: main, image: "localhost/busybox:1", command: [/no/such/program]}
 "#;
     let rest = r#"
-until: 16s
+until: 24s
 expect:
 - {that: 'pods.exists(p, p.name == "crash" && p.restarts >= 2 && p.status.containerStatuses[0].lastState.terminated.exitCode == 3)'}
 - {that: 'pods.exists(p, p.name == "crash" && p.status.containerStatuses[0].lastState.terminated.message == "no such database\n")'}
@@ -368,15 +368,15 @@ spec:
       containers: [{name: main, image: "localhost/busybox:1", command: [sleep, "1000"]}]
 "#;
     let rest = r#"
-until: 14s
+until: 20s
 cluster:
   nodes:
   - {name: real}
   - {count: 100, name: "sim-{index}"}
 timeline:
-- {at: 8s, fault: {pods: {selector: app=agent, count: 101}, exit: 137}}
+- {at: 13s, fault: {pods: {selector: app=agent, count: 101}, exit: 137}}
 expect:
-- {at: 7s, that: 'pods("app=agent").size() == 101 && pods.all(p, p.ready)'}
+- {at: 12s, that: 'pods("app=agent").size() == 101 && pods.all(p, p.ready)'}
 - {that: 'pods.all(p, p.ready && p.restarts == 1)'}
 - {that: 'pods.exists(p, p.node == "real" && p.status.containerStatuses[0].lastState.terminated.exitCode == 137)'}
 "#;
@@ -432,7 +432,7 @@ expect:
 "#;
     check(&machine, "conf", pods, rest);
     let said = log(&machine, "conf", "configured", "main", 0);
-    assert_eq!(said, "[app]\ns3crettier=\"front\"\nhello s3cret worker-1");
+    assert_eq!(said, "[app]\ns3crettier=\"front\"\ntopology.kubernetes.io/zone=\"zone-a\"\nhello s3cret worker-1");
     assert!(!machine.folder.join("conf/pods").exists(), "volumes are left");
 }
 
@@ -518,12 +518,12 @@ spec:
   containers: [{name: main, image: "example.com/server:1"}]
 "#;
     let rest = r#"
-until: 22s
+until: 32s
 images: [{match: "example.com/*", size: 1Mi}]
 behaviors:
-- {image: "example.com/worker:*", starts: [{exit: {after: 1s, code: 7}}, {exit: {after: 1s, code: 0}}]}
-- {image: "example.com/init:*", exit: {after: 1s, code: 0}}
-- {image: "example.com/crash:*", exit: {after: 1s, code: 9}}
+- {match: {image: "example.com/worker:*"}, starts: [{exit: {after: 1s, code: 7}}, {exit: {after: 1s, code: 0}}]}
+- {match: {image: "example.com/init:*"}, exit: {after: 1s, code: 0}}
+- {match: {image: "example.com/crash:*"}, exit: {after: 1s, code: 9}}
 timeline: [{at: 10s, kubectl: "delete pod gone"}]
 cluster: {nodes: [{name: node}]}
 "#;

@@ -4,7 +4,7 @@
 //! retried here.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -250,7 +250,7 @@ impl Runtime {
                 if let Ok(Answer::ContainerStatus(status)) = &mut result
                     && status.summary.state == cri::ContainerState::Exited
                 {
-                    let logs = lock(&self.wire).log_directory(status.summary.sandbox);
+                    let logs = self.log_directory(status.summary.sandbox);
                     self.folders.last_words(status, logs.as_deref());
                 }
                 if let (Call::RemovePodSandbox(_), Ok(_)) = (&request.call, &result) {
@@ -284,13 +284,27 @@ impl Runtime {
                 }
             }
             Call::CreateContainer { sandbox, config } => {
-                let folder = lock(&self.wire).log_directory(*sandbox);
+                let folder = self.log_directory(*sandbox);
                 if let (Some(folder), Some((name, _))) = (folder, config.log_path.split_once('/')) {
-                    let _ = std::fs::create_dir_all(Path::new(&folder).join(name));
+                    let _ = std::fs::create_dir_all(folder.join(name));
+                }
+            }
+            Call::RemovePodSandbox(sandbox) => {
+                // Also of a pod that an earlier run has made.
+                let uid = lock(&self.wire).pod_of_sandbox(*sandbox).map(|pod| pod.uid.clone());
+                if let (Some(uid), Ok(mut cgroups)) = (uid, self.cgroups.lock()) {
+                    cgroups.extend(tidy::cgroups_of(&uid));
                 }
             }
             _ => {}
         }
+    }
+
+    /// Where the logs of a sandbox's containers go.
+    fn log_directory(&self, sandbox: cri::SandboxId) -> Option<PathBuf> {
+        let wire = lock(&self.wire);
+        let pod = wire.pod_of_sandbox(sandbox)?;
+        Some(self.folders.root.join("logs").join(format!("{}_{}_{}", pod.namespace, pod.name, pod.uid)))
     }
 
     /// Removes the cgroups of pods that are gone; those of others are not empty and stay.

@@ -55,8 +55,7 @@ pub async fn remove(client: &Client, whose: Whose<'_>) -> (Removed, Vec<String>)
     let mut tasks = tokio::task::JoinSet::new();
     for sandbox in ours {
         if let Some(uid) = sandbox.labels.get(wire::POD_UID) {
-            // One of these: its quality of service is not known here.
-            cgroups.extend(["", "/burstable", "/besteffort"].map(|class| format!("/kubepods{class}/pod{uid}")));
+            cgroups.extend(cgroups_of(uid));
         }
         let client = client.clone();
         let name = sandbox.metadata.clone().unwrap_or_default();
@@ -98,6 +97,11 @@ async fn remove_one(client: &Client, id: &str) -> Result<(), String> {
         }
         tokio::time::sleep(Plain::from_millis(200)).await;
     }
+}
+
+/// The cgroups that a pod may have; which of them it has, its quality of service says.
+pub fn cgroups_of(uid: &str) -> [String; 3] {
+    ["", "/burstable", "/besteffort"].map(|class| format!("/kubepods{class}/pod{uid}"))
 }
 
 /// Removes the cgroups of these pods (`/kubepods/burstable/pod…`) in all hierarchies, as far as nothing is in them: a

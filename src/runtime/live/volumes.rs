@@ -130,7 +130,7 @@ impl Folders {
 
     /// Puts a container's last words where a runtime's status has none: from its file, or, where that is the policy, from
     /// the end of its log.
-    pub fn last_words(&self, status: &mut ContainerStatus, log_directory: Option<&str>) {
+    pub fn last_words(&self, status: &mut ContainerStatus, log_directory: Option<&Path>) {
         let summary = &status.summary;
         let folder = self.root.join("pods").join(summary.pod.to_string()).join("containers");
         let file = folder.join(summary.name.as_str()).join(format!("{:08x}", summary.attempt));
@@ -141,7 +141,7 @@ impl Folders {
             && from_log
             && let Some(logs) = log_directory
         {
-            let log = Path::new(logs).join(summary.name.as_str()).join(format!("{}.log", summary.attempt));
+            let log = logs.join(summary.name.as_str()).join(format!("{}.log", summary.attempt));
             words = end_of_log(&end_of(&log, LOG_BYTES * 4).unwrap_or_default());
         }
         if !words.is_empty() {

@@ -154,10 +154,9 @@ impl Wire {
         self.epoch = epoch;
     }
 
-    /// Where the logs of a sandbox's containers go, if this client made it.
-    pub fn log_directory(&self, sandbox: cri::SandboxId) -> Option<String> {
-        let config = self.sandboxes.get(&sandbox.0)?;
-        (!config.log_directory.is_empty()).then(|| config.log_directory.clone())
+    /// Of a sandbox that was seen: its pod's namespace, name and uid.
+    pub fn pod_of_sandbox(&self, sandbox: cri::SandboxId) -> Option<&proto::PodSandboxMetadata> {
+        self.sandboxes.get(&sandbox.0)?.metadata.as_ref()
     }
 
     /// The whole id of a sandbox, container or image that was seen; else one that the runtime will not find.
