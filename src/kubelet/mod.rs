@@ -222,10 +222,10 @@ impl Kubelet {
         Kubelet {
             allocatable: config.allocatable(),
             events: events::Events::new(config.name()),
+            calls: Calls::new(config.records_calls().then(|| config.name())),
             config,
             streams,
             started: Time::ZERO,
-            calls: Calls::default(),
             pods: BTreeMap::new(),
             admission: <_>::default(),
             sources_ready: false,
@@ -270,7 +270,7 @@ impl Kubelet {
                 }
             }
             In::Cri(response) => {
-                if let Some(owner) = self.calls.cri_answered(response.id) {
+                if let Some(owner) = self.calls.cri_answered(&response, fx) {
                     self.cri_answered(owner, response.result, fx);
                 }
             }

@@ -158,15 +158,9 @@ impl Builder {
         if let Some(node) = fields.get("capacity") {
             read_capacity(node, &fields.path("capacity"), &mut capacity, reading.problems);
         }
-        let runtime = fields.get("runtime");
-        let profile = match runtime.map(|node| (node.as_str().and_then(Profile::named), node)) {
+        let profile = match fields.get("runtime") {
+            Some(node) => super::runtime::read(node, &fields.path("runtime"), reading),
             None => Profile::containerd(),
-            Some((Some(profile), _)) => profile,
-            Some((None, node)) => {
-                let hint = Some("one of containerd, cri-o, docker".to_owned());
-                reading.problems.add(node.span.clone(), &fields.path("runtime"), "not a container runtime", hint);
-                Profile::containerd()
-            }
         };
         let mut configuration = kubelet::KubeletConfiguration::default();
         if let Some(mut kubelet) = fields.fields("kubelet", reading.problems) {
@@ -338,6 +332,11 @@ impl Builder {
         let images: Arc<[ImageRule]> = self.images.into();
         // The last registry serves every host that has none of its own.
         let mut rest = registry::Config { host: Name::new("*"), ..registry::Config::default() };
+        // What pulls were measured to take holds what the registry takes; one that the scenario describes may be slower.
+        if self.nodes.iter().any(|node| node.runtime.has_measured_pulls()) {
+            rest.limits = registry::Limits::default();
+            rest.latency = Distribution::Constant(Duration::ZERO);
+        }
         rest.images = Arc::clone(&images);
         for registry in &mut self.registries {
             registry.images = Arc::clone(&images);

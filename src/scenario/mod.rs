@@ -14,6 +14,7 @@ mod file;
 mod read;
 mod remarks;
 mod run;
+mod runtime;
 pub mod scheduler_config;
 mod timeline;
 mod values;
