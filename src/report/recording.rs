@@ -15,7 +15,7 @@ mod seen;
 mod simulated;
 
 pub use align::{Line, Outcome, PodBeside, RecordingBeside};
-pub use read::{ReadError, is_recording, read};
+pub use read::{ReadError, is_recording, read, read_all};
 pub use render::{json, markdown, text};
 pub use simulated::Simulated;
 
@@ -26,6 +26,8 @@ use indexmap::IndexMap;
 pub struct History {
     /// By uid, in the order in which they were first seen.
     pods: IndexMap<String, PodHistory>,
+    /// Events about pods that were not seen yet: another watch may be faster.
+    early: IndexMap<String, Vec<Fact>>,
     /// Facts have the times at which they came; else those that objects tell.
     received: bool,
 }
@@ -78,15 +80,17 @@ impl History {
             }
             None => {
                 let facts = facts.collect();
-                self.pods.insert(seen.uid.clone(), PodHistory { last: seen, facts, events: Vec::new() });
+                let events = self.early.shift_remove(&seen.uid).unwrap_or_default();
+                self.pods.insert(seen.uid.clone(), PodHistory { last: seen, facts, events });
             }
         }
     }
 
     /// Takes an Event about the pod with this uid. Its count may have grown by more than one.
     fn event(&mut self, uid: &str, event: Fact) {
-        if let Some(pod) = self.pods.get_mut(uid) {
-            pod.events.push(event);
+        match self.pods.get_mut(uid) {
+            Some(pod) => pod.events.push(event),
+            None => self.early.entry(uid.to_owned()).or_default().push(event),
         }
     }
 }

@@ -5,6 +5,7 @@
 #![cfg(feature = "cri")]
 
 mod machine;
+mod measured;
 
 use std::fs;
 use std::path::Path;
