@@ -5,7 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::kernel::Duration;
+use crate::kernel::{Duration, Time};
 use crate::model::{Bytes, Name, Node, Resources};
 
 pub use super::host::Host;
@@ -19,6 +19,8 @@ pub struct Config {
     /// The node's address: `hostIP` of its pods.
     pub node_ip: Ipv4Addr,
     pub start: StartKind,
+    /// When the process first starts: zero but for a node that joins later.
+    pub joins: Time,
     /// How the kubelet learns of changes in its runtime and of probes' results.
     pub observe: Observe,
     pub kubelet: KubeletConfiguration,
@@ -102,6 +104,7 @@ impl Config {
             node,
             node_ip,
             start: StartKind::WasRunning,
+            joins: Time::ZERO,
             observe: Observe::Sleeping,
             kubelet: KubeletConfiguration::default(),
             log_root: None,

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test that replays timelines uses its own part of this")]
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -47,6 +48,20 @@ pub fn lines(name: &str, file: &str) -> Vec<Value> {
     let path = root().join(name).join(file);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
+}
+
+/// Everything that a recording's watches delivered, as text, and the file's name.
+pub fn watch(name: &str) -> (String, String) {
+    let folder = root().join(name);
+    let plain = folder.join("watch.jsonl");
+    if let Ok(text) = std::fs::read_to_string(&plain) {
+        return (plain.to_string_lossy().into_owned(), text);
+    }
+    let packed = folder.join("watch.jsonl.gz");
+    let file = std::fs::File::open(&packed).unwrap_or_else(|problem| panic!("{}: {problem}", packed.display()));
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).expect("it can be unpacked");
+    (packed.to_string_lossy().into_owned(), text)
 }
 
 impl Files for Timeline {
