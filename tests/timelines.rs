@@ -2,7 +2,7 @@
 //! facts of each pod beside those of several simulated runs: the same facts in the same order, with the same reasons,
 //! messages, exit codes and counts, at the same times but for what the recordings' README calls noise.
 //!
-//! A table is written to the target folder for each recording (fact, real, simulated, how much later). What differs and is
+//! For each recording the scenario and a table are written to the target folder (fact, real, simulated, how much later). What differs and is
 //! known to stands in docs/differences.md with the reason; a row there that differs no longer fails the test, as does a
 //! difference that has no row.
 #![expect(clippy::disallowed_macros, reason = "tables for people")]
@@ -61,10 +61,20 @@ struct Replayed {
     is_fake: bool,
 }
 
-/// What of a pod on a fake node was real: what the control plane said and did.
+/// What of a pod on a fake node, and of that node, was real: what the control plane said and did.
 fn is_control_plane(fact: &str) -> bool {
     const REASONS: [&str; 5] = ["Scheduled", "FailedScheduling", "TaintManagerEviction", "Preempted", "NodeNotReady"];
-    let starts = ["added", "bound", "PodScheduled", "DisruptionTarget", "deletion asked", "deleted", "phase Failed"];
+    let starts = [
+        "added",
+        "bound",
+        "PodScheduled",
+        "DisruptionTarget",
+        "deletion asked",
+        "deleted",
+        "phase Failed",
+        "taint",
+        "Ready Unknown",
+    ];
     starts.iter().any(|start| fact.starts_with(start))
         || fact
             .strip_prefix("event ")
@@ -76,9 +86,14 @@ impl Replayed {
         let timeline = Timeline::read(name);
         let (path, watch) = translated::watch(name);
         let real = recording::read(&watch, &path).unwrap_or_else(|problem| panic!("{name}: {problem}"));
+        timeline.write(&tables().join(name));
         let scenario = timeline.scenario();
         let runs: Vec<History> = SEEDS.map(|seed| simulated(&scenario, seed)).collect();
-        let beside = RecordingBeside::of(&real, &runs, WITHIN);
+        let mut beside = RecordingBeside::of(&real, &runs, WITHIN);
+        let runs: Vec<History> = runs.iter().map(History::of_nodes).collect();
+        let nodes = RecordingBeside::of(&real.of_nodes(), &runs, WITHIN);
+        // Recordings hold nodes only where they matter.
+        beside.pods.extend(nodes.pods.into_iter().filter(|node| node.alone != Some(Outcome::OnlySimulated)));
         Replayed { name: name.to_owned(), beside, untranslated: timeline.untranslated, is_fake: timeline.is_fake }
     }
 

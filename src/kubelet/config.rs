@@ -96,9 +96,21 @@ impl Default for KubeletConfiguration {
     }
 }
 
+/// What a kubelet 1.36 with default feature gates says that it can do (`status.declaredFeatures`).
+const DECLARED_FEATURES: [&str; 4] = [
+    "ExtendWebSocketsToKubelet",
+    "InPlacePodLevelResourcesVerticalScaling",
+    "InPlacePodVerticalScalingInitContainers",
+    "RestartAllContainersOnContainerExits",
+];
+
 impl Config {
     /// The settings for `node` with Kubernetes' defaults, on a node that was running before.
-    pub fn new(node: Node) -> Config {
+    pub fn new(mut node: Node) -> Config {
+        // A node of which nobody says which kubelet it has, has one of these rules.
+        if node.status.kubelet_version.is_empty() && node.status.declared_features.is_empty() {
+            node.status.declared_features = DECLARED_FEATURES.map(Name::new).to_vec();
+        }
         let node_ip = node.status.internal_ip.unwrap_or(Ipv4Addr::new(10, 0, 0, 1));
         Config {
             node,

@@ -95,6 +95,16 @@ impl Timeline {
         Translator::new(name, value(document)).translate()
     }
 
+    /// Writes the scenario with its files, for people to run.
+    pub fn write(&self, folder: &Path) {
+        let write = |file: &str, text: &str| {
+            std::fs::write(folder.join(file), text).unwrap_or_else(|problem| panic!("{}: {problem}", folder.display()));
+        };
+        std::fs::create_dir_all(folder).unwrap_or_else(|problem| panic!("{}: {problem}", folder.display()));
+        write("scenario.yaml", &self.text);
+        self.files.iter().for_each(|(file, text)| write(file, text));
+    }
+
     /// The scenario.
     pub fn scenario(&self) -> Scenario {
         let source = Source::new("scenario.yaml", self.text.as_str());
@@ -162,13 +172,13 @@ impl Translator {
         for (who, what) in behaviours {
             self.behavior(&who, &what);
         }
-        if is_fake {
-            // A pod on a fake node is gone a while after its deletion, whatever its program is.
-            self.behaviors.push(json!({"match": {"pod": "*"}, "onTerm": {"exitAfter": "500ms", "code": 0}}));
-        }
         let actions = self.from["actions"].as_array().cloned().unwrap_or_default();
         for (index, action) in actions.iter().enumerate() {
             self.action(action, &actions[index + 1..], index);
+        }
+        if is_fake {
+            // A pod on a fake node is gone a while after its deletion, whatever its program is.
+            self.behaviors.push(json!({"match": {"pod": "*"}, "onTerm": {"exitAfter": "500ms", "code": 0}}));
         }
         let nodes = self.nodes();
         let scenario = json!({
@@ -312,8 +322,10 @@ impl Translator {
         let mut probes = Vec::new();
         for (form, what) in forms {
             let done = match form.as_str() {
-                // Another end for each of several pods: as the command says.
-                "each_start" if what["exit_code"].is_string() => return,
+                "each_start" if what["exit_code"].is_string() => match self.ends_by_index(pod, what) {
+                    Some((field, rest)) => rule.insert(field, rest).is_none(),
+                    None => false,
+                },
                 "each_start" => match how(what) {
                     Some(Some((field, what))) => rule.insert(field, what).is_none(),
                     other => other.is_some(),
@@ -353,6 +365,18 @@ impl Translator {
         }
         rule.insert("match".to_owned(), matches.into());
         self.behaviors.push(rule.into());
+    }
+
+    /// `1 for index 2, else 0`: a rule for that pod of an indexed Job comes first; the end of the others is returned.
+    fn ends_by_index(&mut self, pod: &str, what: &Value) -> Option<(String, Value)> {
+        let (first, rest) = what["exit_code"].as_str()?.split_once(", else ")?;
+        let (code, index) = first.split_once(" for index ")?;
+        let exit = |code: &str| {
+            Some(json!({"after": seconds(what["exit_after_s"].as_f64()?), "code": code.parse::<i64>().ok()?}))
+        };
+        let pattern = format!("{}-{index}-*", pod.trim_end_matches(['*', '-']));
+        self.behaviors.push(json!({"match": {"pod": pattern}, "exit": exit(code)?}));
+        Some(("exit".to_owned(), exit(rest)?))
     }
 
     /// The image of the n-th revision of what is rolled out.
@@ -535,13 +559,21 @@ impl Translator {
     }
 
     /// The object in the scenario's namespace, if it has one.
-    fn placed(&self, mut object: Value) -> Value {
-        let kind = object["kind"].as_str().unwrap_or_default();
-        if !CLUSTER_SCOPED.contains(&kind) && object["metadata"]["namespace"].is_null() {
+    fn placed(&mut self, mut object: Value) -> Value {
+        let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+        if !CLUSTER_SCOPED.contains(&kind.as_str()) && object["metadata"]["namespace"].is_null() {
             object["metadata"]["namespace"] = self.name.as_str().into();
         }
         template_without_type(&mut object);
         never_ready(&mut object);
+        // The fake kubelet takes so many seconds to stop the pod.
+        let meta = if kind == "Pod" { &object["metadata"] } else { &object["spec"]["template"]["metadata"] };
+        if let Some(stop) = meta["annotations"]["sim.test/stop"].as_str().and_then(|stop| stop.parse::<f64>().ok()) {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            let pods = if kind == "Pod" { name.to_owned() } else { format!("{name}-*") };
+            let on_term = json!({"exitAfter": seconds(stop - 0.5), "code": 0});
+            self.behaviors.push(json!({"match": {"pod": pods}, "onTerm": on_term}));
+        }
         object
     }
 }
