@@ -5,7 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::kernel::Duration;
+use crate::kernel::{Duration, Time};
 use crate::model::{Bytes, Name, Node, Resources};
 
 pub use super::host::Host;
@@ -19,6 +19,8 @@ pub struct Config {
     /// The node's address: `hostIP` of its pods.
     pub node_ip: Ipv4Addr,
     pub start: StartKind,
+    /// When the process first starts: zero but for a node that joins later.
+    pub joins: Time,
     /// How the kubelet learns of changes in its runtime and of probes' results.
     pub observe: Observe,
     pub kubelet: KubeletConfiguration,
@@ -94,14 +96,27 @@ impl Default for KubeletConfiguration {
     }
 }
 
+/// What a kubelet 1.36 with default feature gates says that it can do (`status.declaredFeatures`).
+const DECLARED_FEATURES: [&str; 4] = [
+    "ExtendWebSocketsToKubelet",
+    "InPlacePodLevelResourcesVerticalScaling",
+    "InPlacePodVerticalScalingInitContainers",
+    "RestartAllContainersOnContainerExits",
+];
+
 impl Config {
     /// The settings for `node` with Kubernetes' defaults, on a node that was running before.
-    pub fn new(node: Node) -> Config {
+    pub fn new(mut node: Node) -> Config {
+        // A node of which nobody says which kubelet it has, has one of these rules.
+        if node.status.kubelet_version.is_empty() && node.status.declared_features.is_empty() {
+            node.status.declared_features = DECLARED_FEATURES.map(Name::new).to_vec();
+        }
         let node_ip = node.status.internal_ip.unwrap_or(Ipv4Addr::new(10, 0, 0, 1));
         Config {
             node,
             node_ip,
             start: StartKind::WasRunning,
+            joins: Time::ZERO,
             observe: Observe::Sleeping,
             kubelet: KubeletConfiguration::default(),
             log_root: None,

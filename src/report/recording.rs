@@ -21,13 +21,15 @@ pub use simulated::Simulated;
 
 use indexmap::IndexMap;
 
-/// The pods of one cluster and what was seen of them.
+/// The pods of one cluster and what was seen of them; and its nodes.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// By uid, in the order in which they were first seen.
     pods: IndexMap<String, PodHistory>,
     /// Events about pods that were not seen yet: another watch may be faster.
     early: IndexMap<String, Vec<Fact>>,
+    /// By name: what the control plane and the kubelets said of the nodes, in the same form.
+    nodes: IndexMap<String, PodHistory>,
     /// Facts have the times at which they came; else those that objects tell.
     received: bool,
 }
@@ -69,8 +71,14 @@ impl History {
         })
     }
 
+    /// The same history of the nodes instead of the pods.
+    #[must_use]
+    pub fn of_nodes(&self) -> History {
+        History { pods: self.nodes.clone(), received: self.received, ..History::default() }
+    }
+
     fn take(&mut self, seen: seen::Seen, received: Option<i64>, gone: bool) {
-        let known = self.pods.get_mut(&seen.uid);
+        let known = History::of(seen.is_node, &mut self.pods, &mut self.nodes).get_mut(&seen.uid);
         let new = seen::facts(known.as_ref().map(|pod| &pod.last), &seen, gone);
         let facts = new.into_iter().map(|(what, message, own)| Fact { what, message, received, own });
         match known {
@@ -81,16 +89,38 @@ impl History {
             None => {
                 let facts = facts.collect();
                 let events = self.early.shift_remove(&seen.uid).unwrap_or_default();
-                self.pods.insert(seen.uid.clone(), PodHistory { last: seen, facts, events });
+                let all = History::of(seen.is_node, &mut self.pods, &mut self.nodes);
+                all.insert(seen.uid.clone(), PodHistory { last: seen, facts, events });
             }
         }
     }
 
-    /// Takes an Event about the pod with this uid. Its count may have grown by more than one.
-    fn event(&mut self, uid: &str, event: Fact) {
-        match self.pods.get_mut(uid) {
+    fn of<'h>(
+        nodes: bool,
+        pods: &'h mut IndexMap<String, PodHistory>,
+        of_nodes: &'h mut IndexMap<String, PodHistory>,
+    ) -> &'h mut IndexMap<String, PodHistory> {
+        if nodes { of_nodes } else { pods }
+    }
+
+    /// Takes an Event about the node of this name.
+    fn node_event(&mut self, name: &str, event: Fact) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.events.push(event);
+        }
+    }
+
+    /// Takes an Event about the pod with this uid; some controllers say only its namespace and name. Its count may have grown
+    /// by more than one.
+    fn event(&mut self, uid: &str, namespace: &str, name: &str, event: Fact) {
+        let pod = match uid {
+            "" => self.pods.values_mut().rfind(|pod| pod.last.name == name && pod.last.namespace == namespace),
+            uid => self.pods.get_mut(uid),
+        };
+        match pod {
             Some(pod) => pod.events.push(event),
-            None => self.early.entry(uid.to_owned()).or_default().push(event),
+            None if !uid.is_empty() => self.early.entry(uid.to_owned()).or_default().push(event),
+            None => {}
         }
     }
 }

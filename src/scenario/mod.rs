@@ -11,6 +11,7 @@ mod dump;
 mod expect;
 mod fault;
 mod file;
+mod patch;
 mod read;
 mod remarks;
 mod run;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use cel::Context;
 
-use crate::client::Action;
+use crate::client::{Action, Verb};
 use crate::cluster::{Cluster, Fault, Message, Nobody, Outside};
 use crate::kernel::{Clock, Duration, Stream, Time, Virtual};
 use crate::model::{Key, Kind, Labels, Name, Object, Selector, Text};
+use crate::protocol::api;
 use crate::trace::{Footer, Sink};
 
 use super::condition::{Condition, Uses};
@@ -333,7 +334,7 @@ impl<'s> Walk<'s> {
         let happening: &Happening = &self.scenario.timeline[index];
         match &happening.what {
             What::Client { text, verb } => {
-                let verb = (**verb).clone();
+                let verb = self.reckoned(verb);
                 self.cluster.act(Action { text: Text::new(text), source: Some(happening.source), verb });
             }
             What::Fault(spec) => {
@@ -346,6 +347,16 @@ impl<'s> Walk<'s> {
                 }
             }
         }
+    }
+
+    /// What kubectl is told: of a patch, what comes of it now.
+    fn reckoned(&self, verb: &Verb) -> Verb {
+        let Verb::Patch { target, kind, patch } = verb else { return verb.clone() };
+        let object = match self.cluster.store().get(target) {
+            Some(live) => super::patch::patched(live, *kind, patch, self.scenario.epoch).map_err(Text::from),
+            None => Err(format!("Error from server (NotFound): {}", api::Status::not_found(target)).into()),
+        };
+        Verb::Put { target: *target, object }
     }
 
     fn finish(mut self, reason: &str) -> End {

@@ -1,6 +1,6 @@
 //! Which fact of a recording is which fact of a simulated run.
 //!
-//! Pods are matched by name, or in the order of their creation within a workload. States are in order, so the longest common
+//! Pods are matched by name, or within a workload by what they have in common, then in the order of their creation. States are in order, so the longest common
 //! subsequence of two lists is what both have; Events come by another watch, and the n-th of a kind is the n-th. Of several
 //! simulated runs all moments of a fact count: what is jittered in a real cluster is a range here.
 
@@ -22,7 +22,7 @@ pub enum Outcome {
     Order,
     /// No simulated run has it.
     OnlyReal,
-    /// Most simulated runs have it, the recording has not.
+    /// Every simulated run has it, the recording has not.
     OnlySimulated,
 }
 
@@ -33,6 +33,8 @@ pub struct Line {
     pub real: Option<i64>,
     pub simulated: Option<(i64, i64)>,
     pub outcome: Outcome,
+    /// Where the text is another: the real one and a simulated one, without names and numbers.
+    pub texts: Option<(String, String)>,
 }
 
 impl Line {
@@ -82,9 +84,12 @@ impl RecordingBeside {
         let mut pods = Vec::new();
         let real_families = families_of(real);
         for (family, members) in &real_families {
+            let twins: Vec<Vec<Option<&PodHistory>>> = families
+                .iter()
+                .map(|families| twins(members, families.get(family).map_or(&[], Vec::as_slice)))
+                .collect();
             for (at, real) in members.iter().enumerate() {
-                let matched: Vec<&PodHistory> =
-                    families.iter().filter_map(|families| families.get(family)?.get(at).copied()).collect();
+                let matched: Vec<&PodHistory> = twins.iter().filter_map(|twins| twins[at]).collect();
                 let name = real.last.name.clone();
                 if matched.is_empty() {
                     pods.push(PodBeside { name, lines: Vec::new(), alone: Some(Outcome::OnlyReal) });
@@ -97,13 +102,13 @@ impl RecordingBeside {
                 pods.push(PodBeside { name, lines, alone: None });
             }
         }
-        // What most runs have and the recording has not.
+        // What every run has and the recording has not.
         let mut seen: Vec<(&Family, usize)> = Vec::new();
         for (family, members) in families.iter().flatten() {
             let known = real_families.get(family).map_or(0, Vec::len);
             for (at, pod) in members.iter().enumerate().skip(known) {
                 let runs = families.iter().filter(|other| other.get(family).is_some_and(|all| all.len() > at));
-                if runs.count() * 2 > families.len() && !seen.contains(&(family, at)) {
+                if runs.count() == families.len() && !seen.contains(&(family, at)) {
                     seen.push((family, at));
                     let name = pod.last.name.clone();
                     pods.push(PodBeside { name, lines: Vec::new(), alone: Some(Outcome::OnlySimulated) });
@@ -122,6 +127,43 @@ impl RecordingBeside {
     pub fn agrees(&self) -> bool {
         !self.pods.is_empty() && self.apart().next().is_none() && self.pods.iter().all(|pod| pod.alone.is_none())
     }
+}
+
+/// Which pod of a run is which of a workload's: pods of one template are told apart by random names, so that those are one
+/// which have most in common, then those at the same place in the order of creation.
+fn twins<'h>(real: &[&PodHistory], simulated: &[&'h PodHistory]) -> Vec<Option<&'h PodHistory>> {
+    if real.len() == 1 && simulated.len() == 1 {
+        return vec![Some(simulated[0])];
+    }
+    let mut pairs: Vec<(usize, usize, usize, usize)> = Vec::new();
+    for (a, one) in real.iter().enumerate() {
+        for (b, other) in simulated.iter().enumerate() {
+            pairs.push((apart(one, other), a.abs_diff(b), a, b));
+        }
+    }
+    pairs.sort_unstable();
+    let mut twins: Vec<Option<&PodHistory>> = vec![None; real.len()];
+    let mut taken = vec![false; simulated.len()];
+    for (_, _, a, b) in pairs {
+        if twins[a].is_none() && !taken[b] {
+            twins[a] = Some(simulated[b]);
+            taken[b] = true;
+        }
+    }
+    twins
+}
+
+/// How many states only one of the two has.
+fn apart(one: &PodHistory, other: &PodHistory) -> usize {
+    let mut balance: IndexMap<&str, i32> = IndexMap::new();
+    for fact in &one.facts {
+        *balance.entry(&fact.what).or_default() += 1;
+    }
+    for fact in &other.facts {
+        *balance.entry(&fact.what).or_default() -= 1;
+    }
+    let elsewhere = usize::from(one.last.node != other.last.node);
+    balance.values().map(|count| count.unsigned_abs() as usize).sum::<usize>() * 2 + elsewhere
 }
 
 type Family = (String, String, String);
@@ -174,7 +216,13 @@ fn beside(
         let range = moments.fold(None, |range: Option<(i64, i64)>, moment| {
             Some(range.map_or((moment, moment), |(low, high)| (low.min(moment), high.max(moment))))
         });
-        let mut line = Line { what: fact.what.clone(), real: Some(moment), simulated: range, outcome: Outcome::Agrees };
+        let mut line = Line {
+            what: fact.what.clone(),
+            real: Some(moment),
+            simulated: range,
+            outcome: Outcome::Agrees,
+            texts: None,
+        };
         let allowed = i64::try_from(within.as_nanos()).unwrap_or(i64::MAX).max(moment / 10);
         let drift = |run: usize, other: usize| {
             let before = (0..at).rev().find_map(|before| Some((before, pairs[run].of[before]?)));
@@ -187,16 +235,20 @@ fn beside(
         let steps_agree = drifts().any(|late| late <= allowed) && drifts().any(|late| late >= -allowed);
         let in_order = found.iter().any(|(run, _)| !pairs[*run].moved.contains(&at));
         let text = real.pod.last.plain(&fact.message);
-        let said = |(run, other): &(usize, usize)| {
+        let texts = found.iter().map(|(run, other)| {
             let theirs = &simulated[*run];
-            theirs.pod.last.plain(&theirs.facts[*other].message) == text
-        };
-        let said = found.iter().any(said);
+            theirs.pod.last.plain(&theirs.facts[*other].message)
+        });
+        let texts: Vec<String> = texts.collect();
+        let said = texts.contains(&text);
         line.outcome = match line.late() {
             None => Outcome::OnlyReal,
             Some(_) if !in_order => Outcome::Order,
             Some(late) if late.abs() > allowed && !steps_agree => Outcome::Time,
-            Some(_) if !said => Outcome::Message,
+            Some(_) if !said => {
+                line.texts = texts.into_iter().next().map(|theirs| (text, theirs));
+                Outcome::Message
+            }
             Some(_) => Outcome::Agrees,
         };
         lines.push(line);
@@ -205,7 +257,7 @@ fn beside(
     lines
 }
 
-/// What most runs have, and the recording has not: the n-th left over of each kind.
+/// What every run has, and the recording has not: the n-th left over of each kind.
 fn only_simulated(simulated: &[List<'_>], pairs: &[Pairs]) -> Vec<Line> {
     let mut all: IndexMap<(&str, usize), Vec<i64>> = IndexMap::new();
     for (list, pairs) in simulated.iter().zip(pairs) {
@@ -218,14 +270,15 @@ fn only_simulated(simulated: &[List<'_>], pairs: &[Pairs]) -> Vec<Line> {
             }
         }
     }
-    let most = all.into_iter().filter(|(_, moments)| moments.len() * 2 > simulated.len());
+    let every = all.into_iter().filter(|(_, moments)| moments.len() == simulated.len());
     let line = |((what, _), moments): ((&str, usize), Vec<i64>)| Line {
         what: what.to_owned(),
         real: None,
         simulated: moments.iter().min().copied().zip(moments.iter().max().copied()),
         outcome: Outcome::OnlySimulated,
+        texts: None,
     };
-    most.map(line).collect()
+    every.map(line).collect()
 }
 
 /// By each fact of the recording, the fact of the run that it is; and those that stand at another place.

@@ -114,6 +114,7 @@ fn take(history: &mut History, object: &Value, kind: &str, received: Option<i64>
     }
     match object.get("kind").and_then(Value::as_str) {
         Some("Pod") => history.take(pod(object), received, kind == "DELETED"),
+        Some("Node") => history.take(node(object), received, kind == "DELETED"),
         // Their end says nothing.
         Some("Event") if kind != "DELETED" => event(history, object, received, counts),
         _ => {}
@@ -122,7 +123,8 @@ fn take(history: &mut History, object: &Value, kind: &str, received: Option<i64>
 
 fn event(history: &mut History, object: &Value, received: Option<i64>, counts: &mut Counts) {
     let about = object.get("involvedObject").or_else(|| object.get("regarding"));
-    let Some(about) = about.filter(|about| text_of(about, "kind") == "Pod") else { return };
+    let is_known = |about: &&Value| matches!(text_of(about, "kind").as_str(), "Pod" | "Node");
+    let Some(about) = about.filter(is_known) else { return };
     let series = object.get("series").and_then(|series| series.get("count")).and_then(Value::as_u64);
     let count = object.get("count").and_then(Value::as_u64).or(series).unwrap_or(1).max(1);
     let uid = text_of(object.get("metadata").unwrap_or(&Value::Null), "uid");
@@ -137,7 +139,10 @@ fn event(history: &mut History, object: &Value, received: Option<i64>, counts: &
         own: ["lastTimestamp", "eventTime", "firstTimestamp"].iter().find_map(|field| time_of(object, field)),
     };
     for _ in before..count {
-        history.event(&pod, fact.clone());
+        match text_of(about, "kind").as_str() {
+            "Node" => history.node_event(&text_of(about, "name"), fact.clone()),
+            _ => history.event(&pod, &text_of(about, "namespace"), &text_of(about, "name"), fact.clone()),
+        }
     }
 }
 
@@ -145,6 +150,39 @@ fn event(history: &mut History, object: &Value, received: Option<i64>, counts: &
 pub(super) fn event_words(kind: &str, reason: &str, path: &str) -> String {
     let container = path.split_once('{').and_then(|(_, rest)| rest.strip_suffix('}')).unwrap_or_default();
     format!("event {kind} {reason} {container}").trim_end().to_owned()
+}
+
+fn node(object: &Value) -> Seen {
+    let none = Value::Null;
+    let (meta, spec) = (object.get("metadata").unwrap_or(&none), object.get("spec").unwrap_or(&none));
+    let mut conditions = conditions(object.get("status").unwrap_or(&none));
+    conditions.extend(list(spec, "taints").map(|taint| Condition {
+        kind: format!("taint {}:{}", text_of(taint, "key"), text_of(taint, "effect")),
+        status: text_of(taint, "value"),
+        since: time_of(taint, "timeAdded").unwrap_or_default(),
+        ..Condition::default()
+    }));
+    conditions.sort_by(|a, b| a.kind.cmp(&b.kind));
+    let name = text_of(meta, "name");
+    Seen {
+        is_node: true,
+        uid: name.clone(),
+        name,
+        created: time_of(meta, "creationTimestamp").unwrap_or_default(),
+        conditions,
+        ..Seen::default()
+    }
+}
+
+fn conditions(status: &Value) -> Vec<Condition> {
+    let conditions = list(status, "conditions").map(|condition| Condition {
+        kind: text_of(condition, "type"),
+        status: text_of(condition, "status"),
+        reason: text_of(condition, "reason"),
+        message: text_of(condition, "message"),
+        since: time_of(condition, "lastTransitionTime").unwrap_or_default(),
+    });
+    conditions.collect()
 }
 
 fn pod(object: &Value) -> Seen {
@@ -155,15 +193,7 @@ fn pod(object: &Value) -> Seen {
     let owner = owners.and_then(|owners| {
         owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true))).or(owners.first())
     });
-    let mut conditions: Vec<Condition> = list(status, "conditions")
-        .map(|condition| Condition {
-            kind: text_of(condition, "type"),
-            status: text_of(condition, "status"),
-            reason: text_of(condition, "reason"),
-            message: text_of(condition, "message"),
-            since: time_of(condition, "lastTransitionTime").unwrap_or_default(),
-        })
-        .collect();
+    let mut conditions = conditions(status);
     conditions.sort_by(|a, b| a.kind.cmp(&b.kind));
     let containers = |field: &str| {
         let mut containers: Vec<Container> = list(status, field).map(container).collect();
@@ -173,6 +203,7 @@ fn pod(object: &Value) -> Seen {
     let grace = meta.get("deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
     let deletion = time_of(meta, "deletionTimestamp").map(|at| (at - grace * 1_000_000_000, grace));
     Seen {
+        is_node: false,
         namespace: text_of(meta, "namespace"),
         name: text_of(meta, "name"),
         uid: text_of(meta, "uid"),

@@ -69,11 +69,18 @@ pub fn markdown(beside: &RecordingBeside) -> String {
             continue;
         }
         text.push_str("| fact | real | simulated | late | |\n| --- | ---: | ---: | ---: | --- |\n");
+        let mut texts = Vec::new();
         for line in &pod.lines {
             let outcome = if line.outcome == Outcome::Agrees { "" } else { line.outcome.as_str() };
             let late = late(line);
             let (what, real) = (line.what.replace('|', "\\|"), line.real.map(seconds).unwrap_or_default());
             let _ = writeln!(text, "| {what} | {real} | {} | {late} | {outcome} |", range(line));
+            if let Some((real, simulated)) = &line.texts {
+                texts.push(format!("- {what}: real `{real}`, simulated `{simulated}`"));
+            }
+        }
+        if !texts.is_empty() {
+            let _ = writeln!(text, "\n{}", texts.join("\n"));
         }
     }
     text
@@ -88,6 +95,7 @@ pub fn json(beside: &RecordingBeside) -> String {
             "simulated_ns": line.simulated.map(|(low, high)| [low, high]),
             "late_ns": line.late(),
             "outcome": line.outcome.as_str(),
+            "texts": line.texts.as_ref().map(|(real, simulated)| [real, simulated]),
         })
     };
     let pods: Vec<_> = beside

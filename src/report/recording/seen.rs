@@ -1,8 +1,9 @@
 //! A pod as facts care for it, whether it comes from a recording or from a trace, and the facts between two states.
 
-/// A pod's state. Times are nanoseconds of Unix time, cut to the second as Kubernetes writes them.
+/// A pod's state, or a node's, whose taints are conditions here. Times are nanoseconds of Unix time, cut to the second as Kubernetes writes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
+    pub is_node: bool,
     pub namespace: String,
     pub name: String,
     pub uid: String,

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::kernel::Time;
-use crate::model::{ContainerState, ContainerStatus, Event, Kind, Name, Object, Pod};
+use crate::model::{ContainerState, ContainerStatus, Event, Kind, Name, Node, Object, Pod};
 use crate::trace::{Change, Entry, Record, Sink};
 
 use super::seen::{Condition, Container, Seen, State};
@@ -39,18 +39,7 @@ impl Simulated {
 
     fn pod(pod: &Pod) -> Seen {
         let meta = &pod.meta;
-        let mut conditions: Vec<Condition> = pod
-            .status
-            .conditions
-            .iter()
-            .map(|condition| Condition {
-                kind: condition.kind.to_string(),
-                status: condition.status.as_str().to_owned(),
-                reason: condition.reason.to_string(),
-                message: condition.message.to_string(),
-                since: written(condition.last_transition),
-            })
-            .collect();
+        let mut conditions = conditions(&pod.status.conditions);
         conditions.sort_by(|a, b| a.kind.cmp(&b.kind));
         let containers = |statuses: &[ContainerStatus]| {
             let mut containers: Vec<Container> = statuses.iter().map(Simulated::container).collect();
@@ -62,6 +51,7 @@ impl Simulated {
             (written(deletion.at) - grace * SECOND, grace)
         });
         Seen {
+            is_node: false,
             namespace: meta.namespace.to_string(),
             name: meta.name.to_string(),
             uid: meta.uid.to_string(),
@@ -74,6 +64,26 @@ impl Simulated {
             conditions,
             containers: [containers(&pod.status.init_containers), containers(&pod.status.containers)].concat(),
             deletion,
+        }
+    }
+
+    fn node(node: &Node) -> Seen {
+        let mut conditions = conditions(&node.status.conditions);
+        conditions.extend(node.spec.taints.iter().map(|taint| Condition {
+            kind: format!("taint {}:{}", taint.key, taint.effect.as_str()),
+            status: taint.value.to_string(),
+            since: taint.added.map_or(0, written),
+            ..Condition::default()
+        }));
+        conditions.sort_by(|a, b| a.kind.cmp(&b.kind));
+        let name = node.meta.name.to_string();
+        Seen {
+            is_node: true,
+            uid: name.clone(),
+            name,
+            created: written(node.meta.created),
+            conditions,
+            ..Seen::default()
         }
     }
 
@@ -95,7 +105,7 @@ impl Simulated {
 
     fn event(&mut self, event: &Event, time: Time) {
         let about = &event.involved;
-        if about.kind != Kind::Pod {
+        if !matches!(about.kind, Kind::Pod | Kind::Node) {
             return;
         }
         let uid = about.uid.to_string();
@@ -109,9 +119,23 @@ impl Simulated {
             own: Some(written(event.last)),
         };
         for _ in 0..new {
-            self.history.event(&uid, fact.clone());
+            match about.kind {
+                Kind::Node => self.history.node_event(about.name.as_str(), fact.clone()),
+                _ => self.history.event(&uid, about.namespace.as_str(), about.name.as_str(), fact.clone()),
+            }
         }
     }
+}
+
+fn conditions(conditions: &[crate::model::Condition]) -> Vec<Condition> {
+    let conditions = conditions.iter().map(|condition| Condition {
+        kind: condition.kind.to_string(),
+        status: condition.status.as_str().to_owned(),
+        reason: condition.reason.to_string(),
+        message: condition.message.to_string(),
+        since: written(condition.last_transition),
+    });
+    conditions.collect()
 }
 
 /// A moment of the run. Runs begin at a whole second, and only differences of moments are compared.
@@ -129,6 +153,10 @@ impl Sink for Simulated {
         match &entry.what {
             Record::Written(change, Object::Pod(pod)) => {
                 let seen = Simulated::pod(pod);
+                self.history.take(seen, Some(received(entry.time)), *change == Change::Deleted);
+            }
+            Record::Written(change, Object::Node(node)) => {
+                let seen = Simulated::node(node);
                 self.history.take(seen, Some(received(entry.time)), *change == Change::Deleted);
             }
             Record::Event(event) => self.event(event, entry.time),
