@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use machine::{Lacks, Machine, Registry, Said, pass, signal, wait_until};
+use machine::{Lacks, Machine, Registry, Said, calendar_seconds, pass, signal, wait_until};
 
 /// A scenario with these pods, and what is below `timeline`, `expect` and so on.
 fn write_scenario(machine: &Machine, name: &str, pods: &str, rest: &str) {
@@ -321,6 +321,109 @@ expect:
     let cleaned = Said::from(cleaned.expect("simlet runs"));
     assert_eq!((cleaned.code, cleaned.out.as_str()), (Some(0), "removed default/kept\n"), "{}", cleaned.err);
     machine.check_nothing_is_left();
+}
+
+#[test]
+fn a_run_taken_over_goes_on_with_ids_counts_and_logs_and_sees_what_ended_while_nobody_watched() {
+    let machine = Machine::start(14);
+    let pods = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: again}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: localhost/busybox:1
+    command: [sh, -c, "echo begins; [ -f /kept/seen ] || { touch /kept/seen; exit 9; }; while true; do sleep 0.2; done"]
+    volumeMounts: &m [{name: kept, mountPath: /kept}]
+  volumes: &v [{name: kept, emptyDir: {}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: prepared}
+spec:
+  terminationGracePeriodSeconds: 1
+  initContainers: [{name: first, image: "localhost/busybox:1", command: [sh, -c, "echo prepared >> /kept/log"], volumeMounts: *m}]
+  containers: [{name: main, image: "localhost/busybox:1", command: [sh, -c, "cat /kept/log; while true; do sleep 0.2; done"], volumeMounts: *m}]
+  volumes: *v
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: failed}
+spec:
+  terminationGracePeriodSeconds: 1
+  restartPolicy: OnFailure
+  containers: [{name: main, image: "localhost/busybox:1", command: &c [sh, -c, "echo begins; trap 'exit 4' USR1; trap 'exit 0' USR2; while true; do sleep 0.2; done"]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: done}
+spec:
+  restartPolicy: OnFailure
+  containers: [{name: main, image: "localhost/busybox:1", command: *c}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{name: main, image: "localhost/busybox:1", command: *c}]
+"#;
+    let rest = r#"
+until: 12s
+expect:
+- {that: 'pods.exists(p, p.name == "again" && p.ready && p.restarts == 1 && p.status.containerStatuses[0].lastState.terminated.exitCode == 9)'}
+- {that: 'pods.exists(p, p.name == "prepared" && p.ready && p.restarts == 0 && p.status.initContainerStatuses[0].state.terminated.exitCode == 0)'}
+- {that: 'pods.exists(p, p.name == "failed" && p.ready && p.restarts == 1 && p.status.containerStatuses[0].lastState.terminated.exitCode == 4)'}
+- {that: 'pods.exists(p, p.name == "done" && p.phase == "Succeeded" && p.restarts == 0)'}
+- {that: 'pods("app=web").size() == 2 && pods("app=web").all(p, p.ready && p.restarts == 0)'}
+- {never: 'events.exists(e, e.object != "Pod/failed" && (e.reason == "Created" || e.reason == "Killing"))', name: only what failed is made again}
+"#;
+    write_scenario(&machine, "over", pods, rest);
+    let mut first = start(&machine, "over");
+    let has_run_again = || machine.ids("again", "main").len() == 2;
+    wait_until("all pods run", || machine.running() == 12 && has_run_again());
+    pass(1500);
+    first.kill().expect("it can be killed");
+    let _ended = first.wait();
+    let of_web = || machine.ctr(&["containers", "list", "-q", r#"labels."io.kubernetes.pod.namespace"==default"#]);
+    let before = of_web();
+    let ended_at = calendar_seconds();
+    for (pod, with) in [("failed", "SIGUSR1"), ("done", "SIGUSR2")] {
+        let ids = machine.ids(pod, "main");
+        machine.ctr(&["tasks", "kill", "-s", with, &ids[0]]);
+    }
+    wait_until("two have ended", || machine.running() == 10);
+    pass(2500);
+    let failed = machine.ids("failed", "main");
+    let again = machine.ids("again", "main");
+    let second = start(&machine, "over");
+    wait_until("what failed runs again", || machine.ids("failed", "main").len() == 2);
+    pass(3000);
+    assert_eq!(machine.ids("again", "main"), again, "its containers are the same");
+    assert!(machine.ids("failed", "main").contains(&failed[0]), "the old one is kept");
+    let added: Vec<String> =
+        of_web().lines().filter(|id| !before.lines().any(|old| old == *id)).map(str::to_owned).collect();
+    assert_eq!(added.len(), 1, "only what failed was made again: {added:?}");
+    end(&machine, "over", second);
+    machine.check_nothing_is_left();
+
+    assert_eq!(log(&machine, "over", "again", "main", 0), "begins");
+    assert_eq!(log(&machine, "over", "again", "main", 1), "begins");
+    assert_eq!(log(&machine, "over", "failed", "main", 0), "begins");
+    assert_eq!(log(&machine, "over", "failed", "main", 1), "begins");
+    assert_eq!(log(&machine, "over", "prepared", "main", 0), "prepared");
+    let status = read(&machine, "over/final/pods.yaml");
+    let of_failed = status.split("name: failed").nth(1).expect("the pod");
+    let finished = of_failed.split("finishedAt: ").nth(1).and_then(|text| text.lines().next()).expect("an end");
+    let moment: jiff::Timestamp = finished.trim_matches(['"', '\'']).parse().expect("a moment");
+    assert!((moment.as_second() - ended_at).abs() <= 1, "it ended at {ended_at}, not {}", moment.as_second());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use prost::Message;
 use prost::bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::kernel::{Duration, Time};
+use crate::kernel::{Duration, Moment, Time};
 use crate::model::pod::{Protocol, Seccomp};
 use crate::model::{Labels, Name, Text, Uid};
 use crate::protocol::cri::{self, Answer, Call, Code, Error};
@@ -57,7 +57,12 @@ impl Epoch {
         self.0.saturating_add(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
     }
 
-    /// The moment; what was before the run is at its start, and so is 0, which says "never" on the wire.
+    /// The moment, also one before the run; 0, which says "never" on the wire, is its start.
+    pub fn moment(self, nanos: i64) -> Moment {
+        Moment::from_nanos(if nanos == 0 { 0 } else { nanos.saturating_sub(self.0) })
+    }
+
+    /// The moment in the run; what was before it is at its start, and so is 0, which says "never" on the wire.
     pub fn time(self, nanos: i64) -> Time {
         Time::from_nanos(u64::try_from(nanos.saturating_sub(self.0)).unwrap_or(0))
     }
@@ -575,8 +580,8 @@ impl Wire {
         };
         Ok(cri::ContainerStatus {
             summary,
-            started_at: self.epoch.time(status.started_at),
-            finished_at: self.epoch.time(status.finished_at),
+            started_at: self.epoch.moment(status.started_at),
+            finished_at: self.epoch.moment(status.finished_at),
             exit_code: status.exit_code,
             reason: Name::new(&status.reason),
             message: Text::new(&status.message),

@@ -390,8 +390,8 @@ impl Runtime {
         let container = self.containers.get(&id).ok_or_else(|| no_container(id))?;
         Ok(Answer::ContainerStatus(Box::new(ContainerStatus {
             summary: container.summary(id),
-            started_at: container.started_at,
-            finished_at: container.finished_at,
+            started_at: container.started_at.into(),
+            finished_at: container.finished_at.into(),
             exit_code: container.exit_code,
             reason: container.reason,
             message: container.message.clone(),
