@@ -336,17 +336,17 @@ spec:
   - name: main
     image: localhost/busybox:1
     command: [sh, -c, "echo begins; [ -f /kept/seen ] || { touch /kept/seen; exit 9; }; while true; do sleep 0.2; done"]
-    volumeMounts: &m [{name: kept, mountPath: /kept}]
-  volumes: &v [{name: kept, emptyDir: {}}]
+    volumeMounts: MOUNTS
+  volumes: VOLUMES
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: prepared}
 spec:
   terminationGracePeriodSeconds: 1
-  initContainers: [{name: first, image: "localhost/busybox:1", command: [sh, -c, "echo prepared >> /kept/log"], volumeMounts: *m}]
-  containers: [{name: main, image: "localhost/busybox:1", command: [sh, -c, "cat /kept/log; while true; do sleep 0.2; done"], volumeMounts: *m}]
-  volumes: *v
+  initContainers: [{name: first, image: "localhost/busybox:1", command: [sh, -c, "echo prepared >> /kept/log"], volumeMounts: MOUNTS}]
+  containers: [{name: main, image: "localhost/busybox:1", command: [sh, -c, "cat /kept/log; while true; do sleep 0.2; done"], volumeMounts: MOUNTS}]
+  volumes: VOLUMES
 ---
 apiVersion: v1
 kind: Pod
@@ -354,14 +354,14 @@ metadata: {name: failed}
 spec:
   terminationGracePeriodSeconds: 1
   restartPolicy: OnFailure
-  containers: [{name: main, image: "localhost/busybox:1", command: &c [sh, -c, "echo begins; trap 'exit 4' USR1; trap 'exit 0' USR2; while true; do sleep 0.2; done"]}]
+  containers: [{name: main, image: "localhost/busybox:1", command: SIGNALLED}]
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: done}
 spec:
   restartPolicy: OnFailure
-  containers: [{name: main, image: "localhost/busybox:1", command: *c}]
+  containers: [{name: main, image: "localhost/busybox:1", command: SIGNALLED}]
 ---
 apiVersion: apps/v1
 kind: Deployment
@@ -373,7 +373,7 @@ spec:
     metadata: {labels: {app: web}}
     spec:
       terminationGracePeriodSeconds: 1
-      containers: [{name: main, image: "localhost/busybox:1", command: *c}]
+      containers: [{name: main, image: "localhost/busybox:1", command: SIGNALLED}]
 "#;
     let rest = r#"
 until: 12s
@@ -385,7 +385,11 @@ expect:
 - {that: 'pods("app=web").size() == 2 && pods("app=web").all(p, p.ready && p.restarts == 0)'}
 - {never: 'events.exists(e, e.object != "Pod/failed" && (e.reason == "Created" || e.reason == "Killing"))', name: only what failed is made again}
 "#;
-    write_scenario(&machine, "over", pods, rest);
+    let signalled =
+        r#"[sh, -c, "echo begins; trap 'exit 4' USR1; trap 'exit 0' USR2; while true; do sleep 0.2; done"]"#;
+    let pods = pods.replace("SIGNALLED", signalled).replace("MOUNTS", "[{name: kept, mountPath: /kept}]");
+    let pods = pods.replace("VOLUMES", "[{name: kept, emptyDir: {}}]");
+    write_scenario(&machine, "over", &pods, rest);
     let mut first = start(&machine, "over");
     let has_run_again = || machine.ids("again", "main").len() == 2;
     wait_until("all pods run", || machine.running() == 12 && has_run_again());
