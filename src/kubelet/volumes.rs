@@ -106,8 +106,9 @@ fn mounts_files(pod: &Pod, reads: impl Fn(&Container) -> bool) -> bool {
 fn executes(container: &Container) -> bool {
     let probes = [&container.startup, &container.readiness, &container.liveness];
     let hooks = [&container.post_start, &container.pre_stop];
-    let handlers = probes.into_iter().flatten().map(|probe| &probe.handler).chain(hooks.into_iter().flatten());
-    handlers.into_iter().any(|handler| matches!(handler, Handler::Exec { .. }))
+    let is_exec = |handler: &Handler| matches!(handler, Handler::Exec { .. });
+    probes.into_iter().flatten().any(|probe| is_exec(&probe.handler))
+        || hooks.into_iter().flatten().any(|hook| is_exec(hook))
 }
 
 /// An object that a volume needs, with the keys that it must have.

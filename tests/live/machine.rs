@@ -84,6 +84,13 @@ impl Machine {
         }
     }
 
+    /// Sends containerd's process a signal, such as `STOP`.
+    pub fn signal_containerd(&self, name: &str) {
+        if let Some(containerd) = &self.containerd {
+            signal(containerd, name);
+        }
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.folder.join("containerd.sock")
     }

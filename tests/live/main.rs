@@ -572,6 +572,82 @@ expect:
 }
 
 #[test]
+fn a_runtime_that_hangs_makes_its_node_not_ready_until_it_goes_on() {
+    let machine = Machine::start(15);
+    let pods = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: steady}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: localhost/busybox:1
+    command: [sleep, "1000"]
+    readinessProbe: {exec: {command: ["true"]}, periodSeconds: 1, failureThreshold: 100}
+"#;
+    let rest = r#"
+until: 72s
+expect:
+- {at: 5s, that: 'pods.all(p, p.ready)'}
+- {at: 48s, that: 'nodes.all(n, !n.ready && n.status.conditions.exists(c, c.type == "Ready" && c.message.contains("container runtime is down")))'}
+- {that: 'events.exists(e, e.object == "Node/worker-1" && e.reason == "NodeNotReady")'}
+- {that: 'nodes.all(n, n.ready) && pods.all(p, p.ready && p.restarts == 0)'}
+"#;
+    write_scenario(&machine, "hangs", pods, rest);
+    let child = start(&machine, "hangs");
+    pass(6000);
+    machine.signal_containerd("STOP");
+    pass(45_000);
+    machine.signal_containerd("CONT");
+    end(&machine, "hangs", child);
+    machine.check_nothing_is_left();
+}
+
+#[test]
+fn changed_configuration_reaches_mounted_files_but_neither_the_environment_nor_sub_paths() {
+    let machine = Machine::start(16);
+    let pods = r#"
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: conf}
+data: {mode: slow}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: reader}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: localhost/busybox:1
+    command: [sh, -c, "while true; do echo $(cat /etc/conf/mode /etc/one) $MODE; sleep 0.5; done"]
+    env: [{name: MODE, valueFrom: {configMapKeyRef: {name: conf, key: mode}}}]
+    volumeMounts: [{name: conf, mountPath: /etc/conf}, {name: conf, mountPath: /etc/one, subPath: mode}]
+    readinessProbe: {exec: {command: [grep, -q, fast, /etc/conf/mode]}, periodSeconds: 1}
+  volumes: [{name: conf, configMap: {name: conf}}]
+"#;
+    machine.write("changed.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\ndata: {mode: fast}\n");
+    let rest = r#"
+until: 112s
+timeline:
+- {at: 8s, kubectl: "apply -f changed.yaml"}
+expect:
+- {at: 50s, that: 'pods.all(p, !p.ready)'}
+- {that: 'pods.all(p, p.ready && p.restarts == 0)'}
+"#;
+    write_scenario(&machine, "reads", pods, rest);
+    let simulated = Said::from(machine.simlet(&["run", "reads.scenario.yaml"]).output().expect("simlet runs"));
+    assert_eq!(simulated.code, Some(0), "simulated: {}{}", simulated.out, simulated.err);
+    let child = start(&machine, "reads");
+    end(&machine, "reads", child);
+    let said = log(&machine, "reads", "reader", "main", 0);
+    let (first, last) = (said.lines().next(), said.lines().next_back());
+    assert_eq!((first, last), (Some("slowslow slow"), Some("fastslow slow")));
+    machine.check_nothing_is_left();
+}
+
+#[test]
 fn what_is_wrong_with_a_runtime_is_said_before_anything_is_made() {
     let machine = Machine::start_with(11, Lacks::Network);
     let bare = Machine::start_with(12, Lacks::CriPlugin);
@@ -645,8 +721,19 @@ cluster: {nodes: [{name: node}]}
     let simulated = Said::from(simulated);
     let through = ["live", "same.scenario.yaml", "--runtime", &socket, "--out", "live"];
     let live = Said::from(machine.simlet(&through).output().expect("simlet runs"));
+    let heard = read(&machine, "live/recording.jsonl").matches("\"event\":").count();
+    assert!(heard > 10, "only {heard} events of the runtime were heard");
+    // The server goes away while a run goes on.
+    let short = ["live", "same.scenario.yaml", "--runtime", &socket, "--until", "9s", "--out", "broken"];
+    let mut broken = machine.simlet(&short);
+    let broken = broken.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("simlet starts");
+    pass(4000);
     let _ended = server.kill();
     let _ended = server.wait();
+    let broken = Said::from(broken.wait_with_output().expect("simlet ends"));
+    assert_eq!(broken.code, Some(0), "{}{}", broken.out, broken.err);
+    assert!(read(&machine, "broken/recording.jsonl").contains("\"stream\":false"), "the stream's end was not heard");
+    check_replay(&machine, "broken");
     assert_eq!((simulated.code, live.code), (Some(0), Some(0)), "{}{}{}", simulated.err, live.out, live.err);
     check_replay(&machine, "live");
     let states = |run: &str| {
