@@ -175,7 +175,7 @@ impl ApiServer {
         let meta = match &old {
             Some(old) => old.meta().clone(),
             None => Meta {
-                uid: self.store.next_uid(),
+                uid: self.store.next_uid(&key),
                 created: fx.now().truncated_to_second(),
                 owner: self.store.node(node).map(|owner| OwnerReference {
                     kind: Kind::Node,

@@ -140,7 +140,7 @@ pub enum Out {
     Api(Box<api::Request>),
     Cri(Box<cri::Request>),
     Probe(Box<probe::Request>),
-    /// Only where [`config::Config::host`] is known.
+    /// Where the machine is real, and where a simulated program can look at what a volume holds.
     Volume(Box<volume::Request>),
 }
 
@@ -202,6 +202,7 @@ pub struct Kubelet {
 struct KubeletStreams {
     phase: Stream,
     requeue: Stream,
+    remount: Stream,
     probes: Stream,
     watch: Stream,
 }
@@ -215,6 +216,7 @@ impl Kubelet {
         let streams = KubeletStreams {
             phase: stream("phase"),
             requeue: stream("requeue-jitter"),
+            remount: stream("remount-jitter"),
             probes: stream("probe-spread"),
             watch: stream("watch-backoff"),
         };

@@ -59,6 +59,8 @@ impl Scenario {
         self.epoch = Epoch::at_nanos(epoch_nanos);
         self.header.epoch = self.epoch.moment().as_second();
         self.config.controllers.start_unix_seconds = self.header.epoch;
+        // What an earlier run has left is found again by its uid, whatever came first then.
+        self.config.apiserver.identity = crate::apiserver::Identity::Named;
         real.iter().all(|real| {
             let Some(node) = self.config.node_mut(model::Name::new(&real.name)) else { return false };
             node.runtime = cluster::NodeRuntime::Outside;

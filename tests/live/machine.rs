@@ -84,6 +84,13 @@ impl Machine {
         }
     }
 
+    /// Sends containerd's process a signal, such as `STOP`.
+    pub fn signal_containerd(&self, name: &str) {
+        if let Some(containerd) = &self.containerd {
+            signal(containerd, name);
+        }
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.folder.join("containerd.sock")
     }
@@ -104,6 +111,24 @@ impl Machine {
     /// The containers that there are, sandboxes among them.
     pub fn containers(&self) -> usize {
         self.ctr(&["containers", "list", "-q"]).lines().count()
+    }
+
+    /// The ids of a pod's containers of this name, sorted; of its sandbox where the name is empty.
+    pub fn ids(&self, pod: &str, container: &str) -> Vec<String> {
+        let pod = format!(r#"labels."io.kubernetes.pod.name"=={pod}"#);
+        let filter = match container {
+            "" => format!(r#"{pod},labels."io.cri-containerd.kind"==sandbox"#),
+            _ => format!(r#"{pod},labels."io.kubernetes.container.name"=={container}"#),
+        };
+        let mut ids: Vec<String> =
+            self.ctr(&["containers", "list", "-q", &filter]).lines().map(str::to_owned).collect();
+        ids.sort();
+        ids
+    }
+
+    /// How many containers run, sandboxes among them.
+    pub fn running(&self) -> usize {
+        self.ctr(&["tasks", "list"]).lines().filter(|line| line.contains("RUNNING")).count()
     }
 
     /// Writes a file into the machine's folder.
@@ -258,6 +283,13 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(50));
     }
     panic!("waited in vain: {what}");
+}
+
+/// Seconds since 1970.
+#[expect(clippy::disallowed_types, reason = "what is real has happened at some time")]
+pub fn calendar_seconds() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+    i64::try_from(now.as_secs()).expect("it is not that late")
 }
 
 /// Lets some time pass.

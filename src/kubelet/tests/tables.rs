@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::world::{container, pod};
-use crate::kernel::{Duration, Time};
+use crate::kernel::{Duration, Moment, Time};
 use crate::kubelet::pod_actions::{ContainerRef, compute};
 use crate::kubelet::probes::PodProbes;
 use crate::kubelet::runtime_status::RuntimeStatus;
@@ -50,8 +50,8 @@ fn runtime(sandbox: Option<SandboxState>, containers: &str) -> RuntimeStatus {
                 state,
                 created_at: Time::ZERO,
             },
-            started_at: Time::ZERO,
-            finished_at: Time::ZERO,
+            started_at: Moment::ZERO,
+            finished_at: Moment::ZERO,
             exit_code,
             reason: Name::default(),
             message: Text::default(),

@@ -125,7 +125,7 @@ impl Walk<'_> {
                     return Flow::End;
                 }
             },
-            ShellCommand::For { times, body } => {
+            ShellCommand::For { times, body, .. } => {
                 for _ in 0..*times {
                     match self.list(body) {
                         Flow::Break => break,
