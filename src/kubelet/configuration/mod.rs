@@ -84,6 +84,7 @@ const EFFECTIVE: &[&str] = &[
     "maxParallelImagePulls",
     "maxPods",
     "mergeDefaultEvictionSettings",
+    "nodeLeaseDurationSeconds",
     "nodeStatusUpdateFrequency",
     "podsPerCore",
     "providerID",
