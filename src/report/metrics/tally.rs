@@ -17,7 +17,7 @@ use super::page::{Histogram, exponential};
 /// What the components have counted.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    pods: FxHashMap<Uid, PodTally>,
+    pods: BTreeMap<Uid, PodTally>,
     pub(super) nodes: BTreeMap<Name, NodeTally>,
     /// By kind: how many there are, and how many changes there were.
     pub(super) objects: BTreeMap<Kind, (i64, u64)>,
@@ -177,7 +177,7 @@ impl Tally {
             if !life.unschedulable && is_stateless(pod) {
                 let node = self.nodes.entry(node).or_default();
                 // The API has whole seconds.
-                let total = time.since(Time::from_secs(life.created.as_secs()));
+                let total = time.since(life.created.truncated_to_second());
                 let sli = total.saturating_sub(union(&mut life.pulls)).saturating_sub(init_time(pod));
                 node.pod_start_total.add(total);
                 node.pod_start_sli.add(sli);
