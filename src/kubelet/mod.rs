@@ -27,6 +27,7 @@ pub mod config;
 pub mod configuration;
 mod container_config;
 mod containers;
+mod credentials;
 mod environment;
 mod events;
 mod expansion;
@@ -41,6 +42,7 @@ mod pod_actions;
 mod pod_manager;
 mod pod_worker;
 mod probes;
+mod pull_secrets;
 mod runtime_status;
 mod sandbox_config;
 mod status;
@@ -404,6 +406,7 @@ impl Kubelet {
             ApiOwner::PodDelete(pod) => self.pod_deleted(pod, result, fx),
             ApiOwner::Volumes(pod) => self.volume_answered(pod, result, fx),
             ApiOwner::Environment(pod) => self.environment_answered(pod, result, fx),
+            ApiOwner::PullSecret(pod) => self.pull_secret_answered(pod, result, fx),
             ApiOwner::Register => self.register_answered(result, fx),
             ApiOwner::NodeStatus => self.node_status_written(result, fx),
             ApiOwner::Lease => self.lease_answered(result, fx),
