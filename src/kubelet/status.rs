@@ -44,6 +44,7 @@ pub struct Input<'a> {
     pub probes: &'a PodProbes,
     pub now: Time,
     pub host_ip: Ipv4Addr,
+    /// Containers that run for more than 10 s at this moment were started by an earlier process.
     pub kubelet_started: Time,
     /// The pod has been terminated: nothing of it runs or will run.
     pub is_terminal: bool,

@@ -18,7 +18,6 @@ use crate::kernel::Duration;
 use crate::model::Name;
 use crate::protocol::cri::{self, Answer, Call, ContainerEventType, ContainerId, ContainerState};
 use crate::runtime::live::proto::{self, NamespaceMode};
-use crate::runtime::live::wire::hex;
 use crate::runtime::simulated::Fault;
 
 use super::calls::not_found;
@@ -377,9 +376,4 @@ pub(super) fn with_returns(bytes: &[u8]) -> Vec<u8> {
         whole.push(byte);
     }
     whole
-}
-
-/// An id for messages.
-pub(super) fn shown(id: ContainerId) -> String {
-    hex(id.0)
 }
