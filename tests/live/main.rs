@@ -577,7 +577,7 @@ fn a_runtime_that_hangs_makes_its_node_not_ready_until_it_goes_on() {
     let pods = r#"
 apiVersion: v1
 kind: Pod
-metadata: {name: steady}
+metadata: {name: calm}
 spec:
   terminationGracePeriodSeconds: 1
   containers:
