@@ -266,8 +266,8 @@ impl ApiServer {
         if up {
             self.leases_after_outage(fx);
         } else {
+            self.leases_at_outage(fx);
             self.watches.break_all(fx);
-            self.leases_at_outage(fx.now());
         }
     }
 }

@@ -5,6 +5,7 @@
 #![cfg(feature = "cri")]
 
 mod machine;
+mod measured;
 
 use std::fs;
 use std::path::Path;
@@ -631,7 +632,7 @@ spec:
     let rest = r#"
 until: 112s
 timeline:
-- {at: 8s, kubectl: "apply -f changed.yaml"}
+- {at: 8s, apply: changed.yaml}
 expect:
 - {at: 50s, that: 'pods.all(p, !p.ready)'}
 - {that: 'pods.all(p, p.ready && p.restarts == 0)'}
