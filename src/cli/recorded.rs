@@ -280,8 +280,10 @@ pub fn recording(arguments: &[String]) -> Result<Option<recording::History>, Str
         let text = if Path::new(argument).is_file() { json_of(argument)? } else { None };
         match text.filter(|text| recording::is_recording(text)) {
             Some(text) => texts.push((argument, text)),
-            None if texts.is_empty() => return Ok(None),
-            None => return Err(error(format!("{argument}: no recording, but {} is one", arguments[0]))),
+            None => match texts.first() {
+                None => return Ok(None),
+                Some((first, _)) => return Err(error(format!("{argument}: no recording, but {first} is one"))),
+            },
         }
     }
     let files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (*name, text.as_str())).collect();
@@ -307,7 +309,7 @@ fn json_of(argument: &str) -> Result<Option<String>, String> {
         _ => return Ok(None),
     };
     let utf_16 = |word: fn([u8; 2]) -> u16| {
-        let words: Vec<u16> = bytes.chunks_exact(2).skip(1).map(|pair| word([pair[0], pair[1]])).collect();
+        let words: Vec<u16> = bytes.as_chunks::<2>().0.iter().skip(1).map(|pair| word(*pair)).collect();
         String::from_utf16_lossy(&words)
     };
     let text = match begin {
