@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn an_unknown_code_is_left_out_of_a_pulls_error() {
         for (code, expected) in [(Code::Unknown, "gone"), (Code::NotFound, "rpc error: code = NotFound desc = gone")] {
-            assert_eq!(told(&Error::new(code, "gone")), *expected);
+            assert_eq!(told(&Error::new(code, "gone")).as_str(), expected);
         }
     }
 
