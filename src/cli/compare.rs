@@ -1,6 +1,7 @@
 //! `simlet compare`: is the one as the other?
 
 use std::path::PathBuf;
+use std::slice;
 
 use clap::{Args, ValueEnum};
 
@@ -18,16 +19,17 @@ use super::{Outcome, error, files, recorded, terminal};
 /// A side is a folder that `live` or `run --out` wrote, a folder of such folders (several runs, taken together), a trace, or a
 /// scenario or manifest to be run now. Pods are matched by what made them, not by their names.
 ///
-/// B may also be a recording of your cluster's pods, `kubectl get pods -w --output-watch-events -o json > watch.json`, plain or
-/// packed (.gz): then facts are compared, one by one, with the times since each pod's creation.
+/// B may also be a recording of your cluster's pods, `kubectl get pods -w --output-watch-events -o json > pods.json`, with one
+/// of its Events beside it or not, plain or packed (.gz): then facts are compared, one by one, with the times since each pod's
+/// creation.
 #[derive(Debug, Args)]
 pub struct Compare {
     /// The run that is looked at
     #[arg(value_name = "A")]
     first: String,
-    /// The run that it is held against
-    #[arg(value_name = "B")]
-    second: String,
+    /// The run that it is held against, or several, or the files of a recording
+    #[arg(value_name = "B", required = true)]
+    second: Vec<String>,
     /// How far apart percentiles may be, in percent of B; differences up to `least` are none
     #[arg(long, value_parser = Tolerance::parse, default_value = "p50=10%,p90=25%,p99=none,least=5ms")]
     tolerance: Tolerance,
@@ -76,7 +78,8 @@ impl Compare {
         if let Some(real) = recorded::recording(&self.second)? {
             return self.beside_recording(&real);
         }
-        let comparison = Comparison::of(&self.side(&self.first)?, &self.side(&self.second)?, self.tolerance);
+        let comparison =
+            Comparison::of(&self.side(slice::from_ref(&self.first))?, &self.side(&self.second)?, self.tolerance);
         let said = match self.format {
             Print::Text => compare::text(&comparison, &terminal::style(std::time::Duration::ZERO)),
             Print::Markdown => compare::markdown(&comparison),
@@ -108,19 +111,21 @@ impl Compare {
         Ok(if self.check && !beside.agrees() { Outcome::Failed } else { Outcome::Fine })
     }
 
-    /// All runs that an argument means, as one side.
-    fn side(&self, argument: &str) -> Result<Side, String> {
+    /// All runs that arguments mean, as one side.
+    fn side(&self, arguments: &[String]) -> Result<Side, String> {
         let mut side = Side::new("");
-        self.each_run(
-            argument,
-            || Nowhere,
-            |recorded, _| {
-                if side.name.is_empty() {
-                    side.name.clone_from(&recorded.header.name);
-                }
-                side.take(&recorded.journal);
-            },
-        )?;
+        for argument in arguments {
+            self.each_run(
+                argument,
+                || Nowhere,
+                |recorded, _| {
+                    if side.name.is_empty() {
+                        side.name.clone_from(&recorded.header.name);
+                    }
+                    side.take(&recorded.journal);
+                },
+            )?;
+        }
         Ok(side)
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::manifest::{Epoch, Source};
-use crate::report::{self, Journal, recording};
+use crate::report::{self, Journal, Tally, recording};
 use crate::scenario::{self, LoadOptions, Loaded, Options, Scenario};
 use crate::trace::{Entry, Footer, Header, Reader, Sink, Writer};
 
@@ -119,7 +119,8 @@ pub fn into_folder(
     let file = File::create(&half).map_err(say)?;
     let writer = Shared::new(Writer::new(BufWriter::new(file), &header));
     let journal = Shared::new(Journal::new());
-    let end = run(Box::new(Both(journal.share(), writer.share())));
+    let tally = Shared::new(Tally::new());
+    let end = run(Box::new(Both(journal.share(), Both(writer.share(), tally.share()))));
     let mut written = outputs::final_objects(end.cluster.store(), epoch);
     drop(end.cluster);
     let recorded = Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer: end.footer };
@@ -127,7 +128,12 @@ pub fn into_folder(
         writer.finish(&recorded.footer).map_err(say)?;
     }
     fs::rename(&half, &whole).map_err(say)?;
-    written.extend(outputs::render(&recorded.header, &recorded.journal, &recorded.footer)?);
+    written.extend(outputs::render(
+        &recorded.header,
+        &recorded.journal,
+        &tally.into_inner().unwrap_or_default(),
+        &recorded.footer,
+    )?);
     for (name, bytes) in written {
         files::write(&folder.join(name), &bytes).map_err(error)?;
     }
@@ -264,29 +270,50 @@ pub fn runs_in(argument: &str) -> Result<Vec<String>, String> {
     Ok(runs)
 }
 
-/// The recording of a real cluster that an argument names; None if it names something else.
+/// The recording of a real cluster that these files are together; None if the first is something else.
 ///
 /// # Errors
 /// Why it can't be read.
-pub fn recording(argument: &str) -> Result<Option<recording::History>, String> {
-    let path = Path::new(argument);
-    let is_packed = path.extension().is_some_and(|extension| extension == "gz");
-    let is_json = path.extension().is_some_and(|extension| extension == "json" || extension == "jsonl");
-    if !path.is_file() || !(is_packed || is_json) {
-        return Ok(None);
+pub fn recording(arguments: &[String]) -> Result<Option<recording::History>, String> {
+    let mut texts: Vec<(&str, String)> = Vec::new();
+    for argument in arguments {
+        let text = if Path::new(argument).is_file() { json_of(argument)? } else { None };
+        match text.filter(|text| recording::is_recording(text)) {
+            Some(text) => texts.push((argument, text)),
+            None if texts.is_empty() => return Ok(None),
+            None => return Err(error(format!("{argument}: no recording, but {} is one", arguments[0]))),
+        }
     }
-    let bytes = fs::read(path).map_err(|problem| error(format!("{argument}: {problem}")))?;
-    let bytes = if is_packed {
-        let mut unpacked = Vec::new();
-        let read = flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked);
-        read.map_err(|problem| error(format!("{argument}: {problem}")))?;
-        unpacked
-    } else {
-        bytes
+    let files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    recording::read_all(&files).map(Some).map_err(error)
+}
+
+/// The text of a file that may be JSON, unpacked; None for others.
+fn json_of(argument: &str) -> Result<Option<String>, String> {
+    let say = |problem: std::io::Error| error(format!("{argument}: {problem}"));
+    let mut file = File::open(argument).map_err(say)?;
+    let mut begin = [0; 2];
+    let count = file.read(&mut begin).map_err(say)?;
+    if count == 0 {
+        return Err(error(format!("{argument}: the file is empty")));
+    }
+    let whole = begin.get(..count).unwrap_or_default().chain(file);
+    let mut bytes = Vec::new();
+    match begin {
+        [0x1f, 0x8b] => flate2::read::MultiGzDecoder::new(whole).read_to_end(&mut bytes).map_err(say)?,
+        [byte, _] if b"{ \t\r\n".contains(&byte) => BufReader::new(whole).read_to_end(&mut bytes).map_err(say)?,
+        // With a mark of its encoding, as Windows writes files.
+        [0xef, 0xbb] | [0xff, 0xfe] | [0xfe, 0xff] => BufReader::new(whole).read_to_end(&mut bytes).map_err(say)?,
+        _ => return Ok(None),
     };
-    let text = String::from_utf8_lossy(&bytes);
-    if !is_packed && !recording::is_recording(&text) {
-        return Ok(None);
-    }
-    recording::read(&text, argument).map(Some).map_err(error)
+    let utf_16 = |word: fn([u8; 2]) -> u16| {
+        let words: Vec<u16> = bytes.chunks_exact(2).skip(1).map(|pair| word([pair[0], pair[1]])).collect();
+        String::from_utf16_lossy(&words)
+    };
+    let text = match begin {
+        [0xff, 0xfe] => utf_16(u16::from_le_bytes),
+        [0xfe, 0xff] => utf_16(u16::from_be_bytes),
+        _ => String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').to_owned(),
+    };
+    Ok(Some(text).filter(|text| text.trim_start().starts_with('{')))
 }

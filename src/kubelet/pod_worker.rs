@@ -420,7 +420,8 @@ impl Kubelet {
 
     /// The worker ends: nothing of the pod is left on the node but dead containers.
     pub(super) fn finish(&mut self, uid: Uid, fx: &mut Fx) {
-        if self.config.host.is_some() {
+        let is_set_up = self.pods.get(&uid).is_some_and(|entry| entry.volumes.is_set_up());
+        if self.config.host.is_some() || is_set_up {
             fx.send(Out::Volume(Box::new(volume::Request::TearDown { pod: uid })));
         }
         self.release(uid);
@@ -466,7 +467,7 @@ impl Kubelet {
             probes: &entry.probes,
             now: fx.now(),
             host_ip: self.config.node_ip,
-            kubelet_started: self.started,
+            kubelet_started: self.adopts_before(),
             is_terminal,
         };
         let mut made = status::generate(&input, &mut trigger);

@@ -266,7 +266,7 @@ impl Kubelet {
             worker.map(|worker| worker.id)
         };
         let before = probed(self);
-        let turn = self.probe_turn(uid, number, self.started, fx);
+        let turn = self.probe_turn(uid, number, self.adopts_before(), fx);
         let is_new = probed(self) != before;
         let Some(entry) = self.pods.get_mut(&uid) else { return };
         let Some(worker) = entry.probes.workers.get_mut(usize::from(number)) else { return };
@@ -323,7 +323,7 @@ impl Kubelet {
                 _ => None,
             };
             if let ContainerState::Running { started_at } = reported.state
-                && started_at + Duration::from_secs(10) < kubelet_started
+                && started_at + Duration::from_secs(10) < kubelet_started.into()
             {
                 // A container that an earlier kubelet has started keeps what that one has reported of it
                 // (ChangeContainerStatusOnKubeletRestart is off since 1.35).
@@ -356,7 +356,7 @@ impl Kubelet {
             worker.result = Some(true);
             return Turn::End;
         }
-        let due = started_at.truncated_to_second() + probe.initial_delay;
+        let due = (started_at.truncated_to_second() + probe.initial_delay).time();
         if fx.now() < due {
             return Turn::Until(due);
         }

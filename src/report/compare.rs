@@ -128,6 +128,17 @@ pub struct Row {
 }
 
 impl Row {
+    /// The percentiles with their numbers, without those that are the same samples as the one before: of few samples p90 and
+    /// p99 are the longest.
+    pub fn told(&self) -> impl Iterator<Item = (&Beside, u64)> {
+        let ranks = |percent: u64| self.counts.map(|count| (count as u64 * percent).div_ceil(100));
+        let mut before = None;
+        self.percentiles.iter().zip(PERCENTS).filter(move |(_, percent)| {
+            let ranks = Some(ranks(*percent));
+            ranks != std::mem::replace(&mut before, ranks)
+        })
+    }
+
     /// The worst of its verdicts.
     pub fn verdict(&self) -> Verdict {
         let is = |verdict| self.percentiles.iter().any(|beside| beside.verdict == verdict);

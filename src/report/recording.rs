@@ -15,7 +15,7 @@ mod seen;
 mod simulated;
 
 pub use align::{Line, Outcome, PodBeside, RecordingBeside};
-pub use read::{ReadError, is_recording, read};
+pub use read::{ReadError, is_recording, read, read_all};
 pub use render::{json, markdown, text};
 pub use simulated::Simulated;
 
@@ -26,6 +26,8 @@ use indexmap::IndexMap;
 pub struct History {
     /// By uid, in the order in which they were first seen.
     pods: IndexMap<String, PodHistory>,
+    /// Events about pods that were not seen yet: another watch may be faster.
+    early: IndexMap<String, Vec<Fact>>,
     /// By name: what the control plane and the kubelets said of the nodes, in the same form.
     nodes: IndexMap<String, PodHistory>,
     /// Facts have the times at which they came; else those that objects tell.
@@ -72,7 +74,7 @@ impl History {
     /// The same history of the nodes instead of the pods.
     #[must_use]
     pub fn of_nodes(&self) -> History {
-        History { pods: self.nodes.clone(), nodes: IndexMap::new(), received: self.received }
+        History { pods: self.nodes.clone(), received: self.received, ..History::default() }
     }
 
     fn take(&mut self, seen: seen::Seen, received: Option<i64>, gone: bool) {
@@ -86,8 +88,9 @@ impl History {
             }
             None => {
                 let facts = facts.collect();
+                let events = self.early.shift_remove(&seen.uid).unwrap_or_default();
                 let all = History::of(seen.is_node, &mut self.pods, &mut self.nodes);
-                all.insert(seen.uid.clone(), PodHistory { last: seen, facts, events: Vec::new() });
+                all.insert(seen.uid.clone(), PodHistory { last: seen, facts, events });
             }
         }
     }
@@ -114,8 +117,10 @@ impl History {
             "" => self.pods.values_mut().rfind(|pod| pod.last.name == name && pod.last.namespace == namespace),
             uid => self.pods.get_mut(uid),
         };
-        if let Some(pod) = pod {
-            pod.events.push(event);
+        match pod {
+            Some(pod) => pod.events.push(event),
+            None if !uid.is_empty() => self.early.entry(uid.to_owned()).or_default().push(event),
+            None => {}
         }
     }
 }

@@ -20,8 +20,9 @@ pub(super) fn alone(operations: &[Operation], usual: u64, cap: u64) -> (u64, Vec
     let (usually, at_usual) = (spread(operations, &of(usual)), usual);
     let best = (0..=60).map(|step| step * 50).map(|k| (spread(operations, &of(k)), k));
     let best = best.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((usually, at_usual));
-    // Where nothing tells them apart, the usual one stays.
-    let k = if best.0 < usually * 0.97 { best.1 } else { usual };
+    // The usual one stays unless the operations make another e³ times as likely, if their logarithms are normal.
+    let enough = libm::exp(-6.0 / operations.len().max(1) as f64);
+    let k = if best.0 < usually * enough { best.1 } else { usual };
     (k, of(k))
 }
 

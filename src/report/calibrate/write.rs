@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::kernel::{Distribution, Duration};
 use crate::runtime::simulated::{Latencies, Profile};
 
-use super::super::style::{length, table, thousands};
+use super::super::style::{table, thousands, three_figures};
 use super::measure::Measured;
 use super::rounded;
 
@@ -25,9 +25,9 @@ impl Measured {
                 (Some(samples), _) => format!(
                     "{}; p50 {}, p90 {}, p99 {}",
                     calls(samples.sorted.len()),
-                    length(samples.percent(50)),
-                    length(samples.percent(90)),
-                    length(samples.percent(99))
+                    three_figures(samples.percent(50)),
+                    three_figures(samples.percent(90)),
+                    three_figures(samples.percent(99))
                 ),
                 (None, "resolve") if self.pulls.count > 0 => pulls_in_words(self),
                 (None, "cniAdd") if measured("sandbox").is_some() => "part of sandbox".to_owned(),
@@ -51,7 +51,7 @@ impl Measured {
         let mut rows = vec![["latency", "calls", "p50", "p90", "p99"].map(str::to_owned).to_vec()];
         for samples in &self.samples {
             let mut row = vec![samples.name.to_owned(), thousands(samples.sorted.len() as u64)];
-            row.extend([50, 90, 99].map(|percent| length(samples.percent(percent))));
+            row.extend([50, 90, 99].map(|percent| three_figures(samples.percent(percent))));
             rows.push(row);
         }
         let mut text = table(&rows, 3, &[1, 2, 3, 4]);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::kernel::Duration;
 
-use super::super::style::{Paint, Style, count, cut, length, table, thousands, wrap};
+use super::super::style::{Paint, Style, count, cut, length, table, thousands, three_figures, wrap};
 use super::{Beside, Comparison, PERCENTS, Row, Tolerance, Verdict};
 
 impl Verdict {
@@ -39,7 +39,7 @@ pub fn text(comparison: &Comparison, style: &Style) -> String {
             cells.push(only.to_owned());
             rows.push(cells);
         }
-        for (at, (beside, percent)) in row.percentiles.iter().zip(PERCENTS).enumerate() {
+        for (at, (beside, percent)) in row.told().enumerate() {
             let first = |text: &str| if at == 0 { text.to_owned() } else { String::new() };
             let verdict = match beside.verdict {
                 Verdict::Agrees => style.paint(Paint::Good, "agrees"),
@@ -52,8 +52,8 @@ pub fn text(comparison: &Comparison, style: &Style) -> String {
                 first(&counts[0]),
                 first(&counts[1]),
                 format!("p{percent}"),
-                length(beside.values[0]),
-                length(beside.values[1]),
+                three_figures(beside.values[0]),
+                three_figures(beside.values[1]),
                 beside.relation(),
                 bounds(beside),
                 verdict,
@@ -101,10 +101,13 @@ pub fn markdown(comparison: &Comparison) -> String {
             let only = if row.counts[0] > 0 { "only in A" } else { "only in B" };
             let _ = writeln!(text, "| {} | {} | {} | | | | | {only} |", row.stage.as_str(), counts[0], counts[1]);
         }
-        for (at, (beside, percent)) in row.percentiles.iter().zip(PERCENTS).enumerate() {
+        for (at, (beside, percent)) in row.told().enumerate() {
             let sides = [0, 1].map(|side| match beside.intervals[side].bounds {
-                Some((low, high)) => format!("{} ({} to {})", length(beside.values[side]), length(low), length(high)),
-                None => length(beside.values[side]),
+                Some((low, high)) => {
+                    let [value, low, high] = [beside.values[side], low, high].map(three_figures);
+                    format!("{value} ({low} to {high})")
+                }
+                None => three_figures(beside.values[side]),
             });
             let relation = match bounds(beside) {
                 sure if sure.is_empty() => beside.relation(),
@@ -176,18 +179,22 @@ fn runs(comparison: &Comparison, side: usize) -> String {
 
 /// The verdict in one sentence.
 fn summary(comparison: &Comparison) -> String {
-    let outside: Vec<&str> = comparison.outside().map(|row| row.stage.as_str()).collect();
-    let judged = comparison.judged();
-    let mut words = match (judged, outside.len()) {
-        (0, _) => "no stage is on both sides".to_owned(),
-        (_, 0) => format!("{} within {}", all_agree(judged), in_words(comparison.tolerance)),
-        (_, apart) => format!(
-            "{} of {judged} stages agree within {}; apart: {}",
-            judged - apart,
-            in_words(comparison.tolerance),
-            outside.join(", ")
-        ),
+    let stages = |verdict| {
+        let rows = comparison.outside().filter(move |row| row.verdict() == verdict);
+        rows.map(|row| row.stage.as_str()).collect::<Vec<_>>()
     };
+    let (differ, unclear) = (stages(Verdict::Differs), stages(Verdict::Unclear));
+    let (judged, within) = (comparison.judged(), in_words(comparison.tolerance));
+    let mut words = match (judged, differ.len() + unclear.len()) {
+        (0, _) => "no stage is on both sides".to_owned(),
+        (_, 0) => format!("{} within {within}", all_agree(judged)),
+        (_, apart) => format!("{} of {judged} stages agree within {within}", judged - apart),
+    };
+    for (what, stages) in [("apart", differ), ("apart, perhaps by chance", unclear)] {
+        if !stages.is_empty() {
+            let _ = write!(words, "; {what}: {}", stages.join(", "));
+        }
+    }
     let facts = comparison.differences.len();
     if facts > 0 {
         let verb = if facts == 1 { "differs" } else { "differ" };
@@ -202,7 +209,7 @@ fn all_agree(judged: usize) -> String {
     if judged == 1 { "the stage on both sides agrees".to_owned() } else { format!("all {judged} stages agree") }
 }
 
-/// `p50 10 %, p90 25 %`.
+/// `p50 10 %, p90 25 % or 5ms`.
 fn in_words(tolerance: Tolerance) -> String {
     let judged = PERCENTS.iter().zip(tolerance.per_thousand).filter_map(|(percent, allowed)| {
         let allowed = allowed?;
@@ -210,7 +217,11 @@ fn in_words(tolerance: Tolerance) -> String {
         Some(format!("p{percent} {}{tenths} %", allowed / 10))
     });
     let judged: Vec<String> = judged.collect();
-    if judged.is_empty() { "no tolerance".to_owned() } else { judged.join(", ") }
+    if judged.is_empty() {
+        return "no tolerance".to_owned();
+    }
+    let least = if tolerance.least.is_zero() { String::new() } else { format!(" or {}", length(tolerance.least)) };
+    format!("{}{least}", judged.join(", "))
 }
 
 /// A relation in percent, with a decimal where it matters.
@@ -220,7 +231,7 @@ fn signed(thousandths: i64) -> String {
     match size {
         0 => "0".to_owned(),
         1..100 => format!("{sign}{}.{}", size / 10, size % 10),
-        100..10_000 => format!("{sign}{}", (size + 5) / 10),
+        100..9_995 => format!("{sign}{}", (size + 5) / 10),
         _ => format!("{sign}{}x", (size + 500) / 1000),
     }
 }
@@ -232,8 +243,10 @@ impl Beside {
     }
 }
 
+/// Beyond ten times as much a bound says only that nothing is known.
 fn bounds(beside: &Beside) -> String {
-    let between = |(low, high)| with_unit(format!("{} to {}", signed(low), signed(high)));
+    let short = |thousandths: i64| if thousandths < 9_995 { signed(thousandths) } else { ">999".to_owned() };
+    let between = |(low, high)| format!("{} to {}%", short(low), short(high));
     beside.bounds.map(between).unwrap_or_default()
 }
 

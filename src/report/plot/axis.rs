@@ -30,7 +30,7 @@ impl Axis {
         let log = most / least > 50.0;
         // Room for the ends to be seen.
         Axis {
-            least: if log { (least / 1.3).max(most / 1e5) } else { 0.0 },
+            least: if log { (least / 1.3).max(most / 1e8) } else { 0.0 },
             most: most * if log { 1.5 } else { 1.06 },
             log,
         }
@@ -49,21 +49,19 @@ impl Axis {
     fn ticks(&self) -> Vec<(f64, bool)> {
         let mut ticks = Vec::new();
         if self.log {
-            let mut decade = 1e-9;
-            while decade < self.most {
-                for times in 1..10 {
-                    let seconds = decade * f64::from(times);
-                    if seconds >= self.least && seconds <= self.most {
-                        ticks.push((seconds, matches!(times, 1 | 2 | 5)));
-                    }
-                }
-                decade *= 10.0;
+            // Minutes and hours go on where seconds end: 10s, 1m, 10m, 1h.
+            let decades = (0..10).map(|exponent| libm::exp10(f64::from(exponent) - 9.0));
+            let units: Vec<f64> = decades.chain([10.0, 60.0, 600.0, 3600.0, 36_000.0]).collect();
+            for (at, unit) in units.iter().enumerate() {
+                let next = units.get(at + 1).copied().unwrap_or(f64::MAX);
+                let steps = (1..10).map(|times| (unit * f64::from(times), matches!(times, 1 | 2 | 5)));
+                let inside = |seconds: f64| seconds >= self.least && seconds <= self.most && seconds < next * 0.99;
+                ticks.extend(steps.filter(|(seconds, _)| inside(*seconds)));
             }
             // Ten labels are enough.
             if ticks.iter().filter(|(_, labelled)| *labelled).count() > 12 {
                 for (seconds, labelled) in &mut ticks {
-                    let exponent = libm::log10(*seconds);
-                    *labelled = libm::fabs(exponent - libm::round(exponent)) < 1e-6;
+                    *labelled = units.iter().any(|unit| libm::fabs(unit / *seconds - 1.0) < 1e-6);
                 }
             }
         } else {

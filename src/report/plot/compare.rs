@@ -6,12 +6,15 @@ use plotters::style::text_anchor::{HPos, VPos};
 use crate::kernel::Duration;
 
 use super::super::compare::{Beside, Comparison, Row, Verdict};
-use super::super::style::{count, cut, length};
+use super::super::style::{count, cut, three_figures};
 use super::axis::Axis;
 use super::{Area, BAD, Drawn, Frame, GRID, LINES, WARN, bar, bold, error, font, legend, line, soft, text, titled};
 
 /// The height of a stage's row.
 const ROW: i32 = 62;
+
+/// Where the axis begins at the latest.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The stages that both sides have, and that took any time.
 fn rows(comparison: &Comparison) -> Vec<&Row> {
@@ -35,16 +38,18 @@ pub(super) fn draw<B: DrawingBackend>(area: &Area<'_, B>, comparison: &Compariso
     let colors = [LINES[0], LINES[1]];
     let entries: Vec<(String, RGBColor)> = names.into_iter().zip(colors).collect();
     legend(&area, (26, 12), width as i32 - 24, &entries)?;
-    let frame = Frame { left: 130, top: 36, right: width as i32 - 210, bottom: height as i32 - 52 };
+    let frame = Frame { left: 130, top: 36, right: width as i32 - 236, bottom: height as i32 - 52 };
     let rows = rows(comparison);
-    let axis = Axis::over(rows.iter().flat_map(|row| {
+    let shown = rows.iter().flat_map(|row| {
         row.percentiles.iter().take(2).flat_map(|beside| {
             let bounds = beside.intervals.into_iter().filter_map(|interval| interval.bounds);
             beside.values.into_iter().chain(bounds.flat_map(|(low, high)| [low, high]))
         })
-    }));
+    });
+    // What takes no time worth seeing stands at the edge.
+    let axis = Axis::over(shown.map(|length| length.max(SHORTEST)));
     axis.draw(&area, frame)?;
-    let right = [frame.right + 100, frame.right + 185];
+    let right = [frame.right + 108, frame.right + 212];
     for (x, words) in right.into_iter().zip(["p50", "p90"]) {
         text(&area, words, (x, frame.top - 10), soft(12), HPos::Right, VPos::Center)?;
     }
@@ -103,6 +108,6 @@ fn relation<B: DrawingBackend>(area: &Area<'_, B>, (x, middle): (i32, i32), besi
         Verdict::Agrees | Verdict::Unjudged => font(13),
     };
     text(area, &beside.relation(), (x, middle - 8), style, HPos::Right, VPos::Center)?;
-    let values = format!("{} / {}", length(beside.values[0]), length(beside.values[1]));
+    let values = format!("{} / {}", three_figures(beside.values[0]), three_figures(beside.values[1]));
     text(area, &values, (x, middle + 9), soft(11), HPos::Right, VPos::Center)
 }

@@ -23,13 +23,31 @@ pub enum ReadError {
     NoPods { file: String },
 }
 
-/// True for a text that is a recording of a cluster: watch events, or several objects one after another.
+/// True for a text that is a recording of a cluster: watch events, several pods or Events one after another, or a list of
+/// nothing else.
 pub fn is_recording(text: &str) -> bool {
     let mut documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    let Some(Ok(first)) = documents.next() else { return false };
+    let first = match documents.next() {
+        Some(Ok(first)) => first,
+        // A watch that was stopped within its first document.
+        Some(Err(problem)) => return problem.is_eof() && begins_as_watch(text),
+        None => return false,
+    };
+    let is_ours = |object: &Value| {
+        let is_pod = text_of(object, "kind") == "Pod" && object.get("status").is_some();
+        is_pod || text_of(object, "kind") == "Event"
+    };
     let is_watch_event = first.get("type").is_some() && first.get("object").is_some();
-    let is_object = first.get("kind").is_some() && first.get("metadata").is_some() && first.get("status").is_some();
-    is_watch_event || is_object && matches!(documents.next(), Some(Ok(_)))
+    let is_list = |items: &Vec<Value>| !items.is_empty() && items.iter().all(is_ours);
+    is_watch_event
+        || is_ours(&first) && matches!(documents.next(), Some(Ok(_)))
+        || first.get("items").and_then(Value::as_array).is_some_and(is_list)
+}
+
+/// `{"type": "ADDED", "object": …`
+fn begins_as_watch(text: &str) -> bool {
+    let begin: String = text.chars().filter(|char| !char.is_whitespace()).take(40).collect();
+    begin.starts_with("{\"type\":\"") && begin.contains("\"object\":")
 }
 
 /// Reads a recording; `file` is its name in problems. The last document may be cut off, as Ctrl-C does it.
@@ -37,14 +55,32 @@ pub fn is_recording(text: &str) -> bool {
 /// # Errors
 /// Where it is no JSON, or that there is no pod.
 pub fn read(text: &str, file: &str) -> Result<History, ReadError> {
-    let mut history = History::default();
-    let documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    read_all(&[(file, text)])
+}
+
+/// Reads a recording of several files with their names: kubectl watches only one kind at a time.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_all(files: &[(&str, &str)]) -> Result<History, ReadError> {
+    let mut history = History { received: true, ..History::default() };
     let mut counts = Counts::default();
-    let (mut stamped, mut read) = (true, 0);
-    for document in documents {
+    for (file, text) in files {
+        read_into(&mut history, &mut counts, text, file)?;
+    }
+    if history.is_empty() {
+        let file = files.first().map_or("", |(file, _)| file);
+        return Err(ReadError::NoPods { file: file.to_owned() });
+    }
+    Ok(history)
+}
+
+fn read_into(history: &mut History, counts: &mut Counts, text: &str, file: &str) -> Result<(), ReadError> {
+    let mut is_first = true;
+    for document in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
         let document = match document {
             Ok(document) => document,
-            Err(problem) if problem.is_eof() && read > 0 => break,
+            Err(problem) if problem.is_eof() && !is_first => break,
             Err(problem) => {
                 let (line, column) = (problem.line(), problem.column());
                 let problem = problem.to_string();
@@ -52,28 +88,24 @@ pub fn read(text: &str, file: &str) -> Result<History, ReadError> {
                 return Err(ReadError::Json { file: file.to_owned(), line, column, problem });
             }
         };
-        read += 1;
+        is_first = false;
         let received = document.get("t").and_then(Value::as_f64).map(|seconds| (seconds * 1e9) as i64);
         let kind = text_of(&document, "type");
         match document.get("object").filter(|_| !kind.is_empty()) {
             Some(object) => {
-                stamped &= received.is_some();
-                take(&mut history, object, &kind, received, &mut counts);
+                history.received &= received.is_some();
+                take(history, object, &kind, received, counts);
             }
             None => {
-                stamped = false;
+                history.received = false;
                 match document.get("items").and_then(Value::as_array) {
-                    Some(items) => items.iter().for_each(|item| take(&mut history, item, "ADDED", None, &mut counts)),
-                    None => take(&mut history, &document, "MODIFIED", None, &mut counts),
+                    Some(items) => items.iter().for_each(|item| take(history, item, "ADDED", None, counts)),
+                    None => take(history, &document, "MODIFIED", None, counts),
                 }
             }
         }
     }
-    if history.is_empty() {
-        return Err(ReadError::NoPods { file: file.to_owned() });
-    }
-    history.received = stamped;
-    Ok(history)
+    Ok(())
 }
 
 fn take(history: &mut History, object: &Value, kind: &str, received: Option<i64>, counts: &mut Counts) {

@@ -116,3 +116,26 @@ fn texts_are_the_same_but_for_what_is_another_in_each_run() {
     }
     assert_ne!(a.plain("Error: ErrImagePull"), a.plain("Error: ImagePullBackOff"));
 }
+
+#[test]
+fn events_of_another_file_count_whichever_comes_first_and_lists_are_read() {
+    let event = r#"{"kind":"Event","metadata":{"uid":"e"},"involvedObject":{"kind":"Pod","uid":"u-p"},"type":"Normal","reason":"Started","message":"m","count":1}"#;
+    let pods = watched("ADDED", &state("p", "", 0, &running(3)));
+    let list = format!(r#"{{"kind":"List","items":[{},{event}]}}"#, state("p", "", 0, &running(3)));
+    let plain = format!("{}\n{event}\n", state("p", "", 0, &running(3)));
+    let events = watched("ADDED", event);
+    for files in [
+        vec![("e", &events), ("p", &pods)],
+        vec![("p", &pods), ("e", &events)],
+        vec![("l", &list)],
+        vec![("o", &plain)],
+    ] {
+        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        assert!(files.iter().all(|(_, text)| is_recording(text)), "{files:?}");
+        let history = read_all(&files).unwrap();
+        let whats: Vec<&str> = history.facts().map(|(_, what, _)| what).collect();
+        assert_eq!(whats, ["added", "bound", "phase Running", "c running", "Ready True", "event Normal Started"]);
+    }
+    assert!(is_recording("{\n  \"type\": \"ADDED\",\n  \"object\": {\n    \"kind\": \"Po"), "it was stopped early");
+    assert!(!is_recording(r#"{"kind":"List","items":[{"kind":"Node","metadata":{}}]}"#), "that is a dump to be run");
+}

@@ -23,6 +23,7 @@ mod runtime;
 mod sandboxes;
 mod shell;
 mod shell_syntax;
+mod shell_words;
 #[cfg(test)]
 mod tests;
 mod volumes;
