@@ -18,7 +18,6 @@ use crate::kernel::Duration;
 use crate::model::Name;
 use crate::protocol::cri::{self, Answer, Call, ContainerEventType, ContainerId, ContainerState};
 use crate::runtime::live::proto::{self, NamespaceMode};
-use crate::runtime::live::wire::hex;
 use crate::runtime::simulated::Fault;
 
 use super::calls::not_found;
@@ -62,7 +61,7 @@ impl Server {
     pub(super) fn may_end(&self, world: &mut World, sandbox: &proto::PodSandboxConfig, name: &str) {
         let metadata = sandbox.metadata.clone().unwrap_or_default();
         let (namespace, pod, container) = (Name::new(&metadata.namespace), Name::new(&metadata.name), Name::new(name));
-        let faults = Arc::clone(&self.faults);
+        let faults = Arc::clone(&self.links.faults);
         // It ends once.
         let has_ended = AtomicBool::new(false);
         world.end = Some(Box::new(move |how| {
@@ -100,7 +99,7 @@ impl Server {
         let (main, understood) = (world.main.clone(), kept.understood);
         let manner = Manner { unknown: Unknown::RunsForever, prompts: tty && stdin };
         let (says, tells_uid) = (kept.known.says, kept.known.tells_uid && main.is_empty());
-        let web = Arc::clone(self).answer_http(kept.clone());
+        let web = Arc::clone(self).answer_http(id, kept.clone());
         let running = tokio::spawn(async move {
             // What is understood to its end is no server.
             let mut serving = tokio::task::JoinSet::new();
@@ -375,9 +374,4 @@ pub(super) fn with_returns(bytes: &[u8]) -> Vec<u8> {
         whole.push(byte);
     }
     whole
-}
-
-/// An id for messages.
-pub(super) fn shown(id: ContainerId) -> String {
-    hex(id.0)
 }
