@@ -55,6 +55,8 @@ pub enum NodeFault {
     RuntimeStopped,
     /// … or hangs: calls get no answer.
     RuntimeHung,
+    /// The network plug-in (CNI) answers (true) or hangs: sandboxes neither come up nor down.
+    NetworkPlugin(bool),
     /// The way to the control plane is open or cut.
     Network(bool),
 }
@@ -92,6 +94,7 @@ impl Fault {
                     NodeFault::Power(on) => NodeFault::Power(!on),
                     NodeFault::Kubelet(on) => NodeFault::Kubelet(!on),
                     NodeFault::Network(open) => NodeFault::Network(!open),
+                    NodeFault::NetworkPlugin(works) => NodeFault::NetworkPlugin(!works),
                     NodeFault::RuntimeRunning => return None,
                     NodeFault::RuntimeStopped | NodeFault::RuntimeHung => NodeFault::RuntimeRunning,
                 },
@@ -206,6 +209,9 @@ impl Cluster {
             NodeFault::RuntimeRunning => self.tell_runtime(index, cause, runtime::Fault::Restored),
             NodeFault::RuntimeStopped => self.tell_runtime(index, cause, runtime::Fault::Stopped),
             NodeFault::RuntimeHung => self.tell_runtime(index, cause, runtime::Fault::Hung),
+            NodeFault::NetworkPlugin(works) => {
+                self.tell_runtime(index, cause, runtime::Fault::NetworkHangs(!works));
+            }
             NodeFault::Network(open) => self.set_network(index, open, cause),
         }
     }
@@ -241,6 +247,9 @@ impl Cluster {
         node.kubelet_running = false;
         node.incarnation.0 += 1;
         self.cut_off(index, cause);
+        if !self.is_outside(index) {
+            self.tell_runtime(index, cause, runtime::Fault::CallerGone);
+        }
     }
 
     fn start_kubelet(&mut self, index: usize, at: Time, cause: Cause) {
@@ -299,6 +308,9 @@ impl NodeFault {
             NodeFault::RuntimeRunning | NodeFault::RuntimeStopped | NodeFault::RuntimeHung => Some(
                 "a real runtime is stopped by who started it (systemctl stop …): this fault is for simulated nodes",
             ),
+            NodeFault::NetworkPlugin(_) => {
+                Some("a real network plug-in is not ours to stop: this fault is for simulated nodes")
+            }
             NodeFault::Kubelet(_) | NodeFault::Network(_) => None,
         }
     }
@@ -312,6 +324,8 @@ impl NodeFault {
             NodeFault::RuntimeRunning => "container runtime works again",
             NodeFault::RuntimeStopped => "container runtime stopped",
             NodeFault::RuntimeHung => "container runtime hangs",
+            NodeFault::NetworkPlugin(false) => "network plug-in hangs",
+            NodeFault::NetworkPlugin(true) => "network plug-in works again",
             NodeFault::Network(false) => "cut off from the control plane",
             NodeFault::Network(true) => "reaches the control plane again",
         }

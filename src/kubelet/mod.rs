@@ -24,6 +24,7 @@ mod admission;
 mod backoff;
 mod calls;
 pub mod config;
+pub mod configuration;
 mod container_config;
 mod containers;
 mod credentials;
@@ -295,7 +296,7 @@ impl Kubelet {
     fn start(&mut self, fx: &mut Fx) {
         let now = fx.now();
         self.started = now;
-        self.calls.start(now);
+        self.calls.start(now, self.config.kubelet.runtime_request_timeout);
         // Tickers of a process that has run for a while have any phase; the others begin with it, one after another.
         let was_running = self.config.start == StartKind::WasRunning;
         let mut grid = |period: Duration, offset: Duration| {
@@ -313,6 +314,15 @@ impl Kubelet {
         self.housekeeping_grid = grid(second * 2, Duration::from_millis(230));
         self.garbage_grid = grid(second * 60, none);
         self.start_node(fx);
+    }
+
+    /// Containers that run for more than 10 s at this moment are another process's: what that one has said of them holds until
+    /// a probe says otherwise. Before Kubernetes 1.35 they began anew.
+    fn adopts_before(&self) -> Time {
+        match self.config.kubelet.feature_gates.change_container_status_on_kubelet_restart {
+            true => Time::ZERO,
+            false => self.started,
+        }
     }
 
     /// The grid on which a starting process looks whether its informers have synced.

@@ -467,7 +467,7 @@ impl Kubelet {
             probes: &entry.probes,
             now: fx.now(),
             host_ip: self.config.node_ip,
-            kubelet_started: self.started,
+            kubelet_started: self.adopts_before(),
             is_terminal,
         };
         let mut made = status::generate(&input, &mut trigger);

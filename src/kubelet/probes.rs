@@ -266,7 +266,7 @@ impl Kubelet {
             worker.map(|worker| worker.id)
         };
         let before = probed(self);
-        let turn = self.probe_turn(uid, number, self.started, fx);
+        let turn = self.probe_turn(uid, number, self.adopts_before(), fx);
         let is_new = probed(self) != before;
         let Some(entry) = self.pods.get_mut(&uid) else { return };
         let Some(worker) = entry.probes.workers.get_mut(usize::from(number)) else { return };

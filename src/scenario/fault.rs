@@ -78,7 +78,9 @@ impl FaultSpec {
         }
         if effects.is_empty() || !effects.iter().all(fits) {
             let hint = match target {
-                Target::Nodes { .. } => "power: off, kubelet: stopped, runtime: stopped or hung, network: cut",
+                Target::Nodes { .. } => {
+                    "power: off, kubelet: stopped, runtime: stopped or hung, network: cut, cni: hung"
+                }
                 Target::Registry(_) => {
                     "down: true, bandwidth: 2Mi/s, errorRate: 0.1, rateLimit: {…}, missing: [image], corrupt: [image], unauthorized: true"
                 }
@@ -327,6 +329,14 @@ fn read_effects(fields: &mut Fields<'_, '_>, problems: &mut Problems) -> Vec<Eff
         fields,
         "network",
         &[("cut", node_fault(NodeFault::Network(false))), ("open", node_fault(NodeFault::Network(true)))],
+    );
+    word(
+        fields,
+        "cni",
+        &[
+            ("hung", node_fault(NodeFault::NetworkPlugin(false))),
+            ("working", node_fault(NodeFault::NetworkPlugin(true))),
+        ],
     );
     if let Some(down) = fields.boolean("down", problems) {
         effects.push(Effect::Registry(registry::Fault::Down(down)));

@@ -152,7 +152,7 @@ pub struct LoadOptions {
 }
 
 /// Kinds that are no objects of a cluster, and yet are not passed over.
-const OURS: [&str; 3] = ["Scenario", "RuntimeProfile", "KubeSchedulerConfiguration"];
+const OURS: [&str; 4] = ["Scenario", "RuntimeProfile", "KubeSchedulerConfiguration", "KubeletConfiguration"];
 
 /// A run without `until` ends at the latest so long after the last line of its timeline.
 const AFTERWARDS: Duration = Duration::from_secs(600);
@@ -218,14 +218,24 @@ fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
     let cluster = root.get("cluster");
     for node in items(cluster.and_then(|cluster| cluster.get("nodes"))) {
         add(node.get("from"));
-        add(node.get("kubelet").and_then(|kubelet| kubelet.get("config")));
+        add_config(node.get("kubelet"), &mut add);
         add(node.get("runtime").filter(|runtime| runtime.as_str().is_some_and(super::runtime::is_file)));
     }
+    add_config(cluster.and_then(|cluster| cluster.get("kubelet")), &mut add);
     add(cluster.and_then(|cluster| cluster.get("scheduler")).and_then(|scheduler| scheduler.get("config")));
     for entry in items(root.get("timeline")) {
         add(entry.get("apply"));
     }
     named
+}
+
+/// The files of `kubelet: {config: …}`: one, or a list.
+fn add_config(kubelet: Option<&Node<'_>>, add: &mut impl FnMut(Option<&Node<'_>>)) {
+    let config = kubelet.and_then(|kubelet| kubelet.get("config"));
+    add(config);
+    for one in items(config) {
+        add(Some(one));
+    }
 }
 
 fn items<'n, 'a>(node: Option<&'n Node<'a>>) -> &'n [Node<'a>] {
@@ -579,6 +589,8 @@ impl Reading<'_> {
         let has_class = existing.iter().any(|object| object.kind() == Kind::StorageClass)
             || applied.iter().flat_map(|(_, objects)| objects.iter()).any(takes_place);
         existing.extend(super::dump::proven(&existing));
+        let mut header = header;
+        header.not_modelled.extend(builder.without_effect());
         let config = builder.build(existing, behaviors, has_class, epoch);
         let last = timeline.iter().map(last_moment).chain(expectations.iter().map(Expected::last)).max();
         let until = until.unwrap_or(Until::Default(last.unwrap_or(Time::ZERO) + AFTERWARDS));

@@ -34,7 +34,7 @@ async fn containers_are_removed_whatever_state_they_are_in_and_a_stop_takes_less
     let created = runtime.create(&sandbox, &config("created", &top)).await.unwrap();
     let running = runtime.started(&sandbox, &config("running", &top)).await;
     let stopped = runtime.started(&sandbox, &config("stopped", &["top"])).await;
-    let before = std::time::Instant::now();
+    let before = tokio::time::Instant::now();
     stop(&runtime, &stopped, 60).await;
     assert!(before.elapsed() < Duration::from_secs(30), "{:?}", before.elapsed());
     for id in [created, running, stopped] {
@@ -393,14 +393,14 @@ async fn a_file_that_a_container_keeps_touching_decides_its_exec_probe() {
 }
 
 #[tokio::test]
-async fn hundreds_of_pods_of_several_clients_live_side_by_side() {
+async fn a_hundred_pods_of_several_clients_live_side_by_side() {
     let runtime = std::sync::Arc::new(start("many", &["--pod-cidr", "127.65.0.0/16"]).await);
     runtime.pull(BUSYBOX).await.unwrap();
     let mut clients = tokio::task::JoinSet::new();
     for client in 0..8 {
         let runtime = std::sync::Arc::clone(&runtime);
         clients.spawn(async move {
-            for number in 0..25 {
+            for number in 0..15 {
                 let sandbox = runtime.sandbox(&pod_config(&format!("pod-{client}-{number}"))).await.unwrap();
                 let id = runtime.started(&sandbox, &config("app", SLEEP)).await;
                 assert_eq!(runtime.status(&id).await.unwrap().state(), proto::ContainerState::Running);
@@ -408,9 +408,9 @@ async fn hundreds_of_pods_of_several_clients_live_side_by_side() {
         });
     }
     clients.join_all().await;
-    assert_eq!(runtime.sandboxes(proto::PodSandboxFilter::default()).await.len(), 200);
-    assert_eq!(runtime.containers(proto::ContainerFilter::default()).await.len(), 200);
+    assert_eq!(runtime.sandboxes(proto::PodSandboxFilter::default()).await.len(), 120);
+    assert_eq!(runtime.containers(proto::ContainerFilter::default()).await.len(), 120);
     let stats: proto::ListPodSandboxStatsResponse =
         runtime.call("ListPodSandboxStats", proto::ListPodSandboxStatsRequest::default()).await.unwrap();
-    assert_eq!(stats.stats.len(), 200);
+    assert_eq!(stats.stats.len(), 120);
 }

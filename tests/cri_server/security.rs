@@ -9,6 +9,8 @@ fn with(name: &str, security: proto::LinuxContainerSecurityContext) -> proto::Co
 }
 
 type Security = proto::LinuxContainerSecurityContext;
+/// A security, a command, and what it writes and how it ends.
+type Case<'a> = (Security, &'a [&'a str], (&'a str, &'a str, i32));
 
 fn id(value: i64) -> Option<proto::Int64Value> {
     Some(proto::Int64Value { value })
@@ -43,7 +45,7 @@ async fn programs_see_the_users_groups_capabilities_and_filters_that_were_asked_
     let (bridge, host): (&[&str], &[&str]) = (&["brctl", "addbr", "foobar"], &["hostname", "ANewHostName"]);
     let denied = "brctl: bridge: Operation not permitted\n";
     let host_denied = "hostname: sethostname: Operation not permitted\n";
-    let cases: Vec<(Security, &[&str], (&str, &str, i32))> = vec![
+    let cases: Vec<Case> = vec![
         (Security { run_as_user: id(1001), ..none() }, &["id", "-u"], ("1001\n", "", 0)),
         (Security { run_as_username: "nobody".into(), ..none() }, &["id", "-nu"], ("nobody\n", "", 0)),
         (Security { supplemental_groups: vec![5678, 1234], ..none() }, &["id", "-G"], ("0 1234 5678\n", "", 0)),

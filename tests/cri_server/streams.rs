@@ -55,6 +55,9 @@ struct Spdy {
     connection: TcpStream,
     names: Vec<String>,
     begun: bool,
+    /// Streams that were accepted, and that were closed.
+    replies: usize,
+    closed: usize,
 }
 
 impl Spdy {
@@ -64,7 +67,7 @@ impl Spdy {
         let (connection, head) = upgrade(url, "POST", &fields);
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         assert!(head.contains(&format!("X-Stream-Protocol-Version: {}\r\n", protocols[0])), "{head}");
-        Spdy { connection, names: Vec::new(), begun: false }
+        Spdy { connection, names: Vec::new(), begun: false, replies: 0, closed: 0 }
     }
 
     /// Makes a stream, and gives its number.
@@ -101,7 +104,6 @@ impl Spdy {
     /// Everything until all streams are closed, or until `enough`.
     fn hear(&mut self, enough: impl Fn(&Heard) -> bool) -> Heard {
         let mut heard = Heard::new();
-        let (mut replies, mut closed) = (0, 0);
         while !enough(&heard) {
             let mut head = [0; 8];
             if self.connection.read_exact(&mut head).is_err() {
@@ -114,12 +116,12 @@ impl Spdy {
                 let id = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
                 let name = self.names[id / 2].clone();
                 heard.entry(name).or_default().push_str(std::str::from_utf8(&body).expect("text"));
-                closed += usize::from(head[4] & 1 == 1);
+                self.closed += usize::from(head[4] & 1 == 1);
             } else {
-                replies += usize::from(head[3] == 2);
+                self.replies += usize::from(head[3] == 2);
             }
-            if closed == self.names.len() {
-                assert_eq!(replies, self.names.len(), "each stream was accepted");
+            if self.closed == self.names.len() {
+                assert_eq!(self.replies, self.names.len(), "each stream was accepted");
                 break;
             }
         }

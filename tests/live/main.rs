@@ -33,8 +33,24 @@ fn start(machine: &Machine, name: &str) -> Child {
 fn end(machine: &Machine, name: &str, child: Child) -> Said {
     let said = Said::from(child.wait_with_output().expect("simlet ends"));
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+    check_folder_and_cgroups(machine, name);
     check_replay(machine, name);
     said
+}
+
+/// Nothing is left of the pods' volumes, and no cgroup of a pod that was there at the end.
+fn check_folder_and_cgroups(machine: &Machine, name: &str) {
+    assert!(!machine.folder.join(name).join("pods").exists(), "volumes of {name} are left");
+    let pods = read(machine, &format!("{name}/final/pods.yaml"));
+    let uids: Vec<&str> = pods.lines().filter_map(|line| line.trim().strip_prefix("uid: ")).collect();
+    for parent in ["kubepods", "kubepods/burstable", "kubepods/besteffort"] {
+        for hierarchy in ["", "cpu", "memory", "pids", "systemd", "unified"] {
+            for uid in &uids {
+                let path = Path::new("/sys/fs/cgroup").join(hierarchy).join(parent).join(format!("pod{uid}"));
+                assert!(!path.exists(), "{} is left", path.display());
+            }
+        }
+    }
 }
 
 fn check_replay(machine: &Machine, name: &str) {
@@ -578,7 +594,7 @@ fn a_runtime_that_hangs_makes_its_node_not_ready_until_it_goes_on() {
     let pods = r#"
 apiVersion: v1
 kind: Pod
-metadata: {name: steady}
+metadata: {name: calm}
 spec:
   terminationGracePeriodSeconds: 1
   containers:
@@ -632,7 +648,7 @@ spec:
     let rest = r#"
 until: 112s
 timeline:
-- {at: 8s, kubectl: "apply -f changed.yaml"}
+- {at: 8s, apply: changed.yaml}
 expect:
 - {at: 50s, that: 'pods.all(p, !p.ready)'}
 - {that: 'pods.all(p, p.ready && p.restarts == 0)'}

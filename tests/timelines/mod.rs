@@ -379,6 +379,23 @@ impl Translator {
         Some(("exit".to_owned(), exit(rest)?))
     }
 
+    /// The patch; one that makes pods of fake nodes unready gives them a probe that says so.
+    fn patch(&self, action: &Value) -> Value {
+        let mut patch = action["patch"].clone();
+        if patch["spec"]["template"]["metadata"]["annotations"]["sim.test/ready"] != "never" {
+            return patch;
+        }
+        let actions = self.from["actions"].as_array().into_iter().flatten();
+        let made = actions.flat_map(|one| one["manifests"].as_array().into_iter().flatten());
+        let is_it = |one: &&Value| one["kind"] == action["kind"] && one["metadata"]["name"] == action["name"];
+        let containers = made.filter(is_it).flat_map(|one| one["spec"]["template"]["spec"]["containers"].as_array());
+        let probes = containers
+            .flatten()
+            .map(|container| json!({"name": container["name"], "readinessProbe": {"exec": {"command": ["false"]}}}));
+        patch["spec"]["template"]["spec"] = json!({"containers": probes.collect::<Vec<Value>>()});
+        patch
+    }
+
     /// The image of the n-th revision of what is rolled out.
     fn image_of_revision(&self, revision: usize) -> Option<String> {
         fn images(value: &Value, found: &mut Vec<String>) {
@@ -446,7 +463,8 @@ impl Translator {
             }
             "patch" => {
                 let kind = text("kind").to_lowercase();
-                let mut words = format!("patch {kind}/{} -p {}", text("name"), quoted(&action["patch"].to_string()));
+                let patch = self.patch(action).to_string();
+                let mut words = format!("patch {kind}/{} -p {}", text("name"), quoted(&patch));
                 if let Some(patch_type) = action["patchType"].as_str() {
                     words.push_str(&format!(" --type={patch_type}"));
                 }

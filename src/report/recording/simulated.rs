@@ -92,12 +92,12 @@ impl Simulated {
             ContainerState::Waiting { reason, message } => {
                 State::Waiting { reason: reason.to_string(), message: message.to_string() }
             }
-            ContainerState::Running { started_at } => State::Running { since: written(*started_at) },
+            ContainerState::Running { started_at } => State::Running { since: written(started_at.time()) },
             ContainerState::Terminated(ended) => State::Terminated {
                 reason: ended.reason.to_string(),
                 message: ended.message.to_string(),
                 exit_code: i64::from(ended.exit_code),
-                finished: written(ended.finished_at),
+                finished: written(ended.finished_at.time()),
             },
         };
         Container { name: status.name.to_string(), state, restarts: u64::from(status.restart_count) }

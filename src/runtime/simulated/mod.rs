@@ -65,6 +65,8 @@ pub enum Fault {
     Hung,
     /// The runtime's process works again.
     Restored,
+    /// The kubelet's process ended: nobody waits for answers any more.
+    CallerGone,
     /// CNI ADD does not come back (true) or works again (false): RunPodSandbox hangs.
     NetworkHangs(bool),
     /// These containers' programs exit with this code. Names are pod namespace, pod name, container (empty: all).

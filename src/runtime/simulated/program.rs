@@ -206,6 +206,11 @@ impl Program {
         }
     }
 
+    /// No SIGKILL comes.
+    pub fn spare(&mut self) {
+        self.killed_at = None;
+    }
+
     /// When and how it ends, if nothing changes before. At the same moment it ends by itself rather than by force.
     pub fn next_end(&self) -> Option<(Time, Ending)> {
         let endings = [

@@ -18,7 +18,6 @@ use crate::kernel::Duration;
 use crate::model::Name;
 use crate::protocol::cri::{self, Answer, Call, ContainerEventType, ContainerId, ContainerState};
 use crate::runtime::live::proto::{self, NamespaceMode};
-use crate::runtime::live::wire::hex;
 use crate::runtime::simulated::Fault;
 
 use super::calls::not_found;
@@ -107,8 +106,6 @@ impl Server {
             if !understood {
                 serving.spawn(web);
             }
-            let (out, err) = (Sink::Channel(pieces.clone(), Stream::Out), Sink::Channel(pieces.clone(), Stream::Err));
-            let input = if stdin { Input::from(read) } else { Input::default() };
             let code = if tells_uid {
                 let escalates = !world
                     .files()
@@ -123,6 +120,9 @@ impl Server {
                 }
                 std::future::pending().await
             } else {
+                let input = if stdin { Input::from(read) } else { Input::default() };
+                let (out, err) =
+                    (Sink::Channel(pieces.clone(), Stream::Out), Sink::Channel(pieces.clone(), Stream::Err));
                 shell::run(Arc::clone(&world), main, manner, input, out, err).await
             };
             // All that it wrote is in the log before its end is seen.
@@ -292,12 +292,9 @@ impl Server {
             Sink::Channel(remote.output, if remote.tty { Stream::Out } else { Stream::Err }),
         );
         let killed = async {
-            match ended {
-                Some(mut ended) => {
-                    let _gone = ended.wait_for(|ended| *ended).await;
-                }
-                // Its main process ended in between.
-                None => {}
+            // Without one, its main process ended in between.
+            if let Some(mut ended) = ended {
+                let _gone = ended.wait_for(|ended| *ended).await;
             }
         };
         tokio::select! {
@@ -377,9 +374,4 @@ pub(super) fn with_returns(bytes: &[u8]) -> Vec<u8> {
         whole.push(byte);
     }
     whole
-}
-
-/// An id for messages.
-pub(super) fn shown(id: ContainerId) -> String {
-    hex(id.0)
 }

@@ -2,11 +2,12 @@
 //! manifests, for probes and hooks, and for a person who looks around.
 //!
 //! Read `syntax` (the grammar), `words` (how words are expanded), then this file (lists, pipes, loops, redirections) and
-//! `programs` (what each program does). A shell is a future: dropping it kills it with all that it started. It writes to
+//! `programs` and `text` (what each program does). A shell is a future: dropping it kills it with all that it started. It writes to
 //! [`Sink`]s, reads from an [`Input`], and knows of the machine only what its [`World`] says.
 
 mod programs;
 mod syntax;
+mod text;
 mod words;
 pub(super) mod world;
 

@@ -7,8 +7,7 @@
 //! difference that has no row.
 #![expect(clippy::disallowed_macros, reason = "tables for people")]
 
-#[path = "timelines/mod.rs"]
-mod translated;
+mod timelines;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +18,7 @@ use simlet::kernel::Duration;
 use simlet::report::recording::{self, History, Line, Outcome, PodBeside, RecordingBeside, Simulated};
 use simlet::scenario::{self, Options, Scenario};
 use simlet::trace::{Entry, Sink};
-use translated::Timeline;
+use timelines::Timeline;
 
 /// What is jittered in a real kubelet is a range over so many runs.
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=12;
@@ -84,7 +83,7 @@ fn is_control_plane(fact: &str) -> bool {
 impl Replayed {
     fn of(name: &str) -> Replayed {
         let timeline = Timeline::read(name);
-        let (path, watch) = translated::watch(name);
+        let (path, watch) = timelines::watch(name);
         let real = recording::read(&watch, &path).unwrap_or_else(|problem| panic!("{name}: {problem}"));
         timeline.write(&tables().join(name));
         let scenario = timeline.scenario();
@@ -176,7 +175,7 @@ fn tables() -> PathBuf {
 
 #[test]
 fn every_recording_is_replayed_fact_by_fact() {
-    let names = translated::names("scenario.yaml");
+    let names = timelines::names("scenario.yaml");
     assert!(!names.is_empty(), "there are no recordings");
     let known = known();
     let replayed: Vec<Replayed> = names.par_iter().map(|name| Replayed::of(name)).collect();
@@ -218,7 +217,9 @@ fn every_recording_is_replayed_fact_by_fact() {
         .map(|(row, _)| row)
         .collect();
     assert!(unknown.is_empty(), "{} differences are not in docs/differences.md", unknown.len());
-    assert!(stale.is_empty(), "these rows of docs/differences.md no longer differ: {stale:#?}");
+    let rows = stale.iter().map(|row| format!("{} | {} | {} ({})", row.timeline, row.object, row.fact, row.why));
+    let rows: Vec<String> = rows.collect();
+    assert!(rows.is_empty(), "these rows of docs/differences.md no longer differ:\n{}", rows.join("\n"));
 }
 
 #[test]
