@@ -2,6 +2,7 @@
 //! environment.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod diff;
 mod files;
 #[cfg(feature = "cri")]
 mod live;
@@ -63,6 +64,7 @@ enum Command {
     Run(run::Run),
     Test(test::Test),
     Why(why::Why),
+    Diff(diff::Diff),
     Plot(plot::Plot),
     #[cfg(feature = "cri")]
     Live(live::Live),
@@ -90,6 +92,7 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         Command::Run(run) => run.carry_out(),
         Command::Test(test) => test.carry_out(),
         Command::Why(why) => why.carry_out(),
+        Command::Diff(diff) => diff.carry_out(),
         Command::Plot(plot) => plot.carry_out(),
         #[cfg(feature = "cri")]
         Command::Live(live) => live.carry_out(),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::manifest::{Epoch, Source};
 use crate::report::{self, Journal};
-use crate::scenario::{self, LoadOptions, Options, Scenario};
+use crate::scenario::{self, LoadOptions, Measured, Options, Scenario};
 use crate::trace::{Entry, Footer, Header, Reader, Sink, Writer};
 
 use super::files::{self, Disk};
@@ -18,6 +18,8 @@ pub struct Recorded {
     pub header: Header,
     pub journal: Journal,
     pub footer: Footer,
+    /// What was held against the scenario's baselines of placements; empty for a run that is read back.
+    pub placements: Vec<Measured>,
 }
 
 /// A sink that several hold.
@@ -74,8 +76,16 @@ pub fn load(arguments: &[String], nodes: Option<u32>) -> Result<Scenario, String
 /// # Errors
 /// All problems, rendered.
 pub fn load_sources(sources: Vec<Source>, nodes: Option<u32>) -> Result<Scenario, String> {
+    load_from(sources, &Disk, nodes)
+}
+
+/// Loads sources; the files that they name come from `files`.
+///
+/// # Errors
+/// All problems, rendered.
+pub fn load_from(sources: Vec<Source>, files: &dyn scenario::Files, nodes: Option<u32>) -> Result<Scenario, String> {
     let options = LoadOptions { nodes, colour: terminal::colour_on_stderr(), ..LoadOptions::default() };
-    let loaded = scenario::load(sources, &Disk, &options)?;
+    let loaded = scenario::load(sources, files, &options)?;
     terminal::complain(&loaded.warnings);
     Ok(loaded.scenario)
 }
@@ -111,7 +121,8 @@ pub fn into_folder(
     let end = run(Box::new(Both(journal.share(), writer.share())));
     let mut written = outputs::final_objects(end.cluster.store(), epoch);
     drop(end.cluster);
-    let recorded = Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer: end.footer };
+    let (footer, placements) = (end.footer, end.placements);
+    let recorded = Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer, placements };
     if let Some(writer) = writer.into_inner() {
         writer.finish(&recorded.footer).map_err(say)?;
     }
@@ -129,7 +140,8 @@ pub fn into_memory(header: Header, run: impl FnOnce(Box<dyn Sink>) -> scenario::
     let end = run(Box::new(journal.share()));
     // The cluster holds the other share.
     drop(end.cluster);
-    Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer: end.footer }
+    let (footer, placements) = (end.footer, end.placements);
+    Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer, placements }
 }
 
 /// Tells the story of a run and where its reports are.
@@ -161,14 +173,7 @@ pub fn verdict(recorded: &Recorded) -> Outcome {
 /// Why there is none.
 pub fn open(argument: &str, seed: Option<u64>, explain: bool) -> Result<Recorded, String> {
     match trace_file(argument) {
-        Some(file) => {
-            let name = file.display().to_string();
-            let opened = File::open(&file).map_err(|problem| error(format!("{name}: {problem}")))?;
-            let reader = Reader::new(BufReader::new(opened), &name).map_err(error)?;
-            let mut journal = Journal::new();
-            let (header, footer) = reader.read_all(&mut journal).map_err(error)?;
-            Ok(Recorded { header, journal, footer })
-        }
+        Some(file) => read_back(&file),
         None => {
             let scenario = load(&[argument.to_owned()], None)?;
             let seed_flag = seed.map_or(String::new(), |seed| format!(" --seed {seed}"));
@@ -178,8 +183,21 @@ pub fn open(argument: &str, seed: Option<u64>, explain: bool) -> Result<Recorded
     }
 }
 
+/// Reads a trace back.
+///
+/// # Errors
+/// Why it can't be read.
+pub fn read_back(file: &Path) -> Result<Recorded, String> {
+    let name = file.display().to_string();
+    let opened = File::open(file).map_err(|problem| error(format!("{name}: {problem}")))?;
+    let reader = Reader::new(BufReader::new(opened), &name).map_err(error)?;
+    let mut journal = Journal::new();
+    let (header, footer) = reader.read_all(&mut journal).map_err(error)?;
+    Ok(Recorded { header, journal, footer, placements: Vec::new() })
+}
+
 /// The trace that an argument names.
-fn trace_file(argument: &str) -> Option<PathBuf> {
+pub fn trace_file(argument: &str) -> Option<PathBuf> {
     let path = Path::new(argument);
     let inside = path.join("trace.jsonl");
     if inside.is_file() {

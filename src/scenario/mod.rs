@@ -2,7 +2,7 @@
 //!
 //! It leaves out files and terminals: `cli/` reads the files that a scenario names, through [`Files`]. Read `file` (the
 //! document), `cluster` and `scheduler_config` (what the cluster is made of), `timeline` and `fault` (what happens), `world` and `condition`
-//! (expressions over the cluster's state), `expect`, then `run`, which walks through all of it.
+//! (expressions over the cluster's state), `expect` and `placement`, then `run`, which walks through all of it.
 
 mod behavior;
 mod cluster;
@@ -11,6 +11,7 @@ mod dump;
 mod expect;
 mod fault;
 mod file;
+mod placement;
 mod read;
 mod remarks;
 mod run;
@@ -20,4 +21,4 @@ mod values;
 mod world;
 
 pub use file::{Files, LoadOptions, Loaded, RealNode, Scenario, load};
-pub use run::{End, Options, run, run_with};
+pub use run::{End, Measured, Options, run, run_with};

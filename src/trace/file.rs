@@ -120,6 +120,7 @@ fn end_line(footer: &Footer) -> EndLine {
                 broken: expectation.broken.clone(),
                 error: expectation.error.clone(),
                 objects: expectation.objects.clone(),
+                details: expectation.details.clone(),
             })
             .collect(),
         invariants: footer.invariants.clone(),

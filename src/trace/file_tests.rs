@@ -250,6 +250,7 @@ fn footer() -> Footer {
         events: 12,
         digest: u64::MAX - 1,
         expectations: vec![Expectation {
+            details: vec!["a pod moved".to_owned()],
             name: "n".to_owned(),
             text: "pods.size() == 1".to_owned(),
             broken: vec![(Time::from_secs(1), None), (Time::ZERO, Some(Time::from_secs(1)))],

@@ -507,6 +507,7 @@ fn read_footer(line: EndLine) -> Decoded<Footer> {
         broken: line.broken,
         error: line.error,
         objects: line.objects,
+        details: line.details,
     });
     Ok(Footer {
         end: line.end,

@@ -98,6 +98,8 @@ pub(super) struct ExpectationLine {
     pub error: String,
     #[serde(default, skip_serializing_if = "is_default")]
     pub objects: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub details: Vec<String>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
