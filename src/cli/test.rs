@@ -169,9 +169,7 @@ fn bless(scenarios: &[(String, Scenario)]) -> Result<bool, String> {
         scenarios.iter().filter(|(_, scenario)| scenario.baselines().next().is_some()).collect();
     let measured: Vec<_> = with
         .par_iter()
-        .map(|(file, scenario)| {
-            recorded::run(scenario, &Options::default(), format!("simlet run {file}")).placements
-        })
+        .map(|(file, scenario)| recorded::run(scenario, &Options::default(), format!("simlet run {file}")).placements)
         .collect();
     let mut written = false;
     for ((file, _), placements) in with.iter().zip(measured) {

@@ -614,7 +614,19 @@ impl Reading<'_> {
         let last = last.chain(baselines.iter().filter_map(|(_, baseline)| baseline.at)).max();
         let until = until.unwrap_or(Until::Default(last.unwrap_or(Time::ZERO) + AFTERWARDS));
         let header = Header { name: name.clone(), description: description.clone(), ..header };
-        Some(Scenario { name, description, seed, config, applied, timeline, expectations, baselines, until, epoch, header })
+        Some(Scenario {
+            name,
+            description,
+            seed,
+            config,
+            applied,
+            timeline,
+            expectations,
+            baselines,
+            until,
+            epoch,
+            header,
+        })
     }
 
     /// `until: 30m`, or a condition.

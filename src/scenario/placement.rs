@@ -76,7 +76,8 @@ impl Baseline {
 
     /// The result, of pods that were so at `at`.
     pub(super) fn result(&self, at: Time, is: &Placement) -> Expectation {
-        let when = self.at.map_or_else(|| "placement".to_owned(), |at| format!("at {} placement", at.since(Time::ZERO)));
+        let when =
+            self.at.map_or_else(|| "placement".to_owned(), |at| format!("at {} placement", at.since(Time::ZERO)));
         let name = if self.name.is_empty() { self.file.clone() } else { self.name.clone() };
         let mut result = Expectation { name, when, text: self.file.clone(), ..Expectation::default() };
         result.source = Some(self.source);
@@ -95,7 +96,7 @@ impl Baseline {
         result.broken = vec![(at, None)];
         result.details = beyond;
         for changed in comparison.workloads.iter().take(SHOWN) {
-            for line in changed.lines() {
+            for (_, line) in changed.lines().into_iter().take(SHOWN) {
                 result.details.push(format!("{}: {line}", changed.workload));
             }
             let spread = changed.spread_text();

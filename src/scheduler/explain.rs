@@ -14,6 +14,7 @@ use super::node_table::{NodeId, NodeInfo};
 use super::nominator::Nominator;
 use super::pod_info::PodInfo;
 use super::profile::{PluginIdx, PluginSet, Point, Profile};
+use super::remedy::remedies;
 use super::states::{self, PreFilterResult, States};
 
 /// What every plug-in said.
@@ -86,7 +87,7 @@ pub fn evaluate(
     Ok(found)
 }
 
-fn filter(
+pub(super) fn filter(
     profile: &Profile,
     states: &States,
     pod: &PodInfo,
@@ -148,7 +149,11 @@ pub fn diagnosis(
         nodes.push(NodeVerdict { node, verdict });
     }
     nodes.sort_by_key(|verdict| verdict.node);
-    Diagnosis { nodes }
+    let weight =
+        |(idx, ..): &(PluginIdx, Vec<i64>, Vec<i64>)| (Name::new(profile.plugins[*idx].name()), profile.weight(*idx));
+    let weights = found.scores.iter().map(weight).collect();
+    let remedies = if found.feasible.is_empty() { remedies(profile, pod, world, nominator) } else { Vec::new() };
+    Diagnosis { nodes, weights, remedies }
 }
 
 fn rejected(status: &Status) -> Verdict {

@@ -47,6 +47,7 @@ pub mod pod_groups;
 pub mod pod_info;
 pub mod profile;
 pub mod queue;
+pub mod remedy;
 pub mod search;
 pub mod states;
 

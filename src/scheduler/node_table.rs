@@ -95,7 +95,7 @@ impl NodeInfo {
 }
 
 /// Which nodes have an image.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ImageState {
     /// As the first node said that had it.
     pub size_bytes: i64,
@@ -125,7 +125,7 @@ impl ImageState {
 
 /// The zone and the hostname of each row, as its labels say them: what spreading reads of every feasible node for every
 /// pod, without a walk to the node's labels.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Topology {
     keys: [Name; 2],
     values: Vec<[Option<Name>; 2]>,
@@ -147,7 +147,7 @@ impl Topology {
 }
 
 /// All nodes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct NodeTable {
     rows: Vec<NodeInfo>,
     topology: Topology,

@@ -171,6 +171,8 @@ impl Specs {
                     node,
                     message,
                     diagnosis: diagnosis.as_deref().map(diagnosis_lines),
+                    weights: diagnosis.as_deref().map(|diagnosis| diagnosis.weights.clone()).unwrap_or_default(),
+                    remedies: diagnosis.as_deref().map(|diagnosis| diagnosis.remedies.clone()).unwrap_or_default(),
                 }
             }
             Record::Stage { pod, container, stage, edge } => {

@@ -180,8 +180,10 @@ fn record() -> impl Strategy<Value = Record> {
         (any::<i64>(), name()).prop_map(|(total, name)| Verdict::Scored { total, scores: vec![(name, 1, total)] }),
         Just(Verdict::NotTried),
     ];
-    let diagnosis = (name(), verdict)
-        .prop_map(|(node, verdict)| Arc::new(Diagnosis { nodes: vec![NodeVerdict { node, verdict }] }));
+    let diagnosis = (name(), verdict, text()).prop_map(|(node, verdict, remedy)| {
+        let (nodes, weights) = (vec![NodeVerdict { node, verdict }], vec![(node, 2)]);
+        Arc::new(Diagnosis { nodes, weights, remedies: vec![remedy] })
+    });
     prop_oneof![
         (text(), source()).prop_map(|(text, source)| Record::Action { text, by: CausedBy { source } }),
         (text(), any::<bool>(), source()).prop_map(|(text, undone, source)| Record::Fault {

@@ -169,6 +169,8 @@ fn reason(pod: &Pod) -> String {
     let message = condition.message.as_str();
     let message = message.split(" preemption: ").next().unwrap_or_default();
     let message = message.split_once(" nodes are available: ").map_or(message, |(_, reasons)| reasons);
+    // What PostFilter plug-ins said follows the reasons.
+    let message = message.split(". ").next().unwrap_or_default();
     let mut reasons: Vec<&str> = message.trim_end_matches('.').split(", ").map(without_count).collect();
     reasons.sort_unstable();
     reasons.dedup();

@@ -41,13 +41,31 @@ impl Hunk {
             Some(format!("{}{more}", line.trim().trim_start_matches("- ")))
         };
         let what = match (telling(&self.before), telling(&self.after)) {
-            (Some(was), Some(is)) => format!("{was} → {is}"),
+            (Some(was), Some(is)) => differing(&was, &is).unwrap_or_else(|| format!("{was} → {is}")),
             (Some(was), None) => format!("{was} removed"),
             (None, Some(is)) => format!("{is} added"),
             (None, None) => "a comment".to_owned(),
         };
         Cause { file: self.name.clone(), line: self.line, what }
     }
+}
+
+/// Of two lines in YAML's flow style the parts that differ: `cpu: 1 → cpu: 5`.
+fn differing(was: &str, is: &str) -> Option<String> {
+    let parts = |text: &str| {
+        text.split(['{', '}', ','])
+            .map(|part| part.trim().to_owned())
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+    };
+    let (was, is) = (parts(was), parts(is));
+    if was.len() != is.len() || was.len() < 2 {
+        return None;
+    }
+    let mut pairs = was.iter().zip(&is).filter(|(was, is)| was != is);
+    let (was, is) = pairs.next()?;
+    let more = if pairs.next().is_some() { ", …" } else { "" };
+    Some(format!("{was} → {is}{more}"))
 }
 
 fn is_comment(line: &str) -> bool {
@@ -58,6 +76,9 @@ fn is_comment(line: &str) -> bool {
 /// All lines that differ between the files of two runs. Comments and empty lines count as nothing.
 pub(super) fn hunks(before: &Header, after: &Header) -> Vec<Hunk> {
     let mut hunks = Vec::new();
+    if before.sources.is_empty() {
+        return hunks; // The file of a baseline does not say what it came of.
+    }
     let mut paired = vec![false; before.sources.len()];
     for (index, file) in after.sources.iter().enumerate() {
         let same = before.sources.iter().position(|old| old.name == file.name);

@@ -25,7 +25,7 @@ pub fn junit(diff: &Diff) -> String {
     case.set_classname("placement");
     suite.add_test_case(case);
     for (changed, cause) in diff.comparison.workloads.iter().zip(&diff.causes) {
-        let lines = changed.lines();
+        let lines: Vec<String> = changed.lines().into_iter().map(|(_, line)| line).collect();
         let mut description = lines.join("\n");
         if let Some(cause) = cause {
             let _ = write!(description, "\ncause: {}", cause.text());
@@ -58,7 +58,7 @@ pub fn github(diff: &Diff) -> String {
             (None, None) => String::new(),
         };
         let title = escaped(&format!("placement of {}", shown(&changed.workload)), true);
-        let mut lines = changed.lines();
+        let mut lines: Vec<String> = changed.lines().into_iter().map(|(_, line)| line).collect();
         lines.extend(cause.as_ref().map(|cause| format!("cause: {}", cause.text())));
         let _ = writeln!(text, "::{level} {place}title={title}::{}", escaped(&lines.join("\n"), false));
     }

@@ -21,8 +21,9 @@ pub fn markdown(diff: &Diff) -> String {
     }
     for (at, changed) in diff.comparison.workloads.iter().enumerate() {
         let cause = diff.causes.get(at).and_then(Option::as_ref);
-        let cause = cause.map_or_else(String::new, |cause| format!("`{}:{}` `{}`", cause.file, cause.line, code(&cause.what)));
-        let mut lines = changed.lines();
+        let cause =
+            cause.map_or_else(String::new, |cause| format!("`{}:{}` `{}`", cause.file, cause.line, code(&cause.what)));
+        let mut lines: Vec<String> = changed.lines().into_iter().map(|(_, line)| line).collect();
         if lines.len() > 8 {
             let more = lines.len() - 8;
             lines.truncate(8);

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::trace::placement::Change;
-
 use super::super::style::{Paint, Style, count, length, table, wrap};
 use super::{Diff, SHOWN_NODES, SHOWN_WORKLOADS, both, shown, zone_name};
+
+/// How many lines a workload has.
+const SHOWN_LINES: usize = 12;
 
 /// The whole text.
 pub fn terminal(diff: &Diff, style: &Style) -> String {
@@ -42,21 +43,21 @@ fn workloads(text: &mut String, diff: &Diff, style: &Style) {
         let place = changed.source.map(|source| format!("   {}", diff.after.header.place(source)));
         let name = style.paint(Paint::Bold, &shown(&changed.workload));
         let _ = writeln!(text, "\n  {name}{}", place.unwrap_or_default());
-        for ((change, _), line) in changed.changes.iter().zip(changed.lines()).take(12) {
-            let (mark, paint) = match change {
-                Change::Moved { .. } => ("~", Paint::Warn),
-                Change::Pending { .. } => ("!", Paint::Bad),
-                Change::Placed { .. } | Change::Added { .. } => ("+", Paint::Good),
-                Change::Removed { .. } => ("-", Paint::Warn),
+        let lines = changed.lines();
+        for (mark, line) in lines.iter().take(SHOWN_LINES) {
+            let paint = match mark {
+                '!' => Paint::Bad,
+                '+' => Paint::Good,
+                _ => Paint::Warn,
             };
-            let parts = wrap(&line, style.width.saturating_sub(6).max(24));
-            let _ = writeln!(text, "    {} {}", style.paint(paint, mark), parts[0]);
+            let parts = wrap(line, style.width.saturating_sub(6).max(24));
+            let _ = writeln!(text, "    {} {}", style.paint(paint, &mark.to_string()), parts[0]);
             for part in &parts[1..] {
                 let _ = writeln!(text, "      {part}");
             }
         }
-        if changed.changes.len() > 12 {
-            let _ = writeln!(text, "      and {} more kinds of change", changed.changes.len() - 12);
+        if lines.len() > SHOWN_LINES {
+            let _ = writeln!(text, "      and {} more", count(lines.len() - SHOWN_LINES, "line"));
         }
         let spread = changed.spread_text();
         let cause = diff.causes.get(at).and_then(Option::as_ref).map(|cause| cause.text());

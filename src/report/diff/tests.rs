@@ -72,6 +72,7 @@ fn the_cause_is_a_line_of_the_workloads_own_document_if_there_is_one() {
     assert_eq!(causes(before, "a: 2\n---\nb: 1\nc: 1\n---\nd: 1\n", 3), "f:1 a: 1 → a: 2");
     assert_eq!(causes(before, "a: 1\n---\nb: 1\nc: 1\nx: 3\n---\nd: 1\n", 3), "f:5 x: 3 added");
     assert_eq!(causes(before, "a: 1\n---\nb: 1\n---\nd: 1\n", 3), "f:4 c: 1 removed");
+    assert_eq!(causes("x: {cpu: 1, b: 2}", "x: {cpu: 5, b: 2}", 1), "f:1 cpu: 1 → cpu: 5");
     assert_eq!(causes(before, before, 3), "none");
     assert_eq!(causes(before, &before.replace("b: 1", "# hm\nb: 1"), 3), "none");
 }

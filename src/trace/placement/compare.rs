@@ -80,6 +80,10 @@ pub struct Changed {
     pub changes: BTreeMap<Change, u32>,
     /// Pods by zone, before and after: only if they differ.
     pub spread: BTreeMap<String, [u32; 2]>,
+    /// The moves by zone; empty without zones.
+    pub zones: BTreeMap<(String, String), u32>,
+    /// Up to so many kinds of moves are told node by node, more by zone.
+    pub told_one_by_one: usize,
 }
 
 /// What differs between two placements.
@@ -117,7 +121,19 @@ impl Comparison {
             if spread.values().all(|[was, is]| was == is) || spread.keys().all(String::is_empty) {
                 spread.clear();
             }
-            found.workloads.push(Changed { workload: key.clone(), source: is.source, changes, spread });
+            let mut zones: BTreeMap<(String, String), u32> = BTreeMap::new();
+            for (change, count) in &changes {
+                if let Change::Moved { from, to } = change {
+                    let pair = (zone(before, from), zone(after, to));
+                    *zones.entry(pair).or_default() += count;
+                }
+            }
+            if zones.keys().any(|(from, to)| from.is_empty() || to.is_empty()) {
+                zones.clear();
+            }
+            let changed =
+                Changed { workload: key.clone(), source: is.source, changes, spread, zones, told_one_by_one: 4 };
+            found.workloads.push(changed);
         }
         for (at, placement) in [(0, before), (1, after)] {
             for (victim, by) in &placement.preempted {
@@ -208,19 +224,39 @@ impl Comparison {
 }
 
 impl Changed {
-    /// What became of its pods, a line for each kind of change: `2 moved   a → b`.
-    pub fn lines(&self) -> Vec<String> {
+    /// What became of its pods, a line for each kind of change, with its mark: `~` moved, `!` without a node, `+` come, `-`
+    /// gone.
+    pub fn lines(&self) -> Vec<(char, String)> {
         let mut lines = Vec::new();
+        let moves = self.changes.keys().filter(|change| matches!(change, Change::Moved { .. })).count();
+        let by_zone = moves > self.told_one_by_one && !self.zones.is_empty();
+        if by_zone {
+            lines.extend(self.zones.iter().map(|((from, to), count)| match from == to {
+                true => ('~', format!("{count} moved within {from}")),
+                false => ('~', format!("{count} moved  {from} → {to}")),
+            }));
+        }
+        let mut pending: BTreeMap<&str, Vec<(&str, u32)>> = BTreeMap::new();
         for (change, count) in &self.changes {
-            lines.push(match change {
-                Change::Moved { from, to } => format!("{count} moved  {from} → {to}"),
-                Change::Pending { from, reason } if from.is_empty() => format!("{count} new, pending: {reason}"),
-                Change::Pending { from, reason } => format!("{count} pending, was on {from}: {reason}"),
-                Change::Placed { to } => format!("{count} on {to}, was pending"),
-                Change::Added { to } => format!("{count} new on {to}"),
-                Change::Removed { from } if from.is_empty() => format!("{count} gone, was pending"),
-                Change::Removed { from } => format!("{count} gone from {from}"),
-            });
+            if let Change::Pending { from, reason } = change {
+                pending.entry(reason).or_default().push((from, *count));
+            }
+        }
+        for (change, count) in &self.changes {
+            match change {
+                Change::Moved { from, to } if !by_zone => lines.push(('~', format!("{count} moved  {from} → {to}"))),
+                Change::Moved { .. } => {}
+                // All of one reason stand in one line.
+                Change::Pending { reason, .. } => {
+                    if let Some(from) = pending.remove(reason.as_str()) {
+                        lines.push(('!', pending_line(reason, &from)));
+                    }
+                }
+                Change::Placed { to } => lines.push(('+', format!("{count} on {to}, was pending"))),
+                Change::Added { to } => lines.push(('+', format!("{count} new on {to}"))),
+                Change::Removed { from } if from.is_empty() => lines.push(('-', format!("{count} gone, was pending"))),
+                Change::Removed { from } => lines.push(('-', format!("{count} gone from {from}"))),
+            }
         }
         lines
     }
@@ -233,6 +269,22 @@ impl Changed {
         });
         zones.collect::<Vec<_>>().join(", ")
     }
+}
+
+/// `3 pending: Insufficient cpu (1 new, was on n1, n2)`.
+fn pending_line(reason: &str, from: &[(&str, u32)]) -> String {
+    let all: u32 = from.iter().map(|(_, count)| count).sum();
+    let new: u32 = from.iter().filter(|(node, _)| node.is_empty()).map(|(_, count)| count).sum();
+    let nodes: Vec<&str> = from.iter().map(|(node, _)| *node).filter(|node| !node.is_empty()).collect();
+    let mut whence = Vec::new();
+    if new > 0 {
+        whence.push(format!("{new} new"));
+    }
+    if !nodes.is_empty() {
+        let more = if nodes.len() > 3 { ", …" } else { "" };
+        whence.push(format!("was on {}{more}", nodes[..nodes.len().min(3)].join(", ")));
+    }
+    format!("{all} pending: {reason} ({})", whence.join(", "))
 }
 
 fn zone(placement: &Placement, node: &str) -> String {

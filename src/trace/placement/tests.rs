@@ -23,7 +23,9 @@ fn check(before: &str, after: &str, by: By, expected: &str) {
     let lines: Vec<String> = found
         .workloads
         .iter()
-        .flat_map(|changed| changed.lines().into_iter().map(|line| format!("{} {line}", changed.workload)))
+        .flat_map(|changed| {
+            changed.lines().into_iter().map(|(mark, line)| format!("{} {mark} {line}", changed.workload))
+        })
         .collect();
     assert_eq!(lines.join("; "), expected, "{before} and {after}");
 }
@@ -35,22 +37,34 @@ fn pods_that_stay_are_not_mentioned() {
 
 #[test]
 fn a_pod_that_moved_stayed_in_its_zone_where_it_can_have() {
-    check("web=n1,n3", "web=n2,n4", By::Node, "web 1 moved  n1 → n2; web 1 moved  n3 → n4");
+    check("web=n1,n3", "web=n2,n4", By::Node, "web ~ 1 moved  n1 → n2; web ~ 1 moved  n3 → n4");
     check("web=n1,n3", "web=n2,n4", By::Zone, "");
-    check("web=n1,n2", "web=n3,n1", By::Zone, "web 1 moved  a → b");
+    check("web=n1,n2", "web=n3,n1", By::Zone, "web ~ 1 moved  a → b");
 }
 
 #[test]
 fn pods_lose_their_node_or_get_one() {
-    check("web=n1,n2", "web=n1,-", By::Node, "web 1 pending, was on n2: Insufficient cpu");
-    check("web=n1,-", "web=n1,n3", By::Node, "web 1 on n3, was pending");
-    check("web=n1", "web=n1,-", By::Node, "web 1 new, pending: Insufficient cpu");
+    check("web=n1,n2", "web=n1,-", By::Node, "web ! 1 pending: Insufficient cpu (was on n2)");
+    check("web=n1,-", "web=n1,n3", By::Node, "web + 1 on n3, was pending");
+    check("web=n1", "web=n1,-", By::Node, "web ! 1 pending: Insufficient cpu (1 new)");
+}
+
+#[test]
+fn many_moves_are_told_by_zone() {
+    let before = "web=n1,n1,n2,n2,n2,n3";
+    let moves = Comparison::of(&placement(before), &placement("web=n4,n4,n4,n1,n1,n1"), By::Node);
+    assert_eq!(moves.moved(), 4);
+    let all: Vec<String> = moves.workloads[0].lines().into_iter().map(|(_, line)| line).collect();
+    assert_eq!(all, ["1 moved  n2 → n1", "2 moved  n2 → n4", "1 moved  n3 → n4"]);
+    let changed = Changed { told_one_by_one: 2, ..moves.workloads[0].clone() };
+    let all: Vec<String> = changed.lines().into_iter().map(|(_, line)| line).collect();
+    assert_eq!(all, ["1 moved within a", "2 moved  a → b", "1 moved within b"]);
 }
 
 #[test]
 fn pods_come_and_go() {
-    check("web=n1", "web=n1,n2 job=n4", By::Node, "job 1 new on n4; web 1 new on n2");
-    check("web=n1,n2,-", "web=n1", By::Node, "web 1 gone, was pending; web 1 gone from n2");
+    check("web=n1", "web=n1,n2 job=n4", By::Node, "job + 1 new on n4; web + 1 new on n2");
+    check("web=n1,n2,-", "web=n1", By::Node, "web - 1 gone, was pending; web - 1 gone from n2");
 }
 
 #[test]
@@ -81,7 +95,7 @@ fn a_reason_has_no_numbers_of_nodes() {
     let mut pod = Pod::default();
     assert_eq!(reason(&pod), "not tried");
     let message = "0/30 nodes are available: 18 Insufficient cpu, 9 node(s) had untolerated taint {a: b}, 3 Insufficient \
-                   memory. preemption: 0/30 nodes are available: 30 No preemption victims found for incoming pod.";
+                   memory. no new claims to deallocate, preemption: 0/30 nodes are available: 30 No preemption victims found for incoming pod.";
     condition::set(
         &mut pod.status.conditions,
         crate::kernel::Time::ZERO,
