@@ -379,12 +379,12 @@ impl Change {
             Change::Less(name, by) => format!("{} less {name}", amount(name, *by)),
             Change::Tolerate(taint) => format!("a toleration of {taint}"),
             Change::WithoutLabel(key, value) => {
-                format!("without nodeSelector {key}={value}, or with that label on {node}")
+                format!("no nodeSelector {key}={value} (or that label on {node})")
             }
-            Change::WithoutNodeAffinity => "without its required node affinity".to_owned(),
-            Change::WithoutPodAffinity => "without its required pod affinity".to_owned(),
-            Change::WithoutAntiAffinity => "without its required pod anti-affinity".to_owned(),
-            Change::WithoutHostPorts => "without its host ports".to_owned(),
+            Change::WithoutNodeAffinity => "no required node affinity".to_owned(),
+            Change::WithoutPodAffinity => "no required pod affinity".to_owned(),
+            Change::WithoutAntiAffinity => "no required pod anti-affinity".to_owned(),
+            Change::WithoutHostPorts => "no host ports".to_owned(),
             Change::SoftSpread(key) => format!("whenUnsatisfiable: ScheduleAnyway over {key}"),
             Change::MaxSkew(key, skew) => format!("maxSkew: {skew} over {key}"),
             Change::Recovers(key) => format!("{node} without the taint {key}"),
