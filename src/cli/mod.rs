@@ -2,7 +2,6 @@
 //! environment.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod bench_scheduler;
 mod diff;
 mod files;
 #[cfg(feature = "cri")]
@@ -66,7 +65,6 @@ enum Command {
     Test(test::Test),
     Why(why::Why),
     Diff(diff::Diff),
-    BenchScheduler(bench_scheduler::BenchScheduler),
     Plot(plot::Plot),
     #[cfg(feature = "cri")]
     Live(live::Live),
@@ -95,7 +93,6 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         Command::Test(test) => test.carry_out(),
         Command::Why(why) => why.carry_out(),
         Command::Diff(diff) => diff.carry_out(),
-        Command::BenchScheduler(bench) => bench.carry_out(),
         Command::Plot(plot) => plot.carry_out(),
         #[cfg(feature = "cri")]
         Command::Live(live) => live.carry_out(),

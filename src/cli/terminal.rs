@@ -56,35 +56,3 @@ impl Stopwatch {
         self.0.elapsed()
     }
 }
-
-/// CPU time of this thread, for benchmarks. Where the system does not tell it, or for lengths that it tells too coarsely, the
-/// time on the wall.
-pub struct CpuClock {
-    wall: Stopwatch,
-    cpu: Option<u64>,
-}
-
-impl CpuClock {
-    /// Starts it.
-    pub fn start() -> CpuClock {
-        CpuClock { cpu: cpu_nanos(), wall: Stopwatch::start() }
-    }
-
-    /// What it shows.
-    pub fn elapsed(&self) -> std::time::Duration {
-        const COARSE: std::time::Duration = std::time::Duration::from_millis(50);
-        let wall = self.wall.elapsed();
-        match (self.cpu, cpu_nanos()) {
-            (Some(from), Some(to)) if wall > COARSE => {
-                std::time::Duration::from_nanos(to.saturating_sub(from)).min(wall)
-            }
-            _ => wall,
-        }
-    }
-}
-
-/// Linux counts the time of a thread on a CPU here, up to its last tick.
-fn cpu_nanos() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split(' ').next()?.parse().ok()
-}

@@ -441,3 +441,6 @@ fn another_node(profile: &Profile, pod: &PodInfo, world: &World, nominator: &Nom
     }
     None
 }
+
+#[cfg(test)]
+mod tests;
