@@ -10,7 +10,8 @@ use super::{Outcome, error, length, recorded, terminal};
 /// The chain of causes of an object's state, up to the line of the scenario or manifest that led to it
 #[derive(Debug, Args)]
 pub struct Why {
-    /// What: pod/checkout-7f9c, deployment/web, node/worker-1
+    /// What: pod/checkout-7f9c, deployment/web, node/worker-1; or `pending`: all pods without a node; or `slow`: where the time
+    /// of pods' starts went
     object: String,
     /// The run: a folder that `run --out` wrote, its trace, or a scenario or manifest to be run now
     #[arg(default_value = "out")]

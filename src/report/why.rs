@@ -58,6 +58,11 @@ pub fn why_with(
     };
     let at = detail.at.unwrap_or(footer.end);
     let mut teller = Why { header, journal, at, style, all_nodes: detail.all_nodes };
+    match object {
+        "pending" => return Ok(teller.all_pending(namespace)),
+        "slow" => return Ok(latency::text(journal, &latency::Latency::of(journal))),
+        _ => {}
+    }
     let fits = |own: Name| namespace.is_empty() || own == *namespace;
     if kind.is_none_or(|kind| kind == Kind::Pod) {
         // Of several that had this name, the one that was there, else the last one before.
@@ -151,6 +156,36 @@ impl Why<'_> {
         let mut text = format!("there is no {full} in this run");
         if !found.is_empty() {
             let _ = write!(text, "; did you mean {}?", found.join(", "));
+        }
+        text
+    }
+
+    /// Every pod without a node, those of one workload that wait for the same reason like one.
+    fn all_pending(&self, namespace: &str) -> String {
+        let mut groups: IndexMap<(Name, Name, String), Vec<&PodLife>, FxBuildHasher> = IndexMap::default();
+        for pod in self.journal.pods.values().filter(|pod| pod.existed(self.at)) {
+            let own = pod.last.meta.namespace;
+            if !namespace.is_empty() && own != *namespace || pod.bound.is_some_and(|bound| bound <= self.at) {
+                continue;
+            }
+            let past: Vec<&Moment> = pod.moments.iter().take_while(|moment| moment.time <= self.at).collect();
+            let state = State::of(&past);
+            if state.node.is_none() && state.word == "Pending" {
+                groups.entry((own, self.journal.family(pod), state.why(&past))).or_default().push(pod);
+            }
+        }
+        if groups.is_empty() {
+            return format!("no pod waits for a node at {}\n", clock(self.at));
+        }
+        let pods: usize = groups.values().map(Vec::len).sum();
+        let verb = if pods == 1 { "waits" } else { "wait" };
+        let mut text = format!("{} {verb} for a node at {}\n", count(pods, "pod"), clock(self.at));
+        for pods in groups.values() {
+            let name = self.journal.name_of(pods[0]);
+            let more = if pods.len() > 1 { format!(" and {} like it", pods.len() - 1) } else { String::new() };
+            let _ = writeln!(text, "\npod/{name}{more}");
+            let past: Vec<&Moment> = pods[0].moments.iter().take_while(|moment| moment.time <= self.at).collect();
+            self.pending(&mut text, &past);
         }
         text
     }
