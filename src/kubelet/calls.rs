@@ -38,6 +38,8 @@ pub enum ApiOwner {
     Volumes(Uid),
     /// A ConfigMap or Secret that a container's environment needs.
     Environment(Uid),
+    /// A pull secret.
+    PullSecret(Uid),
     WatchPods,
     WatchNode,
     Register,

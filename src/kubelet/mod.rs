@@ -26,6 +26,7 @@ mod calls;
 pub mod config;
 mod container_config;
 mod containers;
+mod credentials;
 mod environment;
 mod events;
 mod expansion;
@@ -40,6 +41,7 @@ mod pod_actions;
 mod pod_manager;
 mod pod_worker;
 mod probes;
+mod pull_secrets;
 mod runtime_status;
 mod sandbox_config;
 mod status;
@@ -394,6 +396,7 @@ impl Kubelet {
             ApiOwner::PodDelete(pod) => self.pod_deleted(pod, result, fx),
             ApiOwner::Volumes(pod) => self.volume_answered(pod, result, fx),
             ApiOwner::Environment(pod) => self.environment_answered(pod, result, fx),
+            ApiOwner::PullSecret(pod) => self.pull_secret_answered(pod, result, fx),
             ApiOwner::Register => self.register_answered(result, fx),
             ApiOwner::NodeStatus => self.node_status_written(result, fx),
             ApiOwner::Lease => self.lease_answered(result, fx),
