@@ -123,6 +123,8 @@ fn runs_that_were_kept_baselines_and_scenarios_are_compared_with_one_another() {
     for (before, after) in [("shop.yaml", "out"), ("base.json", "out"), ("s.yaml", "big.yaml")] {
         let (code, said) = ran(&folder, &["diff", before, after]);
         assert!(code == 1 && said.contains("Plan: 3 new pending."), "{before} and {after}: {said}");
+        // A baseline does not say which Events there were.
+        assert_eq!(said.contains("events       FailedScheduling 0 →"), before != "base.json", "{said}");
     }
     let (code, said) = ran(&folder, &["diff", "base.json", "shop.yaml"]);
     assert!(code == 0, "{said}");

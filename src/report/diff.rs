@@ -13,7 +13,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::kernel::Duration;
-use crate::model::{Kind, Name};
+use crate::model::{EventType, Key, Kind, Name};
 use crate::trace::Header;
 use crate::trace::placement::{By, Comparison, Placement, Tolerance, preemptor, workload_key};
 
@@ -35,6 +35,8 @@ pub struct Side {
     pub placement: Placement,
     /// None for a baseline's file.
     pub starts: Option<Starts>,
+    /// Warning Events by their reasons: how many of them.
+    pub warnings: BTreeMap<Name, u32>,
 }
 
 /// How long pods took from their creation until they were Ready.
@@ -50,11 +52,16 @@ impl Side {
     pub fn of_run(name: impl Into<String>, header: &Header, journal: &Journal) -> Side {
         let totals = Latency::of(journal).totals();
         let starts = Starts { count: totals.len(), p50: percentile(&totals, 50), p99: percentile(&totals, 99) };
+        let mut warnings: BTreeMap<Name, u32> = BTreeMap::new();
+        for event in journal.events.values().filter(|event| event.kind == EventType::Warning) {
+            *warnings.entry(event.reason).or_default() += event.count.max(1);
+        }
         Side {
             name: name.into(),
             header: header.clone(),
             placement: placement_of(journal),
             starts: (starts.count > 0).then_some(starts),
+            warnings,
         }
     }
 
@@ -74,7 +81,13 @@ pub fn placement_of(journal: &Journal) -> Placement {
     }
     let key_of = |pod: &PodLife| match journal.top(pod) {
         Some(workload) => workload_key(&workload.key, &pod.last),
-        None => workload_key(&pod.last.meta.key(Kind::Pod), &pod.last),
+        None => {
+            // Of a dump that does not hold the owner its name is known.
+            let (meta, owner) = (&pod.last.meta, pod.last.meta.owner);
+            let owner = owner.filter(|owner| owner.kind != Kind::Node);
+            let key = owner.map(|owner| Key { kind: owner.kind, namespace: meta.namespace, name: owner.name });
+            workload_key(&key.unwrap_or_else(|| meta.key(Kind::Pod)), &pod.last)
+        }
     };
     for pod in journal.final_pods() {
         let source = journal.top(pod).map_or(pod.last.meta.source, |workload| workload.source);
@@ -154,6 +167,22 @@ impl Diff {
         let (old, new) = (was.p99.as_millis() as i64, is.p99.as_millis() as i64);
         let change = if old == 0 { 0 } else { (new - old) * 100 / old };
         Some((was, is, format!("{change:+} %")))
+    }
+}
+
+impl Diff {
+    /// `FailedScheduling 0 → 3, BackOff 2 → 0`: Warning Events that only one of two runs had. Empty if one side is a file.
+    fn new_events(&self) -> String {
+        if self.before.header.sources.is_empty() || self.after.header.sources.is_empty() {
+            return String::new();
+        }
+        let mut reasons: Vec<Name> = self.before.warnings.keys().chain(self.after.warnings.keys()).copied().collect();
+        reasons.sort();
+        reasons.dedup();
+        let of = |side: &Side, reason: &Name| side.warnings.get(reason).copied().unwrap_or(0);
+        let told = reasons.iter().map(|reason| (reason, of(&self.before, reason), of(&self.after, reason)));
+        let told = told.filter(|(_, was, is)| (*was == 0) != (*is == 0));
+        told.map(|(reason, was, is)| format!("{reason} {was} → {is}")).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -165,6 +165,8 @@ pub struct Scheduler {
     preemption_draws: Stream,
     backoff_timer: Option<Time>,
     unschedulable_timer: Option<Time>,
+    /// What was told last of a pod that fits nowhere.
+    remedies: remedy::Memo,
 }
 
 /// A pod that the scheduler knows.
@@ -214,6 +216,7 @@ impl Scheduler {
             preemption_draws: streams.stream("scheduler", "preemption-offset"),
             backoff_timer: None,
             unschedulable_timer: None,
+            remedies: remedy::Memo::default(),
             config,
         }
     }

@@ -199,6 +199,11 @@ impl NodeTable {
         self.by_name.get(&name).copied().filter(|id| self.rows[id.index()].present)
     }
 
+    /// The generation that was given last: as long as it is the same, no row has changed.
+    pub fn last_generation(&self) -> u64 {
+        self.last_generation
+    }
+
     /// The generation of a node's row.
     pub fn generation(&self, id: NodeId) -> u64 {
         self.generations[id.index()]

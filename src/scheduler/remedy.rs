@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::model::node::HOSTNAME_LABEL;
 use crate::model::taint::{TolerationOperator, first_untolerated};
-use crate::model::{Name, Node, Taint, TaintEffect, Text, Toleration};
+use crate::model::{Name, Node, Pod, Taint, TaintEffect, Text, Toleration};
 
 use super::explain;
 use super::framework::Status;
@@ -56,6 +56,31 @@ struct Thought {
     pod: PodInfo,
     node: NodeInfo,
     changes: Vec<Change>,
+}
+
+/// The last answer: the next pod of a template that fits nowhere is told the same while no node changes.
+#[derive(Debug, Default)]
+pub struct Memo(Option<(Arc<Pod>, u64, Vec<Text>)>);
+
+impl Memo {
+    /// As [`remedies`].
+    pub fn remedies(&mut self, profile: &Profile, pod: &PodInfo, world: &World, nominator: &Nominator) -> Vec<Text> {
+        let generation = world.nodes.last_generation();
+        // Claims and nominations may change without the nodes.
+        let steady = nominator.is_empty() && !pod.spec.has_claims;
+        if let Some((known, at, answer)) = &self.0
+            && steady
+            && *at == generation
+            && Arc::ptr_eq(&known.spec, &pod.pod.spec)
+            && known.meta.labels == pod.pod.meta.labels
+            && known.meta.namespace == pod.pod.meta.namespace
+        {
+            return answer.clone();
+        }
+        let answer = remedies(profile, pod, world, nominator);
+        self.0 = Some((Arc::clone(&pod.pod), generation, answer.clone())).filter(|_| steady);
+        answer
+    }
 }
 
 /// What would let the pod in, each on its own, the least first. Empty if nothing was found.
@@ -247,6 +272,11 @@ impl Thought {
 
     fn ask_for_less(&mut self) -> bool {
         let lacking = lacks(&self.pod.spec, &self.node);
+        // To ask for nothing at all is no advice.
+        let all_of_it = |(name, by): &(Name, i64)| *by >= asked_for(&self.pod.spec, *name);
+        if lacking.iter().any(all_of_it) {
+            return false;
+        }
         for (name, by) in &lacking {
             self.reduce(*name, *by);
             self.changes.push(Change::Less(*name, *by));
@@ -316,6 +346,16 @@ impl Thought {
     }
 }
 
+/// How much of a resource is asked for.
+fn asked_for(spec: &SpecInfo, name: Name) -> i64 {
+    match name.as_str() {
+        "cpu" => spec.requests.cpu.0,
+        "memory" => spec.requests.memory.0,
+        "ephemeral-storage" => spec.requests.ephemeral_storage.0,
+        _ => spec.requests.extended(name),
+    }
+}
+
 /// What the node lacks for the pod's requests, by resource.
 fn lacks(spec: &SpecInfo, node: &NodeInfo) -> Vec<(Name, i64)> {
     let (wanted, there, used) = (&spec.requests, node.allocatable(), &node.requested);
@@ -353,12 +393,7 @@ impl Change {
     fn amount(&self, spec: &SpecInfo) -> i64 {
         match self {
             Change::Less(name, by) => {
-                let wanted = match name.as_str() {
-                    "cpu" => spec.requests.cpu.0,
-                    "memory" => spec.requests.memory.0,
-                    "ephemeral-storage" => spec.requests.ephemeral_storage.0,
-                    _ => spec.requests.extended(*name),
-                };
+                let wanted = asked_for(spec, *name);
                 (i128::from(*by) * 1_000_000 / i128::from(wanted.max(1))) as i64
             }
             Change::MaxSkew(_, skew) => *skew,

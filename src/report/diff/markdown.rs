@@ -56,6 +56,10 @@ pub fn markdown(diff: &Diff) -> String {
             length(is.p99)
         );
     }
+    let events = diff.new_events();
+    if !events.is_empty() {
+        let _ = writeln!(text, "\nWarning Events: {}", cell(&events));
+    }
     if !diff.comparison.is_empty() {
         text.push_str("\n<details><summary>How full zones and nodes are</summary>\n\n");
         text.push_str("| | pods | cpu asked for | memory asked for |\n| --- | --- | --- | --- |\n");

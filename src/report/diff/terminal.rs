@@ -26,6 +26,12 @@ pub fn terminal(diff: &Diff, style: &Style) -> String {
             length(is.p99)
         );
     }
+    let events = diff.new_events();
+    if !events.is_empty() {
+        for (at, part) in wrap(&events, style.width.saturating_sub(15).max(24)).iter().enumerate() {
+            let _ = writeln!(text, "{}{part}", if at == 0 { "\n  events       " } else { "               " });
+        }
+    }
     let _ = writeln!(text, "\nPlan: {}.", diff.comparison.summary());
     for beyond in &diff.beyond {
         let _ = writeln!(text, "{} {beyond}", style.paint(Paint::Bad, "beyond the tolerance:"));

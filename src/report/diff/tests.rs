@@ -21,7 +21,7 @@ fn side(name: &str, text: &str, on: &[(&str, u32)], pending: u32) -> Side {
     }
     placed.source = Some(Source { file: 0, line: 1 });
     let sources = vec![SourceFile { name: "shop.yaml".to_owned(), text: text.to_owned() }];
-    Side { name: name.to_owned(), header: Header { sources, ..Header::default() }, placement, starts: None }
+    Side { name: name.to_owned(), header: Header { sources, ..Header::default() }, placement, ..Side::default() }
 }
 
 fn moved() -> Diff {
@@ -32,17 +32,61 @@ fn moved() -> Diff {
 
 #[test]
 fn a_terminal_shows_what_differs_its_cause_and_the_sum() {
-    insta::assert_snapshot!(terminal(&moved(), &Style::PLAIN), @"");
+    insta::assert_snapshot!(terminal(&moved(), &Style::PLAIN), @r#"
+    main → HEAD
+
+      Deployment web   shop.yaml:1
+        ~ 1 moved  n1 → n3
+        ! 1 pending: Insufficient cpu (was on n2)
+          spread   a 3 → 1, b 0 → 1
+          cause    shop.yaml:4 nodeSelector: {pool: general} removed
+
+      zone   nodes   pods    cpu asked for   memory asked for
+      a      2       3 → 1   19 % → 6 %      0 %
+      b      1       0 → 1   0 % → 13 %      0 %
+      node
+      n1             2 → 1   25 % → 13 %     0 %
+      n2             1 → 0   13 % → 0 %      0 %
+      n3             0 → 1   0 % → 13 %      0 %
+
+    Plan: 1 moved, 1 new pending.
+    beyond the tolerance: 1 of 3 pods are elsewhere, new or gone, 0 tolerated
+    beyond the tolerance: 1 new pending, 0 tolerated
+    "#);
 }
 
 #[test]
 fn a_comment_on_a_pull_request_has_a_row_a_workload() {
-    insta::assert_snapshot!(markdown(&moved()), @"");
+    insta::assert_snapshot!(markdown(&moved()), @r#"
+    ### ❌ Placement: 1 moved, 1 new pending
+
+    `main` → `HEAD`
+
+    **Beyond the tolerance:** 1 of 3 pods are elsewhere, new or gone, 0 tolerated
+
+    **Beyond the tolerance:** 1 new pending, 0 tolerated
+
+    | workload | what | spread | cause |
+    | --- | --- | --- | --- |
+    | Deployment web | 1 moved  n1 → n3<br>1 pending: Insufficient cpu (was on n2) | a 3 → 1, b 0 → 1 | `shop.yaml:4` `nodeSelector: {pool: general} removed` |
+
+    <details><summary>How full zones and nodes are</summary>
+
+    | | pods | cpu asked for | memory asked for |
+    | --- | --- | --- | --- |
+    | **a** | 3 → 1 | 19 % → 6 % | 0 % |
+    | **b** | 0 → 1 | 0 % → 13 % | 0 % |
+    | n1 | 2 → 1 | 25 % → 13 % | 0 % |
+    | n2 | 1 → 0 | 13 % → 0 % | 0 % |
+    | n3 | 0 → 1 | 0 % → 13 % | 0 % |
+
+    </details>
+    "#);
 }
 
 #[test]
 fn an_annotation_stands_at_the_line_that_differs() {
-    insta::assert_snapshot!(github(&moved()), @"");
+    insta::assert_snapshot!(github(&moved()), @r#"::error file=shop.yaml,line=4,title=placement of Deployment web::1 moved  n1 → n3%0A1 pending: Insufficient cpu (was on n2)%0Acause: shop.yaml:4 nodeSelector: {pool: general} removed"#);
 }
 
 #[test]

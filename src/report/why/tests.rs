@@ -62,7 +62,8 @@ fn a_pending_pod_names_its_attempts_and_every_nodes_verdict() {
       tried      1 time, last at +0:00
       verdict    0/3 nodes are available: 3 Insufficient cpu
       nodes      3 NodeResourcesFit: Insufficient cpu   (a, b, c)
-      would fit  with smaller requests of cpu, or with one more node
+      would fit  with 800m less cpu
+      or         with one more node like a
 
     because
           +0:00  pod/web-x attempt 1 found no node: 0/3 nodes are available: 3

@@ -68,6 +68,9 @@ fn the_node_that_lacks_least_says_how_much_less_would_do() {
     let nodes = || vec![node("a", &[]), node("b", &[])];
     check(nodes(), &on, spec(4000, 0), &["500m less cpu (on b)", "one more node like a"]);
     check(nodes(), &on, spec(5000, 0), &["1500m less cpu (on b)"]);
+    // To ask for nothing at all would be no advice.
+    let full = [("a", spec(4000, 0)), ("b", spec(4000, 0))];
+    check(nodes(), &full, spec(500, 0), &["one more node like a"]);
     check(nodes(), &[], spec(1000, 9 << 30), &["1024Mi less memory (on a)"]);
 }
 
@@ -91,10 +94,10 @@ fn a_selector_that_nothing_matches_is_given_up() {
 }
 
 #[test]
-fn several_changes_stand_behind_single_ones() {
+fn what_takes_fewer_changes_is_told_first() {
     let nodes = vec![tainted("a", "pool"), node("b", &[])];
-    let on = [("a", spec(3000, 0)), ("b", spec(4000, 0))];
-    let expected = ["1 less cpu (on b)", "a toleration of pool:NoSchedule (on a)", "one more node like b"];
+    let on = [("a", spec(3000, 0)), ("b", spec(3500, 0))];
+    let expected = ["a toleration of pool:NoSchedule (on a)", "500m less cpu (on b)", "one more node like b"];
     check(nodes, &on, spec(1000, 0), &expected);
 }
 
@@ -135,6 +138,6 @@ fn a_spread_holds_with_a_greater_skew() {
     let nodes = vec![node("a", &[(ZONE, "x")]), node("b", &[(ZONE, "y")])];
     // `b` is full, and `a` has the only place: two pods to one.
     let on: Vec<(&str, PodSpec)> = on.into_iter().chain([("a", spec(100, 0))]).collect();
-    let expected = ["1 less cpu (on b)", "maxSkew: 2 over topology.kubernetes.io/zone (on a)", "one more node like b"];
+    let expected = ["maxSkew: 2 over topology.kubernetes.io/zone (on a)", "1 less cpu (on b)", "one more node like b"];
     check(nodes, &on, wanted, &expected);
 }
