@@ -78,6 +78,7 @@ fn a_baseline_is_blessed_then_guards_and_says_what_moved() {
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("3 new pending") && said.contains("Insufficient cpu"), "{said}");
     assert!(said.contains("::error file=s.yaml,line=7"), "{said}");
+    assert!(said.contains("Deployment default/web is at shop.yaml:1"), "{said}");
     assert!(std::fs::read_to_string(folder.join("j.xml")).is_ok_and(|text| text.contains("3 new pending")));
     std::fs::write(folder.join("s.yaml"), format!("{SCENARIO}  tolerance: {{changed: 0, pending: 3}}\n"))
         .expect("a file can be written");

@@ -7,7 +7,7 @@ use crate::kernel::Time;
 use crate::manifest::{Node, Value};
 use crate::model::{Key, Kind, Object, Pod, Source, condition};
 use crate::trace::placement::{Allowed, By, Comparison, Placement, Tolerance, preemptor, workload_key};
-use crate::trace::{Change, Expectation};
+use crate::trace::{Change, Expectation, Header};
 
 use super::file::Reading;
 use super::read::Fields;
@@ -74,8 +74,8 @@ impl Baseline {
         Some(Baseline { name, file: file.to_owned(), at, by, tolerance: tolerance?, wanted, source })
     }
 
-    /// The result, of pods that were so at `at`.
-    pub(super) fn result(&self, at: Time, is: &Placement) -> Expectation {
+    /// The result, of pods that were so at `at`. `header` knows the names of files.
+    pub(super) fn result(&self, at: Time, is: &Placement, header: &Header) -> Expectation {
         let when =
             self.at.map_or_else(|| "placement".to_owned(), |at| format!("at {} placement", at.since(Time::ZERO)));
         let name = if self.name.is_empty() { self.file.clone() } else { self.name.clone() };
@@ -96,6 +96,9 @@ impl Baseline {
         result.broken = vec![(at, None)];
         result.details = beyond;
         for changed in comparison.workloads.iter().take(SHOWN) {
+            if let Some(source) = changed.source {
+                result.details.push(format!("{} is at {}", changed.workload, header.place(source)));
+            }
             for (_, line) in changed.lines().into_iter().take(SHOWN) {
                 result.details.push(format!("{}: {line}", changed.workload));
             }

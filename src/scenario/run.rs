@@ -389,7 +389,7 @@ impl<'s> Walk<'s> {
         let mut expectations: Vec<Expectation> = self.trackers.into_iter().map(|tracker| tracker.result(now)).collect();
         let mut placements = Vec::new();
         for ((place, baseline), (at, is)) in self.scenario.baselines.iter().zip(self.placements.into_iter().flatten()) {
-            expectations.insert((*place).min(expectations.len()), baseline.result(at, &is));
+            expectations.insert((*place).min(expectations.len()), baseline.result(at, &is, &self.scenario.header));
             placements.push(Measured { file: baseline.file.clone(), is });
         }
         let footer = Footer {
