@@ -13,7 +13,7 @@ use crate::trace::Placement;
 use crate::trace::placement::{Allowed, By, Tolerance};
 
 use super::files::{self, Disk};
-use super::recorded::{self, Recorded};
+use super::recorded::{self, Nowhere, Recorded};
 use super::{Outcome, error, terminal};
 use git::Revision;
 
@@ -124,7 +124,7 @@ impl Diff {
 
     fn of_disk(&self, argument: &str) -> Result<Input, String> {
         if let Some(trace) = recorded::trace_file(argument) {
-            return Ok(Input::Run(argument.to_owned(), Box::new(recorded::read_back(&trace)?)));
+            return Ok(Input::Run(argument.to_owned(), Box::new(recorded::read_back(&trace, Nowhere)?)));
         }
         if let Some(placement) = baseline(argument)? {
             return Ok(Input::Baseline(argument.to_owned(), placement));

@@ -2,6 +2,8 @@
 //! environment.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod calibrate;
+mod compare;
 mod diff;
 mod files;
 #[cfg(feature = "cri")]
@@ -66,6 +68,8 @@ enum Command {
     Why(why::Why),
     Diff(diff::Diff),
     Plot(plot::Plot),
+    Compare(compare::Compare),
+    Calibrate(calibrate::Calibrate),
     #[cfg(feature = "cri")]
     Live(live::Live),
     Replay(replay::Replay),
@@ -94,6 +98,8 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         Command::Why(why) => why.carry_out(),
         Command::Diff(diff) => diff.carry_out(),
         Command::Plot(plot) => plot.carry_out(),
+        Command::Compare(compare) => compare.carry_out(),
+        Command::Calibrate(calibrate) => calibrate.carry_out(),
         #[cfg(feature = "cri")]
         Command::Live(live) => live.carry_out(),
         Command::Replay(replay) => replay.carry_out(),

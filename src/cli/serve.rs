@@ -20,7 +20,7 @@ use crate::kernel::{ActorId, Cause, Digest, Effect, Fold, Kernel, Outside, Time,
 use crate::model::Name;
 use crate::protocol::cri::{CallId, ContainerEvent, Request, Response};
 use crate::registry::{self, Registry, RuntimeId};
-use crate::runtime::live::server::{Port, Reply, Server};
+use crate::runtime::live::server::{Faults, Port, Reply, Server};
 use crate::runtime::live::wire::Epoch;
 use crate::runtime::simulated::{self as runtime, Profile, Runtime, Subnet};
 use crate::trace::Effects;
@@ -29,8 +29,13 @@ use super::{Outcome, error, recorded, terminal};
 
 /// Serve the simulated container runtime on a socket, in real time, for crictl, critest or a kubelet
 ///
-/// It answers CRI v1 until Ctrl-C or SIGTERM. Containers run nothing: their programs do what a scenario's `behaviors:` or
-/// their commands say. Exec, attach and port-forward by streams are not supported; ExecSync is.
+/// It answers CRI v1 until Ctrl-C or SIGTERM. Containers run nothing real: their programs do what a scenario's `behaviors:`
+/// say, else what a small shell makes of their commands (echo, sleep, cat, ls, test, loops, pipes …); exec, attach and
+/// port-forward work with them, and pods that declare ports answer HTTP on this machine. Try:
+///
+///     simlet serve --cri unix:///run/simlet.sock &
+///     crictl --runtime-endpoint unix:///run/simlet.sock info
+///     kubelet --container-runtime-endpoint=unix:///run/simlet.sock …
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Where to listen, such as unix:///tmp/simlet.sock
@@ -41,6 +46,10 @@ pub struct Serve {
     /// Which runtime to be: containerd, cri-o or docker [default: the scenario's, else containerd]
     #[arg(long, value_parser = profile)]
     profile: Option<Box<Profile>>,
+    /// Where pods' addresses come from, until a kubelet says otherwise. Only those of 127.0.0.0/8 are this machine's without
+    /// further ado; `ip route add local 10.64.0.0/16 dev lo` makes others so
+    #[arg(long, value_name = "CIDR", default_value = "127.64.0.0/16", value_parser = subnet)]
+    pod_cidr: Subnet,
     /// The seed of all random numbers [default: the scenario's, else 1]
     #[arg(long)]
     seed: Option<u64>,
@@ -52,6 +61,11 @@ fn socket(text: &str) -> Result<PathBuf, String> {
         return Err("a socket is written as unix:///run/simlet.sock".to_owned());
     }
     Ok(PathBuf::from(path))
+}
+
+fn subnet(text: &str) -> Result<Subnet, String> {
+    let subnet = Subnet::parse(text).filter(|subnet| subnet.prefix <= 29);
+    subnet.ok_or_else(|| "addresses are written as 127.64.0.0/16, with at most /29".to_owned())
 }
 
 fn profile(name: &str) -> Result<Box<Profile>, String> {
@@ -73,7 +87,8 @@ impl Serve {
         let has_events = world.runtime.profile.has_container_events;
         let machine = Machine::new(world, replies.clone(), events.clone());
         let engine = on_a_thread(move || machine.run(wall))?;
-        let server = Server::new(port(outside.clone(), replies), events, Epoch(epoch), has_events);
+        let (calls, faults) = (port(outside.clone(), replies), faults(outside.clone()));
+        let server = Server::new(calls, faults, events, Epoch(epoch), has_events);
         let say = |problem: io::Error| error(format!("{}: {problem}", self.cri.display()));
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(error)?;
         let served = tokio.block_on(async {
@@ -111,11 +126,11 @@ impl Serve {
                 (runtime, config.registries)
             }
             None => {
-                let pod_subnet = Subnet::parse("10.64.0.0/16");
-                let runtime = runtime::Config { node: Name::new("simlet"), pod_subnet, ..runtime::Config::default() };
+                let runtime = runtime::Config { node: Name::new("simlet"), ..runtime::Config::default() };
                 (runtime, vec![registry::Config::default()])
             }
         };
+        runtime.pod_subnet = Some(self.pod_cidr);
         if let Some(profile) = &self.profile {
             runtime.profile = Arc::new(Profile::clone(profile));
         }
@@ -125,8 +140,12 @@ impl Serve {
 
 /// A socket that nobody listens on any more, left by a server that was killed, goes. Everything else that is there stays.
 fn free(socket: &Path) -> Result<(), String> {
-    let Ok(there) = std::fs::symlink_metadata(socket) else { return Ok(()) };
     let shown = socket.display();
+    let folder = socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(error(format!("{shown}: there is no folder {}: make it first", folder.display())));
+    }
+    let Ok(there) = std::fs::symlink_metadata(socket) else { return Ok(()) };
     if !there.file_type().is_socket() {
         return Err(error(format!("{shown} is there and is no socket: choose another path")));
     }
@@ -175,6 +194,16 @@ fn port(outside: Outside<Message>, replies: Replies) -> Port {
             // Dropping the reply tells the caller.
             replies.waiting().replies.remove(&id);
         }
+    })
+}
+
+/// The way of what befalls containers to the model.
+fn faults(outside: Outside<Message>) -> Faults {
+    let outside = Mutex::new(outside);
+    Arc::new(move |fault| {
+        let outside = outside.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // A model that has ended has no containers.
+        let _ended = outside.send(RUNTIME, Message::Runtime(runtime::In::Fault(Box::new(fault))));
     })
 }
 

@@ -249,7 +249,8 @@ impl NodeLifecycle {
         watched.ready = Some(ready);
         self.nodes.insert(name, watched);
         self.count(watched, 1, cx);
-        if ready != ConditionStatus::True && before == Some(ConditionStatus::True) {
+        // A kubelet that says itself that its node isn't ready speaks for its pods, too.
+        if ready == ConditionStatus::Unknown && stored == Some(ConditionStatus::True) {
             let text = format!("Node {name} status is now: NodeNotReady");
             cx.normal(&Object::Node(node.clone()), "NodeNotReady", text);
             self.mark_pods(name, cx);
@@ -538,6 +539,22 @@ mod tests {
                 "205.0 untaint a0 node.kubernetes.io/unreachable:NoExecute"
             ]
         );
+    }
+
+    #[test]
+    fn a_node_that_says_itself_that_it_is_not_ready_keeps_its_pods_ready_and_is_tainted() {
+        let mut world = world(&[("a", 3)]);
+        world.run_until(62.0);
+        world.change(Key::new(Kind::Node, "", "a0"), |object| {
+            let Object::Node(node) = object else { panic!("it is a node") };
+            for condition in &mut Arc::make_mut(node).status.conditions {
+                condition.status = ConditionStatus::False;
+            }
+        });
+        world.run_until(100.0);
+        assert_eq!(world.texts("NodeNotReady").len(), 0);
+        assert_eq!(world.texts("condition pod-a0").len(), 0);
+        assert_eq!(world.texts("taint a0 node.kubernetes.io/not-ready:NoExecute").len(), 1);
     }
 
     /// The seconds at which nodes got their NoExecute taint, after the first.

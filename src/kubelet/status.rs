@@ -259,7 +259,7 @@ fn flags(
     let Some(started_at) = running.filter(|_| started) else { return };
     let old_list = if one.init { &input.old.init_containers } else { &input.old.containers };
     let old = old_list.iter().find(|old| old.name == container.name && old.container_id == status.container_id);
-    let adopted = started_at + Duration::from_secs(10) < input.kubelet_started;
+    let adopted = started_at + Duration::from_secs(10) < input.kubelet_started.into();
     status.ready = match input.probes.result(Purpose::Readiness, one, id) {
         Some(success) => success,
         None if adopted && container.readiness.is_some() => {

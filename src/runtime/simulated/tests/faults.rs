@@ -49,7 +49,7 @@ fn containers_run_on_while_the_runtime_is_stopped_and_their_end_is_told_later() 
     assert_eq!(world.state(id), "Exited 0 Completed after 5s");
     assert_eq!(world.events[events].kind, ContainerEventType::Stopped);
     let finished_at = world.status(id).finished_at;
-    assert_eq!(world.events[events].created_at, finished_at);
+    assert_eq!(world.events[events].created_at, finished_at.time());
     world.ask(Call::RunPodSandbox(pod_config(2, 0))).expect("the name is free again");
 }
 
