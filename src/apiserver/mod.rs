@@ -48,6 +48,18 @@ pub struct Config {
     pub read_latency: Distribution,
     /// From a write's commit until the watch event leaves.
     pub watch_latency: Distribution,
+    /// `--disable-admission-plugins`.
+    pub disabled: DisabledPlugins,
+}
+
+/// Admission plug-ins that can be switched off, as `--disable-admission-plugins` does it. Those that are not here are
+/// always on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DisabledPlugins {
+    /// `Priority`: a pod's `priority` is then the number that it says, whatever its class.
+    pub priority: bool,
+    /// `TaintNodesByCondition`: a new node is then not tainted `not-ready`.
+    pub taint_nodes_by_condition: bool,
 }
 
 /// Of a small healthy cluster whose etcd has a fast disk.
@@ -59,6 +71,7 @@ impl Default for Config {
             write_latency: log_normal(3_000, 20_000),
             read_latency: log_normal(1_000, 8_000),
             watch_latency: log_normal(800, 5_000),
+            disabled: DisabledPlugins::default(),
         }
     }
 }
@@ -136,7 +149,7 @@ impl ApiServer {
         ApiServer {
             store,
             watches: Watches::default(),
-            admission: Admission::new(stream("addresses")),
+            admission: Admission::new(stream("addresses"), config.disabled),
             leases: Leases::new(*streams),
             names: stream("generate-name"),
             latency: Latency {

@@ -2,6 +2,7 @@
 //! environment.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod bench_scheduler;
 mod files;
 #[cfg(feature = "cri")]
 mod live;
@@ -67,6 +68,7 @@ enum Command {
     #[cfg(feature = "cri")]
     Live(live::Live),
     Replay(replay::Replay),
+    BenchScheduler(bench_scheduler::BenchScheduler),
     #[cfg(feature = "cri")]
     Serve(serve::Serve),
 }
@@ -94,6 +96,7 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         #[cfg(feature = "cri")]
         Command::Live(live) => live.carry_out(),
         Command::Replay(replay) => replay.carry_out(),
+        Command::BenchScheduler(bench) => bench.carry_out(),
         #[cfg(feature = "cri")]
         Command::Serve(serve) => serve.carry_out(),
     };

@@ -2,7 +2,8 @@
 //!
 //! It leaves out files and terminals: `cli/` reads the files that a scenario names, through [`Files`]. Read `file` (the
 //! document), `cluster` and `scheduler_config` (what the cluster is made of), `timeline` and `fault` (what happens), `world` and `condition`
-//! (expressions over the cluster's state), `expect`, then `run`, which walks through all of it.
+//! (expressions over the cluster's state), `expect`, then `run`, which walks through all of it. `scheduler_perf` is a language of
+//! others: the files of the scheduler's own performance tests.
 
 mod behavior;
 mod cluster;
@@ -15,6 +16,7 @@ mod read;
 mod remarks;
 mod run;
 pub mod scheduler_config;
+pub mod scheduler_perf;
 mod timeline;
 mod values;
 mod world;
