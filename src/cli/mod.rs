@@ -4,6 +4,7 @@
 
 mod bench_scheduler;
 mod files;
+mod import;
 #[cfg(feature = "cri")]
 mod live;
 mod outputs;
@@ -69,6 +70,7 @@ enum Command {
     Live(live::Live),
     Replay(replay::Replay),
     BenchScheduler(bench_scheduler::BenchScheduler),
+    Import(import::Import),
     #[cfg(feature = "cri")]
     Serve(serve::Serve),
 }
@@ -97,6 +99,7 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         Command::Live(live) => live.carry_out(),
         Command::Replay(replay) => replay.carry_out(),
         Command::BenchScheduler(bench) => bench.carry_out(),
+        Command::Import(import) => import.carry_out(),
         #[cfg(feature = "cri")]
         Command::Serve(serve) => serve.carry_out(),
     };

@@ -3,6 +3,7 @@
 //! Text is measured with a font that simlet brings along, so that the same trace gives the same bytes everywhere.
 
 mod cdf;
+mod lines;
 mod nodes;
 mod phases;
 mod png;
@@ -16,6 +17,8 @@ use crate::trace::{Footer, Header};
 
 use super::journal::Journal;
 use super::latency::Latency;
+
+pub use lines::{Line, Lines};
 
 /// A set of pod starts under a name: a run, or the pods with a label.
 #[derive(Clone, Debug)]
@@ -42,6 +45,8 @@ pub enum Plot<'a> {
     Phases(&'a Journal, &'a Footer),
     /// Nodes and what befell them over time.
     Nodes(&'a Journal, &'a Footer),
+    /// Lines over a number.
+    Lines(&'a Lines),
 }
 
 /// A plot that could not be drawn: the drawing library's words.
@@ -60,6 +65,7 @@ impl Plot<'_> {
             Plot::Stages(series) => (1000, (190 + 34 * 4 * series.len() as u32).clamp(260, 1200)),
             Plot::Phases(..) => (1000, 420),
             Plot::Nodes(journal, _) => (1000, nodes::height(journal)),
+            Plot::Lines(_) => (1000, 560),
         }
     }
 
@@ -96,6 +102,7 @@ impl Plot<'_> {
             Plot::Stages(series) => stages::draw(area, series),
             Plot::Phases(journal, footer) => phases::draw(area, journal, footer),
             Plot::Nodes(journal, footer) => nodes::draw(area, journal, footer),
+            Plot::Lines(lines) => lines::draw(area, lines),
         }
     }
 }

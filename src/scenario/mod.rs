@@ -2,8 +2,8 @@
 //!
 //! It leaves out files and terminals: `cli/` reads the files that a scenario names, through [`Files`]. Read `file` (the
 //! document), `cluster` and `scheduler_config` (what the cluster is made of), `timeline` and `fault` (what happens), `world` and `condition`
-//! (expressions over the cluster's state), `expect`, then `run`, which walks through all of it. `scheduler_perf` is a language of
-//! others: the files of the scheduler's own performance tests.
+//! (expressions over the cluster's state), `expect`, then `run`, which walks through all of it. `scheduler_perf` and `openb`
+//! are languages of others: the scheduler's own performance tests, and the trace of a cluster with GPUs.
 
 mod behavior;
 mod cluster;
@@ -12,6 +12,7 @@ mod dump;
 mod expect;
 mod fault;
 mod file;
+pub mod openb;
 mod read;
 mod remarks;
 mod run;

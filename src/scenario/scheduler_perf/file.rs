@@ -37,6 +37,8 @@ pub struct Workload {
     /// What the measured value must exceed.
     pub threshold: Option<Threshold>,
     pub(super) ops: Vec<Op>,
+    /// How many features each node declares: a parameter of which the test of that topic knows, no operation.
+    pub(super) declared_features: u32,
 }
 
 /// A pass mark.
@@ -151,6 +153,8 @@ pub(super) struct Churn {
     pub(super) namespace: Option<String>,
 }
 
+/// nodedeclaredfeatures/: the test adds so many features to each node.
+const DECLARED_FEATURES: &str = "numNodeDeclaredFeatures";
 /// Operations of Dynamic Resource Allocation.
 const NOT_SIMULATED: &[&str] = &["allocResourceClaims", "createResourceClaims", "createResourceDriver"];
 const OPCODES: &[&str] = &[
@@ -322,13 +326,17 @@ fn case(node: &Node<'_>, path: &str, source: &Source, problems: &mut Problems) -
         for (index, node) in ops.iter().enumerate() {
             list.extend(op(node, &format!("{ops_path}[{index}]"), &mut params, problems));
         }
-        for (key, _, used) in &params.given {
-            if !used {
+        let mut declared_features = 0;
+        for (key, value, used) in &params.given {
+            if let (DECLARED_FEATURES, Value::Int(number)) = (key.name.as_ref(), &value.value) {
+                declared_features = u32::try_from(*number).unwrap_or(0);
+            } else if !used {
                 let message = format!("no operation uses the parameter `{}`", key.name);
                 problems.add(key.span.clone(), &format!("{path}.params.{}", key.name), message, None);
             }
         }
-        read.push(Workload { name: format!("{name}/{own}"), labels: all_labels, feature_gates, threshold, ops: list });
+        let name = format!("{name}/{own}");
+        read.push(Workload { name, labels: all_labels, feature_gates, threshold, ops: list, declared_features });
     }
     Some(TestCase { name, pod_template, scheduler_config, workloads: read })
 }

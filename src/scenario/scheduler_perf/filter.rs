@@ -91,6 +91,7 @@ mod tests {
             feature_gates: Vec::new(),
             threshold: None,
             ops: Vec::new(),
+            declared_features: 0,
         });
         let picked = Filter { names: own(names), labels: own(labels) }.pick(&workloads.iter().collect::<Vec<_>>());
         let indexes = picked.map(|picked| (0..picked.len()).filter(|&index| picked[index]).collect::<Vec<_>>());

@@ -42,6 +42,9 @@ const POD: &str = "{apiVersion: v1, kind: Pod, metadata: {generateName: pod-}, s
                    'registry.k8s.io/pause:3.10.1'}]}}";
 const NAMESPACE: &str = "{apiVersion: v1, kind: Namespace}";
 
+/// The name of an object that gets another one before anybody sees it.
+const UNNAMED: &str = "unnamed";
+
 /// A file, or what stands for it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Named<'n> {
@@ -100,7 +103,11 @@ impl<'f> Templates<'f> {
         if let Some(object) = self.compiled.get(&text) {
             return Ok(object.clone());
         }
-        let decoded = self.decode(named, &text)?;
+        let mut decoded = self.decode(named, &text)?;
+        // A namespace gets its name from the operation.
+        if let Decoded::Namespace(namespace) = &mut decoded {
+            namespace.metadata.name.get_or_insert_with(|| UNNAMED.to_owned());
+        }
         let object = self.compile(named, &decoded)?;
         self.compiled.insert(text, object.clone());
         Ok(object)
@@ -132,7 +139,7 @@ impl<'f> Templates<'f> {
             ..storage::CSINodeDriver::default()
         });
         let csi_node = storage::CSINode {
-            metadata: ObjectMeta { annotations, ..ObjectMeta::default() },
+            metadata: ObjectMeta { annotations, name: Some(UNNAMED.to_owned()), ..ObjectMeta::default() },
             spec: storage::CSINodeSpec { drivers: drivers.collect() },
         };
         let node = self.compile(named, &decoded)?;

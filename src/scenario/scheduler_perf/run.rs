@@ -104,6 +104,7 @@ pub fn run(
         namespaces: FxHashSet::default(),
         to_wait_for: BTreeMap::new(),
         churns: Vec::new(),
+        features: (0..workload.declared_features).map(|number| Name::from(format!("Feature{number:05}"))).collect(),
         measured: Measured::default(),
     };
     bench.advance(Time::ZERO + POLL);
@@ -156,6 +157,8 @@ struct Bench<'f> {
     /// Pods that no operation has waited for yet, by namespace.
     to_wait_for: BTreeMap<Name, usize>,
     churns: Vec<Churning>,
+    /// What each node declares, in the order of the alphabet.
+    features: Vec<Name>,
     measured: Measured,
 }
 
@@ -272,6 +275,9 @@ impl Bench<'_> {
                 node.meta_mut().generate_name = Name::from(format!("node-{index}-"));
             }
             let mut node = self.named(node);
+            if let (Object::Node(node), false) = (&mut node, self.features.is_empty()) {
+                std::sync::Arc::make_mut(node).status.declared_features.clone_from(&self.features);
+            }
             let meta = node.meta_mut();
             let mut labels = meta.labels.clone();
             let hostname = Name::new(crate::model::node::HOSTNAME_LABEL);

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::model::{Affinity, Labels, Name, Node, Pod, PodAffinityTerm};
 use crate::scheduler::events::{Action, Change, ClusterEvent, Resource};
@@ -71,8 +72,8 @@ fn means_all(terms: &[PodAffinityTerm], owner: &Pod, other: &Pod, listers: &List
 /// Counts by domain: those of whole groups of pods, shared with the groups, and others.
 #[derive(Clone, Debug, Default)]
 struct Layers {
-    /// Topology key, factor, and pods by the key's value.
-    shared: Vec<(Name, i64, Arc<InDomains>)>,
+    /// Topology key with its place among those of the groups, factor, and pods by the key's value.
+    shared: SmallVec<[(Name, usize, i64, Arc<InDomains>); 2]>,
     own: Counts,
     /// How many pods there are in all domains together.
     pods: i64,
@@ -80,8 +81,9 @@ struct Layers {
 
 impl Layers {
     fn share(&mut self, key: Name, factor: i64, groups: &PodGroups, group: &PodGroup) {
+        let Some(place) = groups.place_of(key) else { return };
         if let Some(domains) = groups.in_domains(group, key).filter(|domains| domains.total != 0) {
-            self.shared.push((key, factor, domains.clone()));
+            self.shared.push((key, place, factor, domains.clone()));
             self.pods += domains.total;
         }
     }
@@ -100,8 +102,8 @@ impl Layers {
 
     fn at(&self, domain: Domain) -> i64 {
         let (key, value) = domain;
-        let shared = self.shared.iter().filter(|(of, _, _)| *of == key);
-        let shared = shared.map(|(_, factor, domains)| factor * domains.by_value.get(&value).copied().unwrap_or(0));
+        let shared = self.shared.iter().filter(|(of, ..)| *of == key);
+        let shared = shared.map(|(_, _, factor, domains)| factor * domains.by_value.get(&value).copied().unwrap_or(0));
         shared.sum::<i64>() + if self.own.is_empty() { 0 } else { self.own.get(&domain).copied().unwrap_or(0) }
     }
 
@@ -113,20 +115,57 @@ impl Layers {
         if !self.own.is_empty() {
             return node.node.meta.labels.iter().any(|domain| self.at(domain) > 0);
         }
-        self.shared.iter().any(|(key, _, domains)| {
+        self.shared.iter().any(|(key, _, _, domains)| {
             world.nodes.label(node.id, *key).is_some_and(|value| domains.by_value.contains_key(&value))
         })
     }
 
+    /// True if there is something in one of the domains that a node is in; None if that can't be read from the groups alone.
+    #[inline]
+    fn any_at(&self, node: NodeId, groups: &PodGroups) -> Option<bool> {
+        let there = |(_, place, _, domains): &(Name, usize, i64, Arc<InDomains>)| {
+            groups.domain(*place, node).is_some_and(|domain| domains.at(domain) > 0)
+        };
+        self.own.is_empty().then(|| self.shared.iter().any(there))
+    }
+
+    /// Whether there is something in the domains that a node is in by all `terms`; None if that can't be read from the groups
+    /// alone.
+    fn all_at(&self, terms: &[PodAffinityTerm], node: NodeId, groups: &PodGroups) -> Option<Near> {
+        if !self.own.is_empty() {
+            return None;
+        }
+        let mut near = Near::Yes;
+        for term in terms {
+            let Some(domain) = groups.domain(groups.place_of(term.topology_key)?, node) else {
+                return Some(Near::Nowhere);
+            };
+            let mut shared = self.shared.iter().filter(|(key, ..)| *key == term.topology_key);
+            if !shared.any(|(.., domains)| domains.at(domain) > 0) {
+                near = Near::No;
+            }
+        }
+        Some(near)
+    }
+
     /// What all domains of a node come to.
     fn sum(&self, node: &NodeInfo, world: &World) -> i64 {
-        let shared = self.shared.iter().map(|(key, factor, domains)| {
+        let shared = self.shared.iter().map(|(key, _, factor, domains)| {
             let value = world.nodes.label(node.id, *key);
             factor * value.and_then(|value| domains.by_value.get(&value).copied()).unwrap_or(0)
         });
         let own = || node.node.meta.labels.iter().filter_map(|domain| self.own.get(&domain)).sum::<i64>();
         shared.sum::<i64>() + if self.own.is_empty() { 0 } else { own() }
     }
+}
+
+/// Whether a node is near to what is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Near {
+    Yes,
+    No,
+    /// It has no value of one of the keys.
+    Nowhere,
 }
 
 /// What Filter needs.
@@ -308,6 +347,20 @@ impl Filter for InterPodAffinity {
             return Err(Status::unschedulable("node(s) didn't satisfy existing pods anti-affinity rules"));
         }
         Ok(())
+    }
+
+    fn passes(&self, state: Option<&dyn State>, pod: &PodInfo, node: NodeId, world: &World) -> Option<bool> {
+        let Some(required) = state_of::<Required>(state) else { return Some(true) };
+        let groups = world.nodes.groups()?;
+        let affinity = terms(&pod.pod, |affinity| &affinity.pod_required);
+        if !affinity.is_empty() {
+            let near = required.affinity.all_at(affinity, node, groups)?;
+            let first = || required.affinity.is_empty() && means_all(affinity, &pod.pod, &pod.pod, &world.listers);
+            if near == Near::Nowhere || (near == Near::No && !first()) {
+                return Some(false);
+            }
+        }
+        Some(!required.anti.any_at(node, groups)? && !required.existing_anti.any_at(node, groups)?)
     }
 }
 
