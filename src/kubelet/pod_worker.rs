@@ -394,6 +394,9 @@ impl Kubelet {
             entry.worker.state = State::Terminated;
             entry.worker.terminated_at = fx.now();
         }
+        // Whoever hears of the terminal phase may send another pod at once, which must find the room
+        // (filterOutInactivePods in pkg/kubelet/kubelet_pods.go leaves out what IsPodKnownTerminated).
+        self.release(uid);
         if let Some(made) = self.make_status(uid, &runtime, true, fx) {
             self.set_status(uid, made, fx);
         }
