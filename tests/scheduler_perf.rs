@@ -99,3 +99,56 @@ fn a_workload_has_the_same_digest_each_time() {
     let (one, other) = (play("misc", "integration-test"), play("misc", "integration-test"));
     assert_eq!(one, other);
 }
+
+fn simlet(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_simlet")).args(arguments).output();
+    let output = output.expect("the binary can be started");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// A file with one workload that takes a while, and this threshold.
+fn file_with(name: &str, threshold: &str) -> String {
+    let text = format!(
+        "- name: Case\n  workloadTemplate:\n  - {{opcode: createNodes, countParam: $nodes}}\n  \
+         - {{opcode: createPods, countParam: $pods, collectMetrics: true}}\n  workloads:\n  \
+         - {{name: Big, labels: [performance], threshold: {threshold}, params: {{nodes: 200, pods: 3000}}}}\n"
+    );
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(env!("CARGO_TARGET_TMPDIR")).expect("cargo's folder for tests can be made");
+    std::fs::write(&file, text).expect("a file can be written");
+    file.to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_threshold_that_is_missed_fails_only_if_it_is_checked() {
+    let far = file_with("far.yaml", "1e12");
+    let (code, out, _) = simlet(&["bench-scheduler", &far]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("Case/Big") && out.contains("1 below it"), "{out}");
+    assert_eq!(simlet(&["bench-scheduler", &far, "--check"]).0, Some(1));
+    assert_eq!(simlet(&["bench-scheduler", &file_with("near.yaml", "1"), "--check"]).0, Some(0));
+}
+
+#[test]
+fn workloads_are_listed_and_picked_and_results_are_json() {
+    let near = file_with("listed.yaml", "1");
+    let (code, out, _) = simlet(&["bench-scheduler", &near, "--list"]);
+    assert_eq!((code, out.as_str()), (Some(0), "     1  Case/Big  performance\n"));
+    let (code, _, said) = simlet(&["bench-scheduler", &near, "--workload", "Case/Small"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("no workload is named `Case/Small`"), "{said}");
+    assert_eq!(simlet(&["bench-scheduler", &near, "--labels", "-performance", "--list"]).0, Some(2));
+    let (code, out, _) = simlet(&["bench-scheduler", &near, "-o", "json"]);
+    let results: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
+    assert_eq!((code, &results[0]["pods"], &results[0]["result"]), (Some(0), &3000.into(), &"measured".into()));
+    assert!(results[0]["podsPerCpuSecond"].as_f64().is_some_and(|rate| rate > 100.0), "{out}");
+}
+
+#[test]
+fn a_file_that_is_wrong_exits_2_with_its_line() {
+    let wrong = file_with("wrong.yaml", "1, parms: {}");
+    let (code, _, said) = simlet(&["bench-scheduler", &wrong]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("wrong.yaml:6") && said.contains("unknown field `parms`"), "{said}");
+}

@@ -168,7 +168,7 @@ fn line(workload: &Workload, ended: &Ended) -> String {
     }
     for note in notes {
         for note in note.lines() {
-            text.push_str(&format!("{:51}{note}\n", ""));
+            text.push_str(&format!("{:14}{note}\n", ""));
         }
     }
     text

@@ -62,19 +62,21 @@ pub fn fill(what: &Fill<'_>) -> Filled {
     let mut plane = ControlPlane::new(what.seed, apiserver::Config::default(), what.scheduler.clone(), nodes);
     let node_numbers: FxHashMap<Name, usize> =
         what.trace.nodes.iter().enumerate().map(|(number, node)| (Name::new(&node.name), number)).collect();
+    let specs = objects::specs(&what.trace.pods, what.gpus);
     let mut draws = Draws::new(&what.trace.pods, what.seed);
     let mut arrived: Vec<&TracePod> = Vec::new();
     let mut numbers: FxHashMap<Name, usize> = FxHashMap::default();
     let mut placed: Vec<Option<usize>> = Vec::new();
     let (mut now, mut asked) = (BEGIN, 0);
     while asked < wanted {
-        let Some((pod, round)) = draws.next() else { break };
+        let Some((drawn, round)) = draws.next() else { break };
+        let (Some(pod), Some(spec)) = (what.trace.pods.get(drawn), specs.get(drawn)) else { break };
         let name = if round == 0 { Name::new(&pod.name) } else { Name::from(format!("{}-{}", pod.name, round + 1)) };
         numbers.insert(name, arrived.len());
         arrived.push(pod);
         placed.push(None);
         asked += pod.milli();
-        plane.request(now, Tag::NONE, Call::Create(objects::pod(pod, name, what.gpus)));
+        plane.request(now, Tag::NONE, Call::Create(objects::pod(spec, name)));
         now += GAP;
         plane.run_until(now, &mut |heard| note(heard, &numbers, &node_numbers, &mut placed));
     }
@@ -141,7 +143,7 @@ impl<'t> Draws<'t> {
     }
 
     /// The next pod, and in which round. None if the trace asks for no GPU, for then there is no end.
-    fn next(&mut self) -> Option<(&'t TracePod, usize)> {
+    fn next(&mut self) -> Option<(usize, usize)> {
         if self.order.is_empty() {
             if self.pods.iter().all(|pod| pod.milli() == 0) {
                 return None;
@@ -149,8 +151,7 @@ impl<'t> Draws<'t> {
             self.shuffle();
             self.round += 1;
         }
-        let pod = self.order.pop()?;
-        Some((self.pods.get(pod)?, self.round))
+        Some((self.order.pop()?, self.round))
     }
 }
 

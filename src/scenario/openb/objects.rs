@@ -4,6 +4,7 @@
 //! label `alibabacloud.com/gpu-card-model`; pods with requests equal to limits. Kubernetes can't share a card, so there a share is an annotation;
 //! here it is an amount of an extended resource, or a whole card.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::kernel::Time;
@@ -72,8 +73,17 @@ pub(super) fn node(node: &TraceNode, gpus: Gpus) -> Object {
     Object::Node(Arc::new(object))
 }
 
-/// A pod of the trace as an object of this name.
-pub(super) fn pod(pod: &TracePod, name: Name, gpus: Gpus) -> Object {
+/// The specs of the trace's pods. Pods that ask for the same share one, as replicas of a template do.
+pub(super) fn specs(pods: &[TracePod], gpus: Gpus) -> Vec<Arc<PodSpec>> {
+    let mut known: BTreeMap<(i64, i64, i64, i64, &[String]), Arc<PodSpec>> = BTreeMap::new();
+    let shared = pods.iter().map(|pod| {
+        let asked = (pod.cpu_milli, pod.memory_mib, pod.gpus, pod.gpu_milli, pod.models.as_slice());
+        known.entry(asked).or_insert_with(|| Arc::new(spec(pod, gpus))).clone()
+    });
+    shared.collect()
+}
+
+fn spec(pod: &TracePod, gpus: Gpus) -> PodSpec {
     let mut container =
         Container { name: Name::new("main"), image: Name::new("tensorflow:latest"), ..Container::default() };
     let requests = &mut container.resources.requests;
@@ -94,13 +104,18 @@ pub(super) fn pod(pod: &TracePod, name: Name, gpus: Gpus) -> Object {
         let term = NodeSelectorTerm { expressions: vec![models], fields: Vec::new() };
         Arc::new(Affinity { node_required: Some(NodeSelector { terms: vec![term] }), ..Affinity::default() })
     });
-    let spec = PodSpec { containers: Arc::new([container]), affinity, ..PodSpec::default() };
-    Object::Pod(Arc::new(Pod { meta: Meta::named("default", name), spec: Arc::new(spec), ..Pod::default() }))
+    PodSpec { containers: Arc::new([container]), affinity, ..PodSpec::default() }
+}
+
+/// A pod of this spec and name.
+pub(super) fn pod(spec: &Arc<PodSpec>, name: Name) -> Object {
+    Object::Pod(Arc::new(Pod { meta: Meta::named("default", name), spec: spec.clone(), ..Pod::default() }))
 }
 
 /// Nodes and pods of a trace as objects, for files.
 pub fn objects(nodes: &[TraceNode], pods: &[TracePod], gpus: Gpus) -> (Vec<Object>, Vec<Object>) {
-    let pods = pods.iter().map(|one| pod(one, Name::new(&one.name), gpus));
+    let specs = specs(pods, gpus);
+    let pods = pods.iter().zip(&specs).map(|(one, spec)| pod(spec, Name::new(&one.name)));
     (nodes.iter().map(|one| node(one, gpus)).collect(), pods.collect())
 }
 

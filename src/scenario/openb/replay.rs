@@ -57,16 +57,17 @@ pub fn replay(trace: &Trace, gpus: Gpus, scheduler: Config, seed: u64) -> Result
     }
     let nodes = trace.nodes.iter().map(|node| objects::node(node, gpus)).collect();
     let mut plane = ControlPlane::new(seed, apiserver::Config::default(), scheduler, nodes);
+    let specs = objects::specs(&trace.pods, gpus);
     let mut seen = Seen::new(trace);
     for ((second, ..), step) in steps {
         let at = BEGIN + Duration::from_secs(second);
         plane.run_until(at, &mut |heard| seen.hear(heard));
         match step {
             Step::Come(number) => {
-                let Some(pod) = trace.pods.get(number) else { continue };
+                let (Some(pod), Some(spec)) = (trace.pods.get(number), specs.get(number)) else { continue };
                 let name = Name::new(&pod.name);
                 seen.came.insert(name, (at, pod.milli()));
-                plane.request(at, Tag::NONE, Call::Create(objects::pod(pod, name, gpus)));
+                plane.request(at, Tag::NONE, Call::Create(objects::pod(spec, name)));
             }
             Step::Go(number) => {
                 let Some(pod) = trace.pods.get(number) else { continue };
