@@ -210,3 +210,72 @@ impl PodGroups {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Labels, Meta};
+    use crate::scheduler::node_table::NodeTable;
+    use crate::scheduler::pod_info::PodInfo;
+
+    const KEY: &str = "kubernetes.io/hostname";
+
+    fn node(number: usize, value: Option<usize>) -> Arc<Node> {
+        let value = value.map(|value| (Name::new(KEY), Name::from(format!("host-{value}"))));
+        let labels = Labels::new(value);
+        Arc::new(Node { meta: Meta { labels, ..Meta::named("", format!("node-{number}")) }, ..Node::default() })
+    }
+
+    fn pod(uid: u64) -> PodInfo {
+        let meta = Meta { uid: crate::model::Uid(uid), ..Meta::named("default", format!("pod-{uid}")) };
+        PodInfo::new(Arc::new(Pod { meta, ..Pod::default() }))
+    }
+
+    /// The pods in each node's domain, by the column and by the map, which must agree.
+    #[track_caller]
+    fn check(table: &NodeTable, nodes: usize, wanted: impl Fn(usize) -> Option<i64>) {
+        let groups = table.groups().expect("they are kept");
+        for number in 0..nodes {
+            let id = table.find(Name::from(format!("node-{number}"))).expect("the node is there");
+            let domain = groups.domain(0, id);
+            let count = |domain: Domain| groups.iter().map(|group| group.domains[0].at(domain)).sum::<i64>();
+            let looked_up = |domain: Domain| {
+                let counts = groups.iter().filter_map(|group| group.domains[0].by_value.get(&domain.value));
+                counts.sum::<i64>()
+            };
+            assert_eq!(domain.map(count), wanted(number), "node {number}");
+            assert_eq!(domain.map(looked_up), wanted(number), "node {number}");
+        }
+    }
+
+    #[test]
+    fn domains_are_counted_the_same_by_number_and_by_value() {
+        const NODES: usize = 60;
+        let mut table = NodeTable::default();
+        for number in 0..NODES {
+            table.set_node(&node(number, Some(number)));
+        }
+        table.keep_groups([Name::new(KEY)].into_iter());
+        // Few pods are looked up, many are read from the column.
+        for number in 0..NODES - 10 {
+            table.add_pod(Name::from(format!("node-{number}")), pod(number as u64));
+            check(&table, NODES, |other| Some(i64::from(other <= number)));
+        }
+        // Nodes get and lose the label, and share a value.
+        table.set_node(&node(0, None));
+        table.set_node(&node(1, Some(2)));
+        table.set_node(&node(NODES, Some(1000)));
+        table.add_pod(Name::from(format!("node-{NODES}")), pod(1000));
+        let shown = |other: usize| match other {
+            0 => None,
+            1 | 2 => Some(2),
+            NODES => Some(1),
+            other => Some(i64::from(other < NODES - 10)),
+        };
+        check(&table, NODES + 1, shown);
+        for number in 3..NODES - 10 {
+            table.remove_pod(Name::from(format!("node-{number}")), crate::model::Uid(number as u64));
+        }
+        check(&table, NODES + 1, |other| if (3..NODES).contains(&other) { Some(0) } else { shown(other) });
+    }
+}
