@@ -10,21 +10,23 @@ use crate::manifest::{Epoch, Source, print};
 use crate::report::plot::{Format, Line, Lines, Plot};
 use crate::report::style::length;
 use crate::scenario::openb::{self, Expected, Fill, Filled, Gpus, LOAD_POINTS, Replayed, Trace};
+use crate::scenario::simkube;
 use crate::scheduler::Config;
 
 use super::{Outcome, error, files, terminal};
 
-/// Read the trace of another cluster: openb, Alibaba's GPU cluster
+/// Read the trace of another cluster: openb, or a recording by SimKube
 ///
-/// What schedulers make of it is shown at once, beside the published results where they lie in the folder (expected/). With --out the trace becomes a scenario, too,
-/// with its nodes and pods as Kubernetes objects, to be changed and run by `simlet run`.
+/// A recording by SimKube (JSON) becomes a scenario in the folder --out, for `simlet run`.
 ///
-/// By default it is the experiment of the paper that came with the trace: pods in random order, none of which leaves, until
-/// 130 % of the GPUs were asked for.
+/// Of openb, Alibaba's GPU cluster, it is shown at once what schedulers make of it, beside the published results where they
+/// lie in the folder (expected/). By default it is the experiment of the paper that came with the trace: pods in random order, none
+/// of which leaves, until 130 % of the GPUs were asked for. With --out it becomes a scenario, too, with its nodes and pods
+/// as Kubernetes objects.
 #[derive(Debug, Args)]
 pub struct Import {
-    /// The folder with openb_node_list_*.csv and openb_pod_list_*.csv
-    folder: PathBuf,
+    /// The folder with openb_node_list_*.csv and openb_pod_list_*.csv, or a JSON file of SimKube's
+    trace: PathBuf,
     /// Which list of pods: default, multigpu50, …
     #[arg(long, default_value = "default", value_name = "NAME")]
     pods: String,
@@ -89,11 +91,14 @@ impl Import {
     /// # Errors
     /// What is wrong with the input.
     pub fn carry_out(self) -> Result<Outcome, String> {
+        if self.trace.is_file() {
+            return self.simkube();
+        }
         let nodes = self.nodes.clone().unwrap_or_else(|| if self.replay { "all_node" } else { "gpu_node" }.to_owned());
         let (nodes_file, pods_file) =
             (format!("openb_node_list_{nodes}.csv"), format!("openb_pod_list_{}.csv", self.pods));
-        if !self.folder.join(&nodes_file).is_file() {
-            let folder = self.folder.display();
+        if !self.trace.join(&nodes_file).is_file() {
+            let folder = self.trace.display();
             return Err(error(format!("{folder}: no {nodes_file} is here; known are traces of the openb cluster")));
         }
         let trace = Trace {
@@ -125,8 +130,23 @@ impl Import {
         Ok(Outcome::Fine)
     }
 
+    /// A recording by SimKube as a scenario.
+    fn simkube(&self) -> Result<Outcome, String> {
+        let Some(out) = &self.out else { return Err(error("a recording becomes a scenario: say where with --out")) };
+        let name = self.trace.to_string_lossy();
+        let sources = files::read(&name).map_err(error)?;
+        let text = sources.first().map_or("", Source::text);
+        let written = simkube::convert(&name, text).map_err(error)?;
+        for (name, text) in &written {
+            files::write(&out.join(name), text.as_bytes()).map_err(error)?;
+        }
+        let scenario = out.join("scenario.yaml");
+        terminal::print(&format!("{} files written; next: simlet run {}\n", written.len(), scenario.display()));
+        Ok(Outcome::Fine)
+    }
+
     fn text(&self, file: &str) -> Result<String, String> {
-        let sources = files::read(&self.folder.join(file).to_string_lossy()).map_err(error)?;
+        let sources = files::read(&self.trace.join(file).to_string_lossy()).map_err(error)?;
         Ok(sources.first().map(|source| source.text().to_owned()).unwrap_or_default())
     }
 
@@ -198,7 +218,7 @@ impl Import {
             terminal::complain(&format!("{}: {pods} pods in {} of CPU time a run\n", policy.name, seconds(median)));
             all.push((&policy.name, filled.into_iter().map(|(filled, _)| filled).collect()));
         }
-        let expected_file = self.folder.join("expected/gpu-allocation-percent.csv");
+        let expected_file = self.trace.join("expected/gpu-allocation-percent.csv");
         let expected = match std::fs::read_to_string(&expected_file) {
             Ok(text) => {
                 let name = expected_file.to_string_lossy();

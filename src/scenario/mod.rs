@@ -2,8 +2,9 @@
 //!
 //! It leaves out files and terminals: `cli/` reads the files that a scenario names, through [`Files`]. Read `file` (the
 //! document), `cluster` and `scheduler_config` (what the cluster is made of), `timeline` and `fault` (what happens), `world` and `condition`
-//! (expressions over the cluster's state), `expect`, then `run`, which walks through all of it. `scheduler_perf` and `openb`
-//! are languages of others: the scheduler's own performance tests, and the trace of a cluster with GPUs.
+//! (expressions over the cluster's state), `expect`, then `run`, which walks through all of it. `scheduler_perf`, `openb`
+//! and `simkube` are languages of others: the scheduler's own performance tests, the trace of a cluster with GPUs, and recordings of what
+//! was applied.
 
 mod behavior;
 mod cluster;
@@ -18,6 +19,7 @@ mod remarks;
 mod run;
 pub mod scheduler_config;
 pub mod scheduler_perf;
+pub mod simkube;
 mod timeline;
 mod values;
 mod world;

@@ -107,6 +107,9 @@ fn text(row: &(usize, Vec<&str>), column: usize) -> String {
     row.1.get(column).copied().unwrap_or_default().to_owned()
 }
 
+/// More are a slip.
+const MOST_CARDS: i64 = 1000;
+
 /// Reads `openb_node_list_*.csv`.
 ///
 /// # Errors
@@ -116,12 +119,16 @@ pub fn read_nodes(file: &str, content: &str) -> Result<Vec<TraceNode>, String> {
     let [name, cpu, memory, gpus, model] =
         ["sn", "cpu_milli", "memory_mib", "gpu", "model"].map(|name| table.column(name));
     let (name, cpu, memory, gpus, model) = (name?, cpu?, memory?, gpus?, model?);
-    let read = |row| {
+    let read = |row: &(usize, Vec<&str>)| {
+        let cards = table.amount(row, gpus)?;
+        if cards > MOST_CARDS {
+            return Err(format!("{file}:{}: no node has {cards} cards", row.0));
+        }
         Ok(TraceNode {
             name: text(row, name),
             cpu_milli: table.amount(row, cpu)?,
             memory_mib: table.amount(row, memory)?,
-            gpus: table.amount(row, gpus)?,
+            gpus: cards,
             model: text(row, model),
         })
     };

@@ -589,10 +589,13 @@ fn required(fields: &mut Fields<'_, '_>, name: &'static str, problems: &mut Prob
     text
 }
 
+/// More objects than this are no benchmark but a slip.
+const MOST: u32 = 10_000_000;
+
 /// A number that is not negative.
 fn natural(fields: &mut Fields<'_, '_>, name: &'static str, problems: &mut Problems) -> Option<u32> {
     let number = fields.integer(name, problems)?;
-    let natural = u32::try_from(number).ok();
+    let natural = u32::try_from(number).ok().filter(|number| *number <= MOST);
     if natural.is_none() {
         problems.add(fields.place_of(name), &fields.path(name), format!("{number} is not a count"), None);
     }
@@ -614,7 +617,7 @@ fn count_or(
         fields.get("count");
         let Some(node) = params.get(fields, "countParam", problems) else { return 0 };
         let number = match node.value {
-            Value::Int(number) => u32::try_from(number).ok(),
+            Value::Int(number) => u32::try_from(number).ok().filter(|number| *number <= MOST),
             _ => None,
         };
         if number.is_none() {

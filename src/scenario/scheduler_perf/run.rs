@@ -356,7 +356,7 @@ impl Bench<'_> {
     /// The creations of the pods of an operation, with their volumes.
     fn pods(&mut self, pods: &CreatePods, namespace: &str) -> Result<Vec<Call>, Trouble> {
         let named = Named::or(pods.template.as_deref().or(self.pod_template), Named::Pod);
-        let mut calls = Vec::with_capacity(pods.count as usize);
+        let mut calls = Vec::new();
         for number in 0..pods.count {
             let place = place(number, pods.count);
             let mut pod = match &pods.volumes {

@@ -60,7 +60,7 @@ pub(super) fn render(text: &str, place: Place) -> Result<String, Invalid> {
             continue;
         }
         let tokens = tokens(inner).map_err(say)?;
-        let mut parser = Parser { tokens: &tokens, at: 0, place };
+        let mut parser = Parser { tokens: &tokens, at: 0, place, depth: 0 };
         let value = parser.pipeline().map_err(say)?;
         if let Some(token) = parser.peek() {
             return Err(say(format!("unexpected {token} in {{{{{inner}}}}}")));
@@ -168,7 +168,12 @@ struct Parser<'t> {
     tokens: &'t [Token],
     at: usize,
     place: Place,
+    /// Open parentheses.
+    depth: usize,
 }
+
+/// Deeper parentheses are refused: they are read by recursion.
+const MAX_DEPTH: usize = 100;
 
 impl Parser<'_> {
     fn peek(&self) -> Option<&Token> {
@@ -214,7 +219,12 @@ impl Parser<'_> {
             },
             Some(Token::Word(name)) => call(&name, &[]),
             Some(Token::Open) => {
+                self.depth += 1;
+                if self.depth > MAX_DEPTH {
+                    return Err(format!("parentheses nest deeper than {MAX_DEPTH}"));
+                }
                 let value = self.pipeline()?;
+                self.depth -= 1;
                 if self.peek() != Some(&Token::Close) {
                     return Err("a parenthesis that is not closed".to_owned());
                 }
@@ -297,5 +307,7 @@ mod tests {
         check("{{}}", Err("line 1: missing value for command"));
         check("{{.Index .Count}}", Err("line 1: unexpected .Count in {{.Index .Count}}"));
         check("{{(.Index}}", Err("line 1: a parenthesis that is not closed"));
+        let deep = format!("{{{{{}1}}}}", "(".repeat(100_000));
+        check(&deep, Err("line 1: parentheses nest deeper than 100"));
     }
 }
