@@ -107,7 +107,7 @@ impl Live {
         let mut clock = Recorded { wall, recorder: recorder.as_mut() };
         let run = |sink: Box<dyn Sink>| {
             let port = session.bridge.as_ref().map(Bridge::port);
-            let sink: Box<dyn Sink> = Box::new(Both(Teller, Boxed(sink)));
+            let sink: Box<dyn Sink> = Box::new(Both(Teller, sink));
             let outside: Box<dyn Outside> = Box::new(Way { port, outside, index_of });
             scenario::run_with(&scenario, &opening.options(), sink, &mut clock, outside)
         };
@@ -288,15 +288,6 @@ impl Sink for Teller {
             _ => return,
         };
         terminal::complain(&format!("{told}\n"));
-    }
-}
-
-/// A sink behind a pointer.
-struct Boxed(Box<dyn Sink>);
-
-impl Sink for Boxed {
-    fn take(&mut self, entry: &Entry) {
-        self.0.take(entry);
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Config {
     pub kubelet: KubeletConfiguration,
     /// `/var/log/pods` where containers are real; None where nobody reads logs, so that no path is made for each pod.
     pub log_root: Option<Name>,
+    /// What each call of the runtime takes is recorded, though containers are not real.
+    pub record_calls: bool,
     /// Where containers are real: the machine. None where nobody reads what follows from it.
     pub host: Option<std::sync::Arc<Host>>,
 }
@@ -103,6 +105,7 @@ impl Config {
             observe: Observe::Sleeping,
             kubelet: KubeletConfiguration::default(),
             log_root: None,
+            record_calls: false,
             host: None,
         }
     }
@@ -110,6 +113,11 @@ impl Config {
     /// The node's name.
     pub fn name(&self) -> Name {
         self.node.meta.name
+    }
+
+    /// True if what each call of the runtime takes is recorded: always where containers are real.
+    pub fn records_calls(&self) -> bool {
+        self.record_calls || self.log_root.is_some()
     }
 
     /// What pods may request in all: capacity without the reservations and the hard eviction thresholds

@@ -26,6 +26,7 @@ mod calls;
 pub mod config;
 mod container_config;
 mod containers;
+mod credentials;
 mod environment;
 mod events;
 mod expansion;
@@ -40,6 +41,7 @@ mod pod_actions;
 mod pod_manager;
 mod pod_worker;
 mod probes;
+mod pull_secrets;
 mod runtime_status;
 mod sandbox_config;
 mod status;
@@ -220,10 +222,10 @@ impl Kubelet {
         Kubelet {
             allocatable: config.allocatable(),
             events: events::Events::new(config.name()),
+            calls: Calls::new(config.records_calls().then(|| config.name())),
             config,
             streams,
             started: Time::ZERO,
-            calls: Calls::default(),
             pods: BTreeMap::new(),
             admission: <_>::default(),
             sources_ready: false,
@@ -268,7 +270,7 @@ impl Kubelet {
                 }
             }
             In::Cri(response) => {
-                if let Some(owner) = self.calls.cri_answered(response.id) {
+                if let Some(owner) = self.calls.cri_answered(&response, fx) {
                     self.cri_answered(owner, response.result, fx);
                 }
             }
@@ -394,6 +396,7 @@ impl Kubelet {
             ApiOwner::PodDelete(pod) => self.pod_deleted(pod, result, fx),
             ApiOwner::Volumes(pod) => self.volume_answered(pod, result, fx),
             ApiOwner::Environment(pod) => self.environment_answered(pod, result, fx),
+            ApiOwner::PullSecret(pod) => self.pull_secret_answered(pod, result, fx),
             ApiOwner::Register => self.register_answered(result, fx),
             ApiOwner::NodeStatus => self.node_status_written(result, fx),
             ApiOwner::Lease => self.lease_answered(result, fx),

@@ -4,6 +4,8 @@
 //! [`Sink`](crate::trace::Sink)), and a [`Footer`](crate::trace::Footer). Nothing here knows the cluster or reads a clock,
 //! and the same trace gives the same bytes. Read `journal`, then `story`.
 
+pub mod calibrate;
+pub mod compare;
 pub mod events;
 pub mod html;
 pub mod journal;
@@ -12,6 +14,7 @@ pub mod latency;
 pub mod metrics;
 pub mod perfetto;
 pub mod plot;
+pub mod recording;
 #[cfg(test)]
 mod sample;
 mod series;

@@ -11,6 +11,7 @@ use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
 use crate::model::quantity::Quantity;
 use crate::model::storage::StorageClass;
 use crate::model::{Bytes, Labels, Meta, MilliCpu, Name, Node, Object, Resources, Taint, TaintEffect};
+use crate::protocol::pull::AuthConfig;
 use crate::registry::{self, ImageRule};
 use crate::runtime::simulated::Profile;
 use crate::runtime::simulated::behavior::Rule;
@@ -157,15 +158,9 @@ impl Builder {
         if let Some(node) = fields.get("capacity") {
             read_capacity(node, &fields.path("capacity"), &mut capacity, reading.problems);
         }
-        let runtime = fields.get("runtime");
-        let profile = match runtime.map(|node| (node.as_str().and_then(Profile::named), node)) {
+        let profile = match fields.get("runtime") {
+            Some(node) => super::runtime::read(node, &fields.path("runtime"), reading),
             None => Profile::containerd(),
-            Some((Some(profile), _)) => profile,
-            Some((None, node)) => {
-                let hint = Some("one of containerd, cri-o, docker".to_owned());
-                reading.problems.add(node.span.clone(), &fields.path("runtime"), "not a container runtime", hint);
-                Profile::containerd()
-            }
         };
         let mut configuration = kubelet::KubeletConfiguration::default();
         if let Some(mut kubelet) = fields.fields("kubelet", reading.problems) {
@@ -220,6 +215,24 @@ impl Builder {
         let latency = fields.get("latency");
         let latency = latency.and_then(|node| values::distribution(node, &fields.path("latency"), problems));
         set(&mut config.latency, latency);
+        let mut users = Vec::new();
+        for (index, node) in fields.list("users", problems).iter().enumerate() {
+            let path = format!("{path}.users[{index}]");
+            let Some(mut user) = Fields::new(node, &path, problems) else { continue };
+            let username = user.text("username", problems).unwrap_or_default();
+            let password = user.text("password", problems).unwrap_or_default();
+            users.push(AuthConfig { username: Name::new(username), password: Name::new(password) });
+            user.end(problems);
+        }
+        config.users = users.into();
+        let mirrors = fields.list("mirrors", problems).iter().filter_map(|node| match node.as_str() {
+            Some(host) => Some(Name::new(host)),
+            None => {
+                problems.add(node.span.clone(), path, "the host of a registry is expected", None);
+                None
+            }
+        });
+        config.mirrors = mirrors.collect();
         fields.end(problems);
         self.registries.push(config);
     }
@@ -319,6 +332,11 @@ impl Builder {
         let images: Arc<[ImageRule]> = self.images.into();
         // The last registry serves every host that has none of its own.
         let mut rest = registry::Config { host: Name::new("*"), ..registry::Config::default() };
+        // What pulls were measured to take holds what the registry takes; one that the scenario describes may be slower.
+        if self.nodes.iter().any(|node| node.runtime.has_measured_pulls()) {
+            rest.limits = registry::Limits::default();
+            rest.latency = Distribution::Constant(Duration::ZERO);
+        }
         rest.images = Arc::clone(&images);
         for registry in &mut self.registries {
             registry.images = Arc::clone(&images);

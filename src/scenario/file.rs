@@ -149,6 +149,9 @@ pub struct LoadOptions {
     pub colour: bool,
 }
 
+/// Kinds that are no objects of a cluster, and yet are not passed over.
+const OURS: [&str; 3] = ["Scenario", "RuntimeProfile", "KubeSchedulerConfiguration"];
+
 /// A run without `until` ends at the latest so long after the last line of its timeline.
 const AFTERWARDS: Duration = Duration::from_secs(600);
 
@@ -196,14 +199,15 @@ fn is_scenario(node: &Node<'_>) -> bool {
         && node.get("apiVersion").and_then(Node::as_str).is_some_and(|version| version.starts_with("simlet.dev/"))
 }
 
-/// The files that a scenario names, with their places: `manifests`, `from`, `config`, `apply`.
+/// The files that a scenario names, with their places: `manifests`, `from`, `config`, `runtime`, `apply`.
 fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
     let documents = crate::manifest::documents(source);
     let Some(root) = documents.iter().find(|node| is_scenario(node)) else { return Vec::new() };
-    let mut named = Vec::new();
+    let mut named: Vec<(String, Range<usize>)> = Vec::new();
     let mut add = |node: Option<&Node<'_>>| {
         if let Some(node) = node {
-            named.extend(node.as_str().map(|path| (path.to_owned(), node.span.clone())));
+            let path = node.as_str().filter(|path| named.iter().all(|(known, _)| known != path));
+            named.extend(path.map(|path| (path.to_owned(), node.span.clone())));
         }
     };
     for manifest in items(root.get("manifests")) {
@@ -213,6 +217,7 @@ fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
     for node in items(cluster.and_then(|cluster| cluster.get("nodes"))) {
         add(node.get("from"));
         add(node.get("kubelet").and_then(|kubelet| kubelet.get("config")));
+        add(node.get("runtime").filter(|runtime| runtime.as_str().is_some_and(super::runtime::is_file)));
     }
     add(cluster.and_then(|cluster| cluster.get("scheduler")).and_then(|scheduler| scheduler.get("config")));
     for entry in items(root.get("timeline")) {
@@ -265,7 +270,7 @@ impl Loader<'_> {
         };
         let compiled = self.compile(&objects, &mut header);
         for (kind, passed) in &objects.passed_over {
-            if !matches!(kind.kind.as_str(), "Scenario" | "KubeSchedulerConfiguration") {
+            if !OURS.contains(&kind.kind.as_str()) {
                 let name = format!("{} {}", kind.api_version, kind.kind);
                 pass_over(&mut header.passed_over, name, passed.count as u32);
             }

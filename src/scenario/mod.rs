@@ -17,6 +17,7 @@ pub mod openb;
 mod read;
 mod remarks;
 mod run;
+mod runtime;
 pub mod scheduler_config;
 pub mod scheduler_perf;
 pub mod simkube;

@@ -25,6 +25,8 @@ pub struct Options {
     pub until: Option<Duration>,
     /// Record every node's verdict of every scheduling attempt.
     pub explain: bool,
+    /// Record what each call of a container runtime takes.
+    pub calls: bool,
     /// Periodic work is done at every point of its grid instead of sleeping: slow, for comparison only.
     pub polling: bool,
     /// Never ends by itself: [`Message::Interrupt`] ends it, unless `until` does.
@@ -57,6 +59,9 @@ pub fn run_with(
     let mut config = scenario.config.clone();
     config.seed = seed;
     config.scheduler.explain = options.explain;
+    for node in config.nodes.iter_mut().filter(|_| options.calls) {
+        node.kubelet.record_calls = true;
+    }
     if options.polling {
         config.set_polling();
     }

@@ -238,6 +238,12 @@ fn record() -> impl Strategy<Value = Record> {
             by,
             text
         }),
+        (name(), name(), time(), any::<bool>()).prop_map(|(node, method, took, failed)| Record::Called {
+            node,
+            method,
+            took: took.since(Time::ZERO),
+            failed
+        }),
         (name(), text()).prop_map(|(node, what)| Record::NodeFault { node, what }),
         text().prop_map(|text| Record::Invariant { text }),
     ]

@@ -168,6 +168,13 @@ pub(super) enum What {
         by: Name,
         text: Text,
     },
+    Called {
+        node: Name,
+        method: Name,
+        took: Duration,
+        #[serde(default, skip_serializing_if = "is_default")]
+        failed: bool,
+    },
     NodeFault {
         node: Name,
         what: Text,

@@ -33,8 +33,8 @@ use crate::protocol::{cri, probe, pull, volume};
 
 pub use images::PresentImage;
 pub use network::Subnet;
-pub use profile::{Dialect, Latencies, OnRepeat, Profile, StartFailure, bridge_cni, overlay_cni};
-pub use runtime::{Config, Runtime};
+pub use profile::{Dialect, Latencies, LatencyField, OnRepeat, Profile, StartFailure, bridge_cni, overlay_cni};
+pub use runtime::{Config, Mirror, Runtime};
 pub use shell::script_of;
 pub use shell_syntax::{Command as ShellCommand, Joint, List as ShellList};
 
