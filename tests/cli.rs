@@ -179,3 +179,11 @@ fn a_recording_by_simkube_becomes_a_scenario_that_runs() {
     let ran = simlet(&["run", &out.join("scenario.yaml").to_string_lossy()]);
     assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stderr));
 }
+
+#[test]
+fn public_bug_reports_and_incidents_end_as_they_did() {
+    let ran = simlet(&["test", "scenarios/cases"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stdout));
+    let always = simlet(&["test", "scenarios/cases/s01-match-label-keys.yaml", "--seeds", "1..20"]);
+    assert_eq!(always.status.code(), Some(0), "{}", text(&always.stdout));
+}

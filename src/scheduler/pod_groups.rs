@@ -56,6 +56,22 @@ impl InDomains {
         self.by_number[number as usize] = i32::try_from(count).unwrap_or(i32::MAX);
     }
 
+    /// Adds `factor` times what there is to a column by the domains' numbers.
+    fn add_to(&self, column: &mut [i64], factor: i64, domains: &Domains) {
+        if self.by_number.is_empty() {
+            // Sums, whose order is of no account.
+            self.by_value.iter().for_each(|(value, count)| {
+                if let Some(sum) = domains.numbers.get(value).and_then(|number| column.get_mut(*number as usize)) {
+                    *sum += factor * count;
+                }
+            });
+            return;
+        }
+        for (sum, count) in column.iter_mut().zip(&self.by_number) {
+            *sum += factor * i64::from(*count);
+        }
+    }
+
     /// How many there are in a domain.
     #[inline]
     pub fn at(&self, domain: Domain) -> i64 {
@@ -71,6 +87,14 @@ impl InDomains {
 pub struct Domain {
     pub value: Name,
     number: u32,
+}
+
+impl Domain {
+    /// What a column of [`PodGroups::sums`] has for it.
+    #[inline]
+    pub fn of(self, column: &[i64]) -> i64 {
+        column.get(self.number as usize).copied().unwrap_or(0)
+    }
 }
 
 /// The domains of one topology key.
@@ -153,6 +177,14 @@ impl PodGroups {
     #[inline]
     pub fn domain(&self, place: usize, node: NodeId) -> Option<Domain> {
         self.domains.get(place)?.of_node.get(node.index()).copied().flatten()
+    }
+
+    /// The sums over several groups' pods, each times a factor, in the domains of the key at `place`: a column by domain.
+    pub fn sums<'g>(&self, place: usize, groups: impl Iterator<Item = (i64, &'g InDomains)>) -> Arc<[i64]> {
+        let Some(domains) = self.domains.get(place) else { return Arc::new([]) };
+        let mut column = vec![0; domains.numbers.len()];
+        groups.for_each(|(factor, group)| group.add_to(&mut column, factor, domains));
+        column.into()
     }
 
     /// A group's pods by the domains of `key`; None if that is not kept.

@@ -69,11 +69,17 @@ fn means_all(terms: &[PodAffinityTerm], owner: &Pod, other: &Pod, listers: &List
     !terms.is_empty() && terms.iter().all(|term| means(term, owner, other, listers))
 }
 
+/// Up to so many groups are asked one by one.
+const FEW_GROUPS: usize = 3;
+
 /// Counts by domain: those of whole groups of pods, shared with the groups, and others.
 #[derive(Clone, Debug, Default)]
 struct Layers {
     /// Topology key with its place among those of the groups, factor, and pods by the key's value.
     shared: SmallVec<[(Name, usize, i64, Arc<InDomains>); 2]>,
+    /// The same added up, by the place of the key, where there are so many groups that this is less work than to ask each of
+    /// them for each node. Empty else.
+    added_up: SmallVec<[(usize, Arc<[i64]>); 1]>,
     own: Counts,
     /// How many pods there are in all domains together.
     pods: i64,
@@ -86,6 +92,20 @@ impl Layers {
             self.shared.push((key, place, factor, domains.clone()));
             self.pods += domains.total;
         }
+    }
+
+    /// Adds up what was shared, if that is much.
+    fn add_up(mut self, groups: &PodGroups) -> Layers {
+        if self.shared.len() > FEW_GROUPS {
+            for place in 0..groups.keys().len() {
+                let of_key = || self.shared.iter().filter(|(_, at, ..)| *at == place);
+                if of_key().next().is_some() {
+                    let sums = groups.sums(place, of_key().map(|(_, _, factor, domains)| (*factor, &**domains)));
+                    self.added_up.push((place, sums));
+                }
+            }
+        }
+        self
     }
 
     fn add(&mut self, domain: Option<Domain>, by: i64, pods: i64) {
@@ -123,6 +143,12 @@ impl Layers {
     /// True if there is something in one of the domains that a node is in; None if that can't be read from the groups alone.
     #[inline]
     fn any_at(&self, node: NodeId, groups: &PodGroups) -> Option<bool> {
+        if !self.added_up.is_empty() && self.own.is_empty() {
+            let there = |(place, column): &(usize, Arc<[i64]>)| {
+                groups.domain(*place, node).is_some_and(|domain| domain.of(column) > 0)
+            };
+            return Some(self.added_up.iter().any(there));
+        }
         let there = |(_, place, _, domains): &(Name, usize, i64, Arc<InDomains>)| {
             groups.domain(*place, node).is_some_and(|domain| domains.at(domain) > 0)
         };
@@ -137,9 +163,17 @@ impl Layers {
         }
         let mut near = Near::Yes;
         for term in terms {
-            let Some(domain) = groups.domain(groups.place_of(term.topology_key)?, node) else {
+            let place = groups.place_of(term.topology_key)?;
+            let Some(domain) = groups.domain(place, node) else {
                 return Some(Near::Nowhere);
             };
+            if !self.added_up.is_empty() {
+                let mut columns = self.added_up.iter().filter(|(at, _)| *at == place);
+                if !columns.any(|(_, column)| domain.of(column) > 0) {
+                    near = Near::No;
+                }
+                continue;
+            }
             let mut shared = self.shared.iter().filter(|(key, ..)| *key == term.topology_key);
             if !shared.any(|(.., domains)| domains.at(domain) > 0) {
                 near = Near::No;
@@ -150,6 +184,11 @@ impl Layers {
 
     /// What all domains of a node come to.
     fn sum(&self, node: &NodeInfo, world: &World) -> i64 {
+        if let (false, true, Some(groups)) = (self.added_up.is_empty(), self.own.is_empty(), world.nodes.groups()) {
+            let sums =
+                self.added_up.iter().filter_map(|(place, column)| Some(groups.domain(*place, node.id)?.of(column)));
+            return sums.sum();
+        }
         let shared = self.shared.iter().map(|(key, _, factor, domains)| {
             let value = world.nodes.label(node.id, *key);
             factor * value.and_then(|value| domains.by_value.get(&value).copied()).unwrap_or(0)
@@ -206,7 +245,12 @@ impl Required {
                 required.anti.share(term.topology_key, 1, groups, group);
             }
         }
-        required
+        let Required { existing_anti, affinity, anti } = required;
+        Required {
+            existing_anti: existing_anti.add_up(groups),
+            affinity: affinity.add_up(groups),
+            anti: anti.add_up(groups),
+        }
     }
 
     fn count_own(&mut self, pod: &Pod, other: &Pod, node: &Node, listers: &Listers, by: i64) {
@@ -418,6 +462,7 @@ impl PreScore for InterPodAffinity {
                 let share = |term: &PodAffinityTerm, by| scores.share(term.topology_key, by, groups, group);
                 self.weigh(&pod.pod, &group.pod, listers, share);
             }
+            scores = scores.add_up(groups);
         } else if prefers {
             for id in world.nodes.order() {
                 let node = world.nodes.get(*id);
