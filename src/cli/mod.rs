@@ -2,10 +2,12 @@
 //! environment.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod bench_scheduler;
 mod calibrate;
 mod compare;
 mod diff;
 mod files;
+mod import;
 #[cfg(feature = "cri")]
 mod live;
 mod outputs;
@@ -73,6 +75,8 @@ enum Command {
     #[cfg(feature = "cri")]
     Live(live::Live),
     Replay(replay::Replay),
+    BenchScheduler(bench_scheduler::BenchScheduler),
+    Import(import::Import),
     #[cfg(feature = "cri")]
     Serve(serve::Serve),
 }
@@ -103,6 +107,8 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         #[cfg(feature = "cri")]
         Command::Live(live) => live.carry_out(),
         Command::Replay(replay) => replay.carry_out(),
+        Command::BenchScheduler(bench) => bench.carry_out(),
+        Command::Import(import) => import.carry_out(),
         #[cfg(feature = "cri")]
         Command::Serve(serve) => serve.carry_out(),
     };

@@ -43,7 +43,7 @@ pub struct Test {
 }
 
 /// Reads `1..50`.
-fn seeds(text: &str) -> Result<(u64, u64), String> {
+pub(super) fn seeds(text: &str) -> Result<(u64, u64), String> {
     let parsed = text.split_once("..").and_then(|(from, to)| {
         let to = to.strip_prefix('=').unwrap_or(to);
         Some((from.trim().parse().ok()?, to.trim().parse().ok()?))

@@ -21,7 +21,7 @@ pub(super) const CLIENT: ActorId = ActorId(3);
 const FIRST_REGISTRY: u32 = 4;
 
 /// One way between processes on the control plane's machine.
-const LOCAL: Duration = Duration::from_micros(100);
+pub(super) const LOCAL: Duration = Duration::from_micros(100);
 /// From the kubelet to the runtime: gRPC over a unix socket. An odd number of nanoseconds, so that what follows whole
 /// seconds after a tick of the kubelet never falls on one of its later ticks: which of two that meet comes first would
 /// depend on whether the kubelet polls. Lists and probes see the moment of their tick, for a kubelet that has left them out
@@ -33,9 +33,9 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The connection of one client to the API server.
 #[derive(Debug)]
 pub(super) struct Connection {
-    to_server: Link,
-    from_server: Link,
-    stream: Stream,
+    pub(super) to_server: Link,
+    pub(super) from_server: Link,
+    pub(super) stream: Stream,
 }
 
 impl Connection {

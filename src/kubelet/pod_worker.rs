@@ -394,7 +394,8 @@ impl Kubelet {
             entry.worker.state = State::Terminated;
             entry.worker.terminated_at = fx.now();
         }
-        // Admission counts no pod that is known to be terminated, whether its object is still there or not.
+        // Whoever hears of the terminal phase may send another pod at once, which must find the room
+        // (filterOutInactivePods in pkg/kubelet/kubelet_pods.go leaves out what IsPodKnownTerminated).
         self.release(uid);
         if let Some(made) = self.make_status(uid, &runtime, true, fx) {
             self.set_status(uid, made, fx);
