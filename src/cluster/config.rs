@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::kernel::{Distribution, Duration};
-use crate::model::{Name, Object};
+use crate::model::{Name, Object, Pod};
 use crate::runtime::simulated::Profile;
 use crate::runtime::simulated::behavior::Rule;
 use crate::{apiserver, controllers, kubelet, registry, scheduler};
@@ -36,6 +36,15 @@ pub struct NodeConfig {
     /// The kubelet, with the Node object that it registers.
     pub kubelet: kubelet::Config,
     pub runtime: NodeRuntime,
+    /// What its kubelet's manifest folder holds at the start.
+    pub static_pods: Arc<[Arc<Pod>]>,
+}
+
+impl NodeConfig {
+    /// A node without static pods.
+    pub fn new(kubelet: kubelet::Config, runtime: NodeRuntime) -> NodeConfig {
+        NodeConfig { kubelet, runtime, static_pods: Arc::new([]) }
+    }
 }
 
 /// Who answers a node's kubelet.

@@ -250,6 +250,7 @@ impl Cluster {
         let incarnation = node.incarnation;
         let to = self.kubelet_actor(index);
         self.schedule(at, to, cause, Message::Kubelet(incarnation, kubelet::In::Start));
+        self.tell_static_pods(index, at, cause);
         self.tell_outside(index, Said::Started);
     }
 

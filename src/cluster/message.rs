@@ -91,6 +91,7 @@ impl Fold for Message {
                             digest.word(pod.0 | 1 << 63);
                         }
                     },
+                    kubelet::In::StaticPods(pods) => digest.word(500 + pods.len() as u64),
                     kubelet::In::Timer(_) => digest.word(2),
                 }
             }

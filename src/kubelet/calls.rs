@@ -38,6 +38,8 @@ pub enum ApiOwner {
     Volumes(Uid),
     /// A ConfigMap or Secret that a container's environment needs.
     Environment(Uid),
+    /// The mirror of a static pod.
+    Mirror(Uid),
     WatchPods,
     WatchNode,
     Register,

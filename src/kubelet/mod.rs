@@ -39,9 +39,11 @@ mod pleg;
 mod pod_actions;
 mod pod_manager;
 mod pod_worker;
+mod preemption;
 mod probes;
 mod runtime_status;
 mod sandbox_config;
+mod static_pods;
 mod status;
 mod status_manager;
 mod sync_pod;
@@ -74,6 +76,8 @@ pub enum In {
     Probe(Box<probe::Answer>),
     ProbeChanged(probe::Changed),
     Volume(Box<volume::Answer>),
+    /// The pods of the node's manifest folder: all that it holds, at the start and whenever it changes.
+    StaticPods(Arc<[Arc<Pod>]>),
     Timer(Timer),
 }
 
@@ -109,6 +113,10 @@ pub enum Timer {
     },
     /// Statuses that could not be written are written again.
     StatusRetry,
+    /// A mirror that could not be made or deleted is looked at again.
+    Mirror {
+        pod: Uid,
+    },
     NodeStatus,
     /// The node is new: is it ready?
     FirstReady,
@@ -175,6 +183,8 @@ pub struct Kubelet {
     status_waits: bool,
     status_tick: Option<Time>,
     deletes_due: BTreeSet<Uid>,
+    static_pods: static_pods::StaticPods,
+    preemption: preemption::Preemption,
     /// Pods of which the API server shows another status than the kubelet has written.
     reconciles_due: BTreeSet<Uid>,
     probe_ticks: probes::Ticks,
@@ -238,6 +248,8 @@ impl Kubelet {
             status_waits: false,
             status_tick: None,
             deletes_due: BTreeSet::new(),
+            static_pods: <_>::default(),
+            preemption: <_>::default(),
             reconciles_due: BTreeSet::new(),
             probe_ticks: <_>::default(),
             puller: <_>::default(),
@@ -284,6 +296,7 @@ impl Kubelet {
             },
             In::ProbeChanged(changed) => self.probe_changed(changed.container, fx),
             In::Volume(answer) => self.volume_set_up(*answer, fx),
+            In::StaticPods(pods) => self.static_pods_read(pods, fx),
             In::Timer(timer) => self.timer(timer, fx),
         }
     }
@@ -327,6 +340,7 @@ impl Kubelet {
             Timer::Kill { pod, item } => self.kill_tick(pod, item, fx),
             Timer::PostStart { pod } => self.post_start_tick(pod, fx),
             Timer::StatusRetry => self.status_retry(fx),
+            Timer::Mirror { pod } => self.look_at_mirrors(Some(pod), fx),
             Timer::NodeStatus => self.node_round(fx),
             Timer::FirstReady => self.first_ready(fx),
             Timer::Register => self.register(fx),
@@ -394,6 +408,7 @@ impl Kubelet {
             ApiOwner::PodDelete(pod) => self.pod_deleted(pod, result, fx),
             ApiOwner::Volumes(pod) => self.volume_answered(pod, result, fx),
             ApiOwner::Environment(pod) => self.environment_answered(pod, result, fx),
+            ApiOwner::Mirror(pod) => self.mirror_answered(pod, &result, fx),
             ApiOwner::Register => self.register_answered(result, fx),
             ApiOwner::NodeStatus => self.node_status_written(result, fx),
             ApiOwner::Lease => self.lease_answered(result, fx),
@@ -457,6 +472,7 @@ impl Kubelet {
 
     /// The sync loop goes on: it handles what has come meanwhile.
     fn resume(&mut self, fx: &mut Fx) {
+        self.read_static_pods(fx);
         for event in std::mem::take(&mut self.deferred_watch) {
             self.pods_watched(&event, fx);
         }

@@ -16,6 +16,7 @@ use super::backoff::Backoff;
 use super::pod_actions::ContainerRef;
 use super::pod_worker::{Update, Worker};
 use super::probes::PodProbes;
+use super::static_pods::{is_mirror, is_static};
 use super::status::Reasons;
 use super::status_manager::StatusEntry;
 use super::volumes::PodVolumes;
@@ -64,9 +65,10 @@ impl Kubelet {
         match event {
             WatchEvent::Listed(_, objects) => {
                 let pods = objects.iter().filter_map(Object::as_pod);
+                self.mirrors_listed(objects, fx);
                 let gone: Vec<Uid> = {
                     let listed: std::collections::BTreeSet<Uid> = pods.clone().map(|pod| pod.meta.uid).collect();
-                    let known = self.pods.iter().filter(|(_, entry)| entry.desired);
+                    let known = self.pods.iter().filter(|(_, entry)| entry.desired && !is_static(&entry.pod));
                     known.map(|(uid, _)| *uid).filter(|uid| !listed.contains(uid)).collect()
                 };
                 for uid in gone {
@@ -81,6 +83,7 @@ impl Kubelet {
                 self.arm_housekeeping(fx);
             }
             WatchEvent::Added(Object::Pod(pod)) | WatchEvent::Modified(Object::Pod(pod)) => self.pod_seen(pod, fx),
+            WatchEvent::Deleted(Object::Pod(pod)) if is_mirror(pod) => self.mirror_gone(pod, fx),
             WatchEvent::Deleted(Object::Pod(pod)) => self.pod_removed(pod.meta.uid, fx),
             _ => {}
         }
@@ -88,6 +91,9 @@ impl Kubelet {
 
     fn pod_seen(&mut self, pod: &Arc<Pod>, fx: &mut Fx) {
         let uid = pod.meta.uid;
+        if is_mirror(pod) {
+            return self.mirror_seen(pod, fx);
+        }
         let cause = fx.cause();
         match self.pods.get_mut(&uid) {
             None => self.pod_added(pod, fx),
@@ -115,8 +121,11 @@ impl Kubelet {
         fx.because(cause);
     }
 
-    fn pod_added(&mut self, pod: &Arc<Pod>, fx: &mut Fx) {
+    pub(super) fn pod_added(&mut self, pod: &Arc<Pod>, fx: &mut Fx) {
         let uid = pod.meta.uid;
+        if self.waits_for_preemption(pod) {
+            return;
+        }
         let stage = Stage::Watch;
         fx.record(Record::Stage { pod: pod_ref(pod), container: Name::default(), stage, edge: StageEdge::End });
         let mut entry = PodEntry::new(pod.clone(), true);
@@ -124,6 +133,10 @@ impl Kubelet {
         let ended = pod.status.phase.is_terminal();
         if pod.meta.deletion.is_none() && !ended {
             if let Err(rejection) = self.admit(pod) {
+                let rejection = match self.preempt_for(pod, rejection, fx) {
+                    Ok(()) => return,
+                    Err(rejection) => rejection,
+                };
                 entry.worker.reject();
                 self.pods.insert(uid, entry);
                 self.pod_event(pod, None, EventType::Warning, &rejection.reason, rejection.message.clone(), fx);
@@ -142,7 +155,8 @@ impl Kubelet {
     }
 
     /// The object is gone from the API server.
-    fn pod_removed(&mut self, uid: Uid, fx: &mut Fx) {
+    pub(super) fn pod_removed(&mut self, uid: Uid, fx: &mut Fx) {
+        self.forget_preemptor(uid);
         let Some(entry) = self.pods.get_mut(&uid) else { return };
         entry.desired = false;
         if entry.worker.is_finished() {
@@ -160,6 +174,10 @@ impl Kubelet {
             self.queue.remove(&uid);
             self.events.forget(uid);
             self.arm_garbage(fx);
+            if self.has_mirrors() {
+                self.arm_housekeeping(fx);
+                self.static_pod_may_begin(fx);
+            }
         }
     }
 

@@ -105,6 +105,9 @@ impl Kubelet {
             return self.complete(uid, Outcome::NetworkNotReady, fx);
         }
         entry.worker.task = Some(Task::Sync(Box::new(Sync::new(runtime))));
+        if super::static_pods::is_static(&entry.pod) {
+            self.sync_mirror(uid, fx);
+        }
         if self.volumes_ready(uid, fx) {
             self.sync_mounted(uid, fx);
         }

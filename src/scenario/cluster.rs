@@ -10,7 +10,7 @@ use crate::manifest::{Node as TreeNode, Value, nearest};
 use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
 use crate::model::quantity::Quantity;
 use crate::model::storage::StorageClass;
-use crate::model::{Bytes, Labels, Meta, MilliCpu, Name, Node, Object, Resources, Taint, TaintEffect};
+use crate::model::{Bytes, Labels, Meta, MilliCpu, Name, Node, Object, Pod, Resources, Taint, TaintEffect};
 use crate::registry::{self, ImageRule};
 use crate::runtime::simulated::Profile;
 use crate::runtime::simulated::behavior::Rule;
@@ -19,6 +19,7 @@ use crate::{apiserver, controllers, kubelet, scheduler};
 use super::file::Reading;
 use super::read::{Fields, Problems};
 use super::scheduler_config;
+use super::timeline::static_pods_of;
 use super::values;
 
 /// Collects what a cluster is made of.
@@ -114,7 +115,7 @@ impl Builder {
             Some("docker") => Profile::docker(),
             _ => Profile::containerd(),
         };
-        self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime: NodeRuntime::Simulated(profile) });
+        self.nodes.push(NodeConfig::new(kubelet::Config::new(node), NodeRuntime::Simulated(profile)));
     }
 
     fn template(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
@@ -180,6 +181,12 @@ impl Builder {
             }
             kubelet.end(reading.problems);
         }
+        let mut static_pods = Vec::new();
+        for (index, file) in fields.list("staticPods", reading.problems).iter().enumerate() {
+            static_pods
+                .extend(static_pods_of(file, &format!("{path}.staticPods[{index}]"), reading).into_iter().flatten());
+        }
+        let static_pods: Arc<[Arc<Pod>]> = static_pods.into();
         let span = fields.span();
         fields.end(reading.problems);
         if !(0..=100_000).contains(&count) {
@@ -197,7 +204,9 @@ impl Builder {
             let node = worker(&name, zone, &labels, &taints, capacity.clone(), self.nodes.len() as u32);
             let mut config = kubelet::Config::new(node);
             config.kubelet = configuration.clone();
-            self.nodes.push(NodeConfig { kubelet: config, runtime: NodeRuntime::Simulated(profile.clone()) });
+            let mut node = NodeConfig::new(config, NodeRuntime::Simulated(profile.clone()));
+            node.static_pods = static_pods.clone();
+            self.nodes.push(node);
         }
     }
 
@@ -313,7 +322,7 @@ impl Builder {
                 let capacity = Resources { cpu, memory, ..default_capacity() };
                 let node = worker(&name, Some(zone), &[], &[], capacity, index);
                 let runtime = NodeRuntime::Simulated(Profile::containerd());
-                self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime });
+                self.nodes.push(NodeConfig::new(kubelet::Config::new(node), runtime));
             }
         }
         let images: Arc<[ImageRule]> = self.images.into();

@@ -213,10 +213,12 @@ fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
     for node in items(cluster.and_then(|cluster| cluster.get("nodes"))) {
         add(node.get("from"));
         add(node.get("kubelet").and_then(|kubelet| kubelet.get("config")));
+        items(node.get("staticPods")).iter().for_each(|file| add(Some(file)));
     }
     add(cluster.and_then(|cluster| cluster.get("scheduler")).and_then(|scheduler| scheduler.get("config")));
     for entry in items(root.get("timeline")) {
         add(entry.get("apply"));
+        add(entry.get("staticPods").and_then(|pods| pods.get("write")));
     }
     named
 }
