@@ -79,6 +79,10 @@ const VERBS: &[(&str, &[Flag])] = &[
         ],
     ),
     ("label", &[NAMESPACE, SELECTOR, ALL_NAMESPACES, switch("all"), switch("overwrite")]),
+    (
+        "patch",
+        &[NAMESPACE, value("subresource"), value("type"), Flag { long: "patch", short: Some('p'), takes_value: true }],
+    ),
     ("rollout pause", &[NAMESPACE]),
     ("rollout restart", &[NAMESPACE]),
     ("rollout resume", &[NAMESPACE]),
@@ -115,6 +119,7 @@ pub fn parse(words: &str, namespace: Name) -> Result<Verb, ParseError> {
             let (target, annotations) = command.pairs()?;
             Verb::Annotate { target, annotations }
         }
+        "patch" => command.patch()?,
         "set image" => command.set_image()?,
         "rollout restart" => Verb::RolloutRestart { target: command.one_object()? },
         "rollout undo" => {
@@ -381,6 +386,20 @@ impl Command {
         // kubectl's default, -1, is no condition.
         let current = current.filter(|current| *current >= 0);
         Ok(Verb::Scale { target: self.one_object()?, replicas, current })
+    }
+
+    /// `patch pod web --subresource resize -p {"spec": {"containers": [{"name": "app", "resources": {…}}]}}`.
+    fn patch(&mut self) -> Result<Verb, ParseError> {
+        let subresource = self.flag("subresource").map(|token| (token.text.clone(), token.at));
+        if subresource.as_ref().map(|(text, _)| text.as_str()) != Some("resize") {
+            let at = subresource.map_or(self.end, |(_, at)| at);
+            return Err(self.error(at, "only `--subresource resize` can be patched here".to_owned()));
+        }
+        let Some((text, at)) = self.flag("patch").map(|token| (token.text.clone(), token.at)) else {
+            return Err(self.error(self.end, "`-p PATCH` is expected".to_owned()));
+        };
+        let changes = super::resize::read(&text).map_err(|message| self.error(at, message))?;
+        Ok(Verb::Resize { target: self.one_object()?, changes: changes.into() })
     }
 
     fn delete(&mut self) -> Result<Verb, ParseError> {

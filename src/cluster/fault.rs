@@ -47,6 +47,8 @@ pub enum Fault {
 pub enum NodeFault {
     /// False: the machine loses power. True: it boots.
     Power(bool),
+    /// Somebody shuts the machine down: it goes off when its kubelet has ended the pods, as far as it is configured to.
+    Shutdown,
     /// The kubelet runs or not; the containers stay.
     Kubelet(bool),
     /// The container runtime works, …
@@ -57,6 +59,10 @@ pub enum NodeFault {
     RuntimeHung,
     /// The way to the control plane is open or cut.
     Network(bool),
+    /// The network plug-in hangs: sandboxes don't get their network, or (false) get it again.
+    NetworkHangs(bool),
+    /// Others use so much that only this is left, or (None) as little as before.
+    Scarce { what: runtime::Scarce, available: Option<runtime::Available> },
 }
 
 /// What happens to a container.
@@ -90,8 +96,11 @@ impl Fault {
                 node: *node,
                 what: match what {
                     NodeFault::Power(on) => NodeFault::Power(!on),
+                    NodeFault::Shutdown => NodeFault::Power(true),
                     NodeFault::Kubelet(on) => NodeFault::Kubelet(!on),
                     NodeFault::Network(open) => NodeFault::Network(!open),
+                    NodeFault::NetworkHangs(hangs) => NodeFault::NetworkHangs(!hangs),
+                    NodeFault::Scarce { what, .. } => NodeFault::Scarce { what: *what, available: None },
                     NodeFault::RuntimeRunning => return None,
                     NodeFault::RuntimeStopped | NodeFault::RuntimeHung => NodeFault::RuntimeRunning,
                 },
@@ -178,12 +187,13 @@ impl Cluster {
         let node = &mut self.nodes[index];
         match what {
             NodeFault::Power(on) if on == node.powered => {}
-            NodeFault::Power(false) => {
-                node.powered = false;
-                self.stop_kubelet(index, cause);
-                self.tell_runtime(index, cause, runtime::Fault::PowerOff);
-                self.disconnect_registries(index, cause);
+            NodeFault::Power(false) => self.power_off(index, cause),
+            NodeFault::Shutdown if node.powered && node.kubelet_running => {
+                let incarnation = node.incarnation;
+                let to = self.kubelet_actor(index);
+                self.schedule_now(to, cause, Message::Kubelet(incarnation, kubelet::In::Shutdown));
             }
+            NodeFault::Shutdown => self.power_off(index, cause),
             NodeFault::Power(true) => {
                 node.powered = true;
                 let up = self.now() + boot_time;
@@ -203,7 +213,23 @@ impl Cluster {
             NodeFault::RuntimeStopped => self.tell_runtime(index, cause, runtime::Fault::Stopped),
             NodeFault::RuntimeHung => self.tell_runtime(index, cause, runtime::Fault::Hung),
             NodeFault::Network(open) => self.set_network(index, open, cause),
+            NodeFault::NetworkHangs(hangs) => {
+                self.tell_runtime(index, cause, runtime::Fault::NetworkHangs(hangs));
+            }
+            NodeFault::Scarce { what, available } => {
+                self.tell_runtime(index, cause, runtime::Fault::Scarce { what, available });
+            }
         }
+    }
+
+    /// The machine goes off.
+    pub(super) fn power_off(&mut self, index: usize, cause: Cause) {
+        if !std::mem::replace(&mut self.nodes[index].powered, false) {
+            return;
+        }
+        self.stop_kubelet(index, cause);
+        self.tell_runtime(index, cause, runtime::Fault::PowerOff);
+        self.disconnect_registries(index, cause);
     }
 
     fn tell_runtime(&mut self, index: usize, cause: Cause, fault: runtime::Fault) {
@@ -292,10 +318,16 @@ impl NodeFault {
     /// Why this can't be done to a node whose runtime is outside; None if it can.
     pub fn refused_outside(self) -> Option<&'static str> {
         match self {
-            NodeFault::Power(_) => Some("a real machine keeps its power: this fault is for simulated nodes"),
+            NodeFault::Power(_) | NodeFault::Shutdown => {
+                Some("a real machine keeps its power: this fault is for simulated nodes")
+            }
             NodeFault::RuntimeRunning | NodeFault::RuntimeStopped | NodeFault::RuntimeHung => Some(
                 "a real runtime is stopped by who started it (systemctl stop …): this fault is for simulated nodes",
             ),
+            NodeFault::NetworkHangs(_) => Some("a real plug-in hangs by itself: this fault is for simulated nodes"),
+            NodeFault::Scarce { .. } => {
+                Some("what a real machine uses is what it uses: this fault is for simulated nodes")
+            }
             NodeFault::Kubelet(_) | NodeFault::Network(_) => None,
         }
     }
@@ -303,6 +335,7 @@ impl NodeFault {
     fn describe(self) -> &'static str {
         match self {
             NodeFault::Power(false) => "lost power",
+            NodeFault::Shutdown => "is shut down",
             NodeFault::Power(true) => "has power again",
             NodeFault::Kubelet(false) => "kubelet stopped",
             NodeFault::Kubelet(true) => "kubelet started",
@@ -311,6 +344,16 @@ impl NodeFault {
             NodeFault::RuntimeHung => "container runtime hangs",
             NodeFault::Network(false) => "cut off from the control plane",
             NodeFault::Network(true) => "reaches the control plane again",
+            NodeFault::NetworkHangs(true) => "network plug-in hangs",
+            NodeFault::NetworkHangs(false) => "network plug-in works again",
+            NodeFault::Scarce { what, available: Some(_) } => match what {
+                runtime::Scarce::Memory => "others fill its memory",
+                runtime::Scarce::Disk => "others fill its disk",
+                runtime::Scarce::ImageDisk => "others fill the disk of its images",
+                runtime::Scarce::Inodes => "others use up its inodes",
+                runtime::Scarce::Processes => "others use up its process ids",
+            },
+            NodeFault::Scarce { available: None, .. } => "others use as little as before",
         }
     }
 }

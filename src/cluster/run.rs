@@ -120,8 +120,9 @@ impl Cluster {
             let runtime = match &node.runtime {
                 NodeRuntime::Simulated(profile) => {
                     let behaviors = Arc::clone(&config.behaviors);
-                    let config =
+                    let mut config =
                         runtime::Config::for_node(index as u32, &node.kubelet.node, profile.clone(), behaviors);
+                    config.machine = node.machine;
                     Some(Runtime::new(config, &streams))
                 }
                 NodeRuntime::Outside => None,
@@ -185,8 +186,12 @@ impl Cluster {
                 runtime.preload(&pod, &mut self.buffers.runtime);
                 let mut buffer = std::mem::take(&mut self.buffers.runtime);
                 for (cause, effect) in buffer.drain_effects() {
-                    // Nobody listens yet: the kubelet will look for itself.
-                    if matches!(effect, Effect::Wake { .. }) {
+                    // Nobody listens yet: the kubelet will look for itself, but for what it measures.
+                    let is_kept = matches!(
+                        effect,
+                        Effect::Wake { .. } | Effect::Send { message: runtime::Out::UsageChanged, .. }
+                    );
+                    if is_kept {
                         self.route_runtime(index, Time::ZERO, cause, effect);
                     }
                 }
@@ -469,7 +474,7 @@ impl Cluster {
                         runtime::In::Probe(request) => Said::Probe(request),
                         runtime::In::Volume(request) => Said::Volume(request),
                         runtime::In::Fault(fault) => Said::Fault(fault),
-                        runtime::In::Pull(_) | runtime::In::Timer(_) => return,
+                        runtime::In::Stats(_) | runtime::In::Pull(_) | runtime::In::Timer(_) => return,
                     };
                     return self.tell_outside(index, said);
                 }

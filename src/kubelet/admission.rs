@@ -188,7 +188,9 @@ fn conflict(one: (Name, Protocol, u16), other: (Name, Protocol, u16)) -> bool {
 impl Kubelet {
     /// Whether the pod may run on this node as the kubelet knows it.
     pub(super) fn admit(&self, pod: &Pod) -> Result<(), Rejection> {
-        self.admission.check(pod, self.known_node(), &self.allocatable)
+        self.admit_under_pressure(pod)?;
+        self.admission.check(pod, self.known_node(), &self.allocatable)?;
+        self.admit_before_shutdown()
     }
 
     /// The resources of which there is too little for the pod.

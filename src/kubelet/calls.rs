@@ -27,6 +27,8 @@ pub enum CriOwner {
     Health,
     /// The list of images for the node's status.
     Images,
+    /// Image garbage collection.
+    ImageGc,
 }
 
 /// Who waits for an answer of the API server.

@@ -6,7 +6,9 @@
 use std::net::Ipv4Addr;
 
 use crate::kernel::Duration;
-use crate::model::{Bytes, Name, Node, Resources};
+use crate::model::{Name, Node, Resources};
+
+use super::eviction::thresholds::{Signal, Threshold, default_hard};
 
 pub use super::host::Host;
 
@@ -67,10 +69,26 @@ pub struct KubeletConfiguration {
     pub max_container_restart_period: Duration,
     pub system_reserved: Resources,
     pub kube_reserved: Resources,
-    /// `evictionHard`'s `memory.available`, which allocatable leaves out.
-    pub eviction_hard_memory: Bytes,
-    /// `evictionHard`'s `nodefs.available` in percent of the capacity.
-    pub eviction_hard_nodefs_percent: i64,
+    /// `evictionHard`, `evictionSoft` with its grace periods, `evictionMinimumReclaim`.
+    pub thresholds: Vec<Threshold>,
+    pub eviction_pressure_transition_period: Duration,
+    pub eviction_max_pod_grace_period: Duration,
+    pub image_gc_high_threshold_percent: i32,
+    pub image_gc_low_threshold_percent: i32,
+    pub image_minimum_gc_age: Duration,
+    /// Zero: never.
+    pub image_maximum_gc_age: Duration,
+    pub volume_stats_agg_period: Duration,
+    pub single_process_oom_kill: bool,
+    /// `shutdownGracePeriod` or `shutdownGracePeriodByPodPriority`, the lowest priority first; empty: none.
+    pub shutdown_grace_periods: Vec<ShutdownPeriod>,
+}
+
+/// How long pods from this priority on get when the node shuts down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShutdownPeriod {
+    pub priority: i32,
+    pub period: Duration,
 }
 
 impl Default for KubeletConfiguration {
@@ -86,8 +104,16 @@ impl Default for KubeletConfiguration {
             max_container_restart_period: Duration::from_secs(300),
             system_reserved: Resources::default(),
             kube_reserved: Resources::default(),
-            eviction_hard_memory: Bytes(100 << 20),
-            eviction_hard_nodefs_percent: 10,
+            thresholds: default_hard(),
+            eviction_pressure_transition_period: Duration::from_secs(300),
+            eviction_max_pod_grace_period: Duration::ZERO,
+            image_gc_high_threshold_percent: 85,
+            image_gc_low_threshold_percent: 80,
+            image_minimum_gc_age: Duration::from_secs(120),
+            image_maximum_gc_age: Duration::ZERO,
+            volume_stats_agg_period: Duration::from_secs(60),
+            single_process_oom_kill: false,
+            shutdown_grace_periods: Vec::new(),
         }
     }
 }
@@ -122,9 +148,13 @@ impl Config {
         let mut left = self.capacity();
         left.subtract(&self.kubelet.system_reserved);
         left.subtract(&self.kubelet.kube_reserved);
-        left.memory -= self.kubelet.eviction_hard_memory;
-        let storage = self.node.status.capacity.ephemeral_storage.0;
-        left.ephemeral_storage.0 -= storage / 100 * self.kubelet.eviction_hard_nodefs_percent;
+        let capacity = &self.node.status.capacity;
+        let hard = |signal: Signal, capacity: i64| {
+            let mut hard = self.kubelet.thresholds.iter().filter(|threshold| threshold.grace.is_none());
+            hard.find(|threshold| threshold.signal == signal).map_or(0, |threshold| threshold.value.of(capacity))
+        };
+        left.memory.0 -= hard(Signal::MemoryAvailable, capacity.memory.0);
+        left.ephemeral_storage.0 -= hard(Signal::NodeFsAvailable, capacity.ephemeral_storage.0);
         left.raise_to(&Resources::default());
         left
     }

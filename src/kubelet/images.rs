@@ -233,6 +233,7 @@ impl Kubelet {
         let (pod, image) = (pull.pod, pull.image);
         self.puller.running.remove(&number);
         if matches!(outcome, Pulled::Done { .. }) {
+            self.image_pulled(image, fx.now());
             self.images_changed(fx);
         }
         self.pull_ended(pod, image, outcome, fx);

@@ -16,6 +16,7 @@ use super::backoff::Backoff;
 use super::pod_actions::ContainerRef;
 use super::pod_worker::{Update, Worker};
 use super::probes::PodProbes;
+use super::resize::Resize;
 use super::static_pods::{is_mirror, is_static};
 use super::status::Reasons;
 use super::status_manager::StatusEntry;
@@ -40,6 +41,8 @@ pub struct PodEntry {
     pub pull_backoffs: SmallVec<[(Name, Backoff, crate::model::Text); 0]>,
     pub probes: PodProbes,
     pub volumes: PodVolumes,
+    /// While a resize is under way.
+    pub resize: Option<Box<Resize>>,
 }
 
 impl PodEntry {
@@ -55,6 +58,7 @@ impl PodEntry {
             pull_backoffs: SmallVec::new(),
             probes: PodProbes::default(),
             volumes: PodVolumes::default(),
+            resize: None,
         })
     }
 }
@@ -105,11 +109,15 @@ impl Kubelet {
             Some(entry) => {
                 let before = std::mem::replace(&mut entry.pod, pod.clone());
                 let gates = !pod.spec.readiness_gates.is_empty() && before.status.conditions != pod.status.conditions;
-                let changed = before.meta.deletion != pod.meta.deletion
+                let mut changed = before.meta.deletion != pod.meta.deletion
                     || (!Arc::ptr_eq(&before.spec, &pod.spec) && before.spec != pod.spec)
                     || before.meta.labels != pod.meta.labels
                     || before.meta.annotations != pod.meta.annotations;
                 let others = before.status != pod.status;
+                let spec = before.spec.clone();
+                if changed && !Arc::ptr_eq(&spec, &pod.spec) && self.resize_asked(uid, &spec, fx) {
+                    changed = before.meta.deletion != pod.meta.deletion;
+                }
                 if changed || gates {
                     self.update_pod(uid, Update::Sync, fx);
                 }
@@ -128,7 +136,11 @@ impl Kubelet {
         }
         let stage = Stage::Watch;
         fx.record(Record::Stage { pod: pod_ref(pod), container: Name::default(), stage, edge: StageEdge::End });
+        let mut allocated = pod.clone();
+        let resize = self.restore_resize(&mut allocated);
+        let pod = &allocated;
         let mut entry = PodEntry::new(pod.clone(), true);
+        entry.resize = resize;
         entry.status.adopt(pod);
         let ended = pod.status.phase.is_terminal();
         if pod.meta.deletion.is_none() && !ended {
@@ -174,6 +186,8 @@ impl Kubelet {
             self.queue.remove(&uid);
             self.events.forget(uid);
             self.arm_garbage(fx);
+            self.pending_resizes.remove(&uid);
+            self.retry_resizes(fx);
             if self.has_mirrors() {
                 self.arm_housekeeping(fx);
                 self.static_pod_may_begin(fx);

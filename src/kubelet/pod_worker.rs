@@ -454,6 +454,7 @@ impl Kubelet {
         if let Some(made) = self.make_status(uid, &runtime, true, fx) {
             self.set_status(uid, made, fx);
         }
+        self.shutdown_goes_on(fx);
         self.complete(uid, Outcome::Transition, fx);
     }
 
@@ -480,6 +481,7 @@ impl Kubelet {
         }
         self.release(uid);
         self.preemption_goes_on(fx);
+        self.retry_resizes(fx);
         self.queue.remove(&uid);
         let Some(entry) = self.pods.get_mut(&uid) else { return };
         let worker = &mut entry.worker;
@@ -526,6 +528,7 @@ impl Kubelet {
             now: fx.now(),
             host_ip: self.config.node_ip,
             kubelet_started: self.started,
+            resize: entry.resize.as_deref(),
             is_terminal,
         };
         let mut made = status::generate(&input, &mut trigger);

@@ -268,10 +268,15 @@ fn is_published(status: &PodStatus, shown: &PodStatus) -> bool {
         && status.message == shown.message
         && status.containers == shown.containers
         && status.init_containers == shown.init_containers
+        && status.resizing == shown.resizing
         && (status.start_time, status.pod_ip, status.host_ip) == (shown.start_time, shown.pod_ip, shown.host_ip)
         && status.conditions.iter().all(|one| {
             condition::find(&shown.conditions, &one.kind).is_some_and(|other| {
                 (other.status, other.reason, &other.message) == (one.status, one.reason, &one.message)
             })
         })
+        && !shown
+            .conditions
+            .iter()
+            .any(|one| one.kind.starts_with("PodResize") && condition::find(&status.conditions, &one.kind).is_none())
 }

@@ -12,15 +12,15 @@ use crate::model::quantity::Quantity;
 use crate::model::storage::StorageClass;
 use crate::model::{Bytes, Labels, Meta, MilliCpu, Name, Node, Object, Pod, Resources, Taint, TaintEffect};
 use crate::registry::{self, ImageRule};
-use crate::runtime::simulated::Profile;
 use crate::runtime::simulated::behavior::Rule;
+use crate::runtime::simulated::{Machine, Profile};
 use crate::{apiserver, controllers, kubelet, scheduler};
 
 use super::file::Reading;
 use super::read::{Fields, Problems};
-use super::scheduler_config;
 use super::timeline::static_pods_of;
 use super::values;
+use super::{kubelet_config, scheduler_config};
 
 /// Collects what a cluster is made of.
 pub(super) struct Builder {
@@ -32,6 +32,8 @@ pub(super) struct Builder {
     images: Vec<ImageRule>,
     controllers: controllers::Config,
     scheduler: scheduler::Config,
+    /// Fields of kubelets' configurations that have no effect.
+    pub(super) without_effect: Vec<String>,
 }
 
 /// The size of a node of the default cluster, and of a template that does not say.
@@ -50,6 +52,7 @@ impl Builder {
             images: Vec::new(),
             controllers: controllers::Config::default(),
             scheduler: scheduler::Config::default(),
+            without_effect: Vec::new(),
         }
     }
 
@@ -172,10 +175,20 @@ impl Builder {
         if let Some(mut kubelet) = fields.fields("kubelet", reading.problems) {
             if let Some(config) = kubelet.get("config") {
                 let path = kubelet.path("config");
-                if let Some(file) = config.as_str() {
-                    let sources = reading.named_file(file, config.span.clone(), &path);
-                    if let Some(source) = sources.and_then(|range| reading.text_of(range.start)) {
-                        read_kubelet_configuration(source, &mut configuration);
+                match config.as_str() {
+                    Some(file) => {
+                        let sources = reading.named_file(file, config.span.clone(), &path);
+                        if let Some(index) = sources.map(|range| range.start)
+                            && let Some(source) = reading.text_of(index)
+                        {
+                            let read = kubelet_config::read(source, &configuration);
+                            reading.elsewhere.extend(read.problems.into_iter().map(|problem| (index, problem)));
+                            set(&mut configuration, read.configuration);
+                            self.without_effect.extend(read.without_effect);
+                        }
+                    }
+                    None => {
+                        reading.problems.add(config.span.clone(), &path, "a file's name is expected", None);
                     }
                 }
             }
@@ -187,6 +200,7 @@ impl Builder {
                 .extend(static_pods_of(file, &format!("{path}.staticPods[{index}]"), reading).into_iter().flatten());
         }
         let static_pods: Arc<[Arc<Pod>]> = static_pods.into();
+        let machine = read_machine(&mut fields, &capacity, reading.problems);
         let span = fields.span();
         fields.end(reading.problems);
         if !(0..=100_000).contains(&count) {
@@ -206,6 +220,7 @@ impl Builder {
             config.kubelet = configuration.clone();
             let mut node = NodeConfig::new(config, NodeRuntime::Simulated(profile.clone()));
             node.static_pods = static_pods.clone();
+            node.machine = machine;
             self.nodes.push(node);
         }
     }
@@ -423,6 +438,28 @@ fn worker(
     node
 }
 
+/// `imagefs: 50Gi` if images have a disk of their own, and `used: {memory: 1Gi, disk: 20Gi}`: what others than pods use.
+fn read_machine(fields: &mut Fields<'_, '_>, capacity: &Resources, problems: &mut Problems) -> Machine {
+    let mut machine = Machine::of(capacity);
+    if let Some(node) = fields.get("imagefs") {
+        machine.imagefs = values::bytes(node, &fields.path("imagefs"), problems).map(|bytes| bytes.0);
+    }
+    let Some(mut used) = fields.fields("used", problems) else { return machine };
+    let mut amount = |name: &'static str, field: &mut i64| {
+        if let Some(node) = used.get(name) {
+            set(field, values::bytes(node, &used.path(name), problems).map(|bytes| bytes.0));
+        }
+    };
+    let others = &mut machine.used;
+    amount("memory", &mut others.memory);
+    amount("disk", &mut others.disk);
+    amount("imagefs", &mut others.imagefs);
+    amount("inodes", &mut others.inodes);
+    amount("processes", &mut others.processes);
+    used.end(problems);
+    machine
+}
+
 /// `key=value:NoSchedule` or `key:NoExecute`.
 fn read_taint(node: &TreeNode<'_>, path: &str, problems: &mut Problems) -> Option<Taint> {
     let parsed = node.as_str().and_then(|text| {
@@ -467,28 +504,6 @@ fn read_capacity(node: &TreeNode<'_>, path: &str, capacity: &mut Resources, prob
             "pods" => capacity.pods = quantity.value_rounding_up(),
             other => capacity.set_extended(Name::new(other), quantity.value_rounding_up()),
         }
-    }
-}
-
-/// Takes the fields that matter out of a KubeletConfiguration.
-fn read_kubelet_configuration(source: &crate::manifest::Source, into: &mut kubelet::KubeletConfiguration) {
-    for document in crate::manifest::documents(source) {
-        let integer = |field: &str| match document.get(field).map(|node| &node.value) {
-            Some(Value::Int(number)) => Some(*number),
-            _ => None,
-        };
-        set(&mut into.max_pods, integer("maxPods"));
-        set(&mut into.pods_per_core, integer("podsPerCore"));
-        set(&mut into.max_parallel_image_pulls, integer("maxParallelImagePulls").map(|n| n.max(0) as u32));
-        set(&mut into.registry_pull_qps, integer("registryPullQPS").map(|n| n.max(0) as u32));
-        set(&mut into.registry_burst, integer("registryBurst").map(|n| n.max(0) as u32));
-        if let Some(Value::Bool(serial)) = document.get("serializeImagePulls").map(|node| &node.value) {
-            into.serialize_image_pulls = *serial;
-        }
-        let duration = |node: Option<&TreeNode<'_>>| node.and_then(TreeNode::as_str).and_then(Duration::parse_go);
-        set(&mut into.node_status_update_frequency, duration(document.get("nodeStatusUpdateFrequency")));
-        let backoff = document.get("crashLoopBackOff").and_then(|node| node.get("maxContainerRestartPeriod"));
-        set(&mut into.max_container_restart_period, duration(backoff));
     }
 }
 

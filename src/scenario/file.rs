@@ -267,7 +267,7 @@ impl Loader<'_> {
         };
         let compiled = self.compile(&objects, &mut header);
         for (kind, passed) in &objects.passed_over {
-            if !matches!(kind.kind.as_str(), "Scenario" | "KubeSchedulerConfiguration") {
+            if !matches!(kind.kind.as_str(), "Scenario" | "KubeSchedulerConfiguration" | "KubeletConfiguration") {
                 let name = format!("{} {}", kind.api_version, kind.kind);
                 pass_over(&mut header.passed_over, name, passed.count as u32);
             }
@@ -574,10 +574,16 @@ impl Reading<'_> {
         let has_class = existing.iter().any(|object| object.kind() == Kind::StorageClass)
             || applied.iter().flat_map(|(_, objects)| objects.iter()).any(takes_place);
         existing.extend(super::dump::proven(&existing));
+        builder.without_effect.sort();
+        let without_effect = std::mem::take(&mut builder.without_effect);
         let config = builder.build(existing, behaviors, has_class, epoch);
         let last = timeline.iter().map(last_moment).chain(expectations.iter().map(Expected::last)).max();
         let until = until.unwrap_or(Until::Default(last.unwrap_or(Time::ZERO) + AFTERWARDS));
-        let header = Header { name: name.clone(), description: description.clone(), ..header };
+        let mut header = Header { name: name.clone(), description: description.clone(), ..header };
+        for same in without_effect.chunk_by(|one, other| one == other) {
+            let field = same.first().cloned().unwrap_or_default();
+            header.not_modelled.push((super::kubelet_config::kind().to_string(), field, same.len() as u32));
+        }
         Some(Scenario { name, description, seed, config, applied, timeline, expectations, until, epoch, header })
     }
 

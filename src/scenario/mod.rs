@@ -1,7 +1,7 @@
 //! The scenario language: a file that says what a cluster is, what happens to it, and what is expected of it.
 //!
 //! It leaves out files and terminals: `cli/` reads the files that a scenario names, through [`Files`]. Read `file` (the
-//! document), `cluster` and `scheduler_config` (what the cluster is made of), `timeline` and `fault` (what happens), `world` and `condition`
+//! document), `cluster`, `scheduler_config` and `kubelet_config` (what the cluster is made of), `timeline` and `fault` (what happens), `world` and `condition`
 //! (expressions over the cluster's state), `expect`, then `run`, which walks through all of it.
 
 mod behavior;
@@ -11,6 +11,7 @@ mod dump;
 mod expect;
 mod fault;
 mod file;
+pub mod kubelet_config;
 mod read;
 mod remarks;
 mod run;
