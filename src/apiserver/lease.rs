@@ -16,8 +16,6 @@ use crate::model::config::Lease;
 use crate::model::{Key, Kind, Meta, Name, Object, OwnerReference};
 use crate::protocol::api::Status;
 
-/// The renewal interval, a quarter of the lease's 40 s.
-const RENEW_INTERVAL: Duration = Duration::from_secs(10);
 /// Each interval is longer by up to this share.
 const RENEW_JITTER: f64 = 0.04;
 /// Where the leases of nodes are.
@@ -36,6 +34,8 @@ struct Holder {
     last: Time,
     /// The one after it.
     next: Time,
+    /// The renewal interval: a quarter of the lease, so usually 10 s.
+    every: Duration,
     intervals: Stream,
     reaches: Reaches,
 }
@@ -61,24 +61,25 @@ impl Holder {
     fn advance(&mut self, now: Time) {
         while self.next <= now {
             self.last = self.next;
-            self.next = self.last + self.intervals.jitter(RENEW_INTERVAL, RENEW_JITTER);
+            self.next = self.last + self.intervals.jitter(self.every, RENEW_JITTER);
         }
     }
 }
 
 impl ApiServer {
     /// From now on the kubelet of `node` renews its lease; the first renewal is this request.
-    pub(super) fn renew_lease(&mut self, node: Name, fx: &mut Fx) -> Result<(), Status> {
+    pub(super) fn renew_lease(&mut self, node: Name, every: Duration, fx: &mut Fx) -> Result<(), Status> {
         let now = fx.now();
         let Leases { streams, holders } = &mut self.leases;
         let holder = holders.entry(node).or_insert_with(|| Holder {
             last: now,
             next: now,
+            every,
             intervals: streams.stream(&format!("lease/{node}"), "renewal"),
             reaches: Reaches::Yes,
         });
-        holder.last = now;
-        holder.next = now + holder.intervals.jitter(RENEW_INTERVAL, RENEW_JITTER);
+        (holder.last, holder.every) = (now, every);
+        holder.next = now + holder.intervals.jitter(every, RENEW_JITTER);
         holder.reaches = Reaches::Yes;
         self.store_lease(node, None, fx);
         Ok(())

@@ -213,7 +213,7 @@ impl ApiServer {
             Call::Delete(key, options) => self.delete(&key, options, fx).map(Answer::Object),
             Call::Bind { pod, uid, node } => self.bind(pod, uid, node, fx).map(|()| Answer::Done),
             Call::Evict { pod, grace, dry_run } => self.evict(pod, grace, dry_run, fx).map(|()| Answer::Done),
-            Call::RenewLease { node } => self.renew_lease(node, fx).map(|()| Answer::Done),
+            Call::RenewLease { node, every } => self.renew_lease(node, every, fx).map(|()| Answer::Done),
             Call::Get(_) | Call::List { .. } | Call::Watch(_) => {
                 Err(Status::new(StatusReason::InternalError, "not a write"))
             }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::manifest::{Epoch, Source};
-use crate::report::{self, Journal};
+use crate::report::{self, Journal, Tally};
 use crate::scenario::{self, LoadOptions, Options, Scenario};
 use crate::trace::{Entry, Footer, Header, Reader, Sink, Writer};
 
@@ -108,7 +108,8 @@ pub fn into_folder(
     let file = File::create(&half).map_err(say)?;
     let writer = Shared::new(Writer::new(BufWriter::new(file), &header));
     let journal = Shared::new(Journal::new());
-    let end = run(Box::new(Both(journal.share(), writer.share())));
+    let tally = Shared::new(Tally::new());
+    let end = run(Box::new(Both(journal.share(), Both(writer.share(), tally.share()))));
     let mut written = outputs::final_objects(end.cluster.store(), epoch);
     drop(end.cluster);
     let recorded = Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer: end.footer };
@@ -116,7 +117,12 @@ pub fn into_folder(
         writer.finish(&recorded.footer).map_err(say)?;
     }
     fs::rename(&half, &whole).map_err(say)?;
-    written.extend(outputs::render(&recorded.header, &recorded.journal, &recorded.footer)?);
+    written.extend(outputs::render(
+        &recorded.header,
+        &recorded.journal,
+        &tally.into_inner().unwrap_or_default(),
+        &recorded.footer,
+    )?);
     for (name, bytes) in written {
         files::write(&folder.join(name), &bytes).map_err(error)?;
     }

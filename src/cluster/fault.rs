@@ -57,10 +57,10 @@ pub enum NodeFault {
     RuntimeStopped,
     /// … or hangs: calls get no answer.
     RuntimeHung,
+    /// The network plug-in (CNI) answers (true) or hangs: sandboxes neither come up nor down.
+    NetworkPlugin(bool),
     /// The way to the control plane is open or cut.
     Network(bool),
-    /// The network plug-in hangs: sandboxes don't get their network, or (false) get it again.
-    NetworkHangs(bool),
     /// Others use so much that only this is left, or (None) as little as before.
     Scarce { what: runtime::Scarce, available: Option<runtime::Available> },
 }
@@ -99,7 +99,7 @@ impl Fault {
                     NodeFault::Shutdown => NodeFault::Power(true),
                     NodeFault::Kubelet(on) => NodeFault::Kubelet(!on),
                     NodeFault::Network(open) => NodeFault::Network(!open),
-                    NodeFault::NetworkHangs(hangs) => NodeFault::NetworkHangs(!hangs),
+                    NodeFault::NetworkPlugin(works) => NodeFault::NetworkPlugin(!works),
                     NodeFault::Scarce { what, .. } => NodeFault::Scarce { what: *what, available: None },
                     NodeFault::RuntimeRunning => return None,
                     NodeFault::RuntimeStopped | NodeFault::RuntimeHung => NodeFault::RuntimeRunning,
@@ -212,10 +212,10 @@ impl Cluster {
             NodeFault::RuntimeRunning => self.tell_runtime(index, cause, runtime::Fault::Restored),
             NodeFault::RuntimeStopped => self.tell_runtime(index, cause, runtime::Fault::Stopped),
             NodeFault::RuntimeHung => self.tell_runtime(index, cause, runtime::Fault::Hung),
-            NodeFault::Network(open) => self.set_network(index, open, cause),
-            NodeFault::NetworkHangs(hangs) => {
-                self.tell_runtime(index, cause, runtime::Fault::NetworkHangs(hangs));
+            NodeFault::NetworkPlugin(works) => {
+                self.tell_runtime(index, cause, runtime::Fault::NetworkHangs(!works));
             }
+            NodeFault::Network(open) => self.set_network(index, open, cause),
             NodeFault::Scarce { what, available } => {
                 self.tell_runtime(index, cause, runtime::Fault::Scarce { what, available });
             }
@@ -324,7 +324,9 @@ impl NodeFault {
             NodeFault::RuntimeRunning | NodeFault::RuntimeStopped | NodeFault::RuntimeHung => Some(
                 "a real runtime is stopped by who started it (systemctl stop …): this fault is for simulated nodes",
             ),
-            NodeFault::NetworkHangs(_) => Some("a real plug-in hangs by itself: this fault is for simulated nodes"),
+            NodeFault::NetworkPlugin(_) => {
+                Some("a real network plug-in is not ours to stop: this fault is for simulated nodes")
+            }
             NodeFault::Scarce { .. } => {
                 Some("what a real machine uses is what it uses: this fault is for simulated nodes")
             }
@@ -342,10 +344,10 @@ impl NodeFault {
             NodeFault::RuntimeRunning => "container runtime works again",
             NodeFault::RuntimeStopped => "container runtime stopped",
             NodeFault::RuntimeHung => "container runtime hangs",
+            NodeFault::NetworkPlugin(false) => "network plug-in hangs",
+            NodeFault::NetworkPlugin(true) => "network plug-in works again",
             NodeFault::Network(false) => "cut off from the control plane",
             NodeFault::Network(true) => "reaches the control plane again",
-            NodeFault::NetworkHangs(true) => "network plug-in hangs",
-            NodeFault::NetworkHangs(false) => "network plug-in works again",
             NodeFault::Scarce { what, available: Some(_) } => match what {
                 runtime::Scarce::Memory => "others fill its memory",
                 runtime::Scarce::Disk => "others fill its disk",

@@ -57,8 +57,6 @@ pub enum ProbeOwner {
     PreStop { pod: Uid, kill: u16, container: super::pod_actions::ContainerRef },
 }
 
-/// Deadline of most calls of the runtime.
-const RUNTIME_REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 /// After this long a request to the API server is given up.
 const API_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -66,6 +64,8 @@ const API_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Calls {
     next: u64,
+    /// Deadline of most calls of the runtime.
+    runtime_request_timeout: Duration,
     cri: BTreeMap<cri::CallId, (CriOwner, Time)>,
     api: BTreeMap<api::Tag, (ApiOwner, Time)>,
     probes: BTreeMap<probe::ProbeId, ProbeOwner>,
@@ -75,8 +75,9 @@ pub struct Calls {
 
 impl Calls {
     /// Begins the numbers at the process's start, so that answers to an earlier process are nobody's.
-    pub fn start(&mut self, now: Time) {
+    pub fn start(&mut self, now: Time, runtime_request_timeout: Duration) {
         self.next = now.as_nanos() + 1;
+        self.runtime_request_timeout = runtime_request_timeout;
     }
 
     fn number(&mut self) -> u64 {
@@ -87,17 +88,18 @@ impl Calls {
     /// Calls the runtime.
     pub fn cri(&mut self, owner: CriOwner, call: cri::Call, fx: &mut Fx) {
         let id = cri::CallId(self.number());
+        let usual = self.runtime_request_timeout;
         let timeout = match &call {
-            cri::Call::RunPodSandbox(_) => RUNTIME_REQUEST_TIMEOUT * 2,
-            cri::Call::StopContainer { timeout, .. } => RUNTIME_REQUEST_TIMEOUT + *timeout,
+            cri::Call::RunPodSandbox(_) => usual * 2,
+            cri::Call::StopContainer { timeout, .. } => usual + *timeout,
             cri::Call::PullImage { .. } => Duration::MAX,
-            _ => RUNTIME_REQUEST_TIMEOUT,
+            _ => usual,
         };
         self.cri.insert(id, (owner, fx.now() + timeout));
         fx.send(Out::Cri(Box::new(cri::Request { id, call })));
         if !self.cri_sweep && timeout != Duration::MAX {
             self.cri_sweep = true;
-            fx.wake_after(RUNTIME_REQUEST_TIMEOUT, In::Timer(Timer::CriDeadline));
+            fx.wake_after(usual, In::Timer(Timer::CriDeadline));
         }
     }
 
@@ -118,7 +120,7 @@ impl Calls {
         if let Some(next) = self.cri.values().map(|(_, until)| *until).min().filter(|until| *until != Time::MAX) {
             self.cri_sweep = true;
             // No call made meanwhile is overdue before that.
-            fx.wake_at(next.min(now + RUNTIME_REQUEST_TIMEOUT), In::Timer(Timer::CriDeadline));
+            fx.wake_at(next.min(now + self.runtime_request_timeout), In::Timer(Timer::CriDeadline));
         }
         overdue.into_iter().map(|(_, owner)| owner).collect()
     }

@@ -6,9 +6,7 @@
 use std::net::Ipv4Addr;
 
 use crate::kernel::Duration;
-use crate::model::{Name, Node, Resources};
-
-use super::eviction::thresholds::{Signal, Threshold, default_hard};
+use crate::model::{Bytes, Name, Node, Resources, Taint};
 
 pub use super::host::Host;
 
@@ -52,68 +50,223 @@ pub enum Observe {
     Sleeping,
 }
 
-/// The fields of KubeletConfiguration that the kubelet reads, under their names.
-#[derive(Clone, Debug)]
+/// What a KubeletConfiguration says and the kubelet reads, under the fields' names; [`configuration`](super::configuration)
+/// makes it from a file. What a file may say besides has no effect and is listed there.
+#[derive(Clone, Debug, PartialEq)]
 pub struct KubeletConfiguration {
     pub max_pods: i64,
     /// 0: no limit.
     pub pods_per_core: i64,
+    /// The most processes of a pod; -1: as many as the node allows.
+    pub pod_pids_limit: i64,
+    /// The folder of static pods; empty: none was named. Scenarios put pods there whatever its name is.
+    pub static_pod_path: Name,
+    pub file_check_frequency: Duration,
+    /// The longest time without looking at a pod again; jittered by half upwards.
+    pub sync_frequency: Duration,
     pub serialize_image_pulls: bool,
     /// 0: no limit. Counts only with parallel pulls.
     pub max_parallel_image_pulls: u32,
     /// `registryPullQPS`; 0: no limit.
     pub registry_pull_qps: u32,
     pub registry_burst: u32,
+    /// An image younger than this is never garbage.
+    pub image_minimum_gc_age: Duration,
+    /// An image unused for longer is garbage; zero: never for its age.
+    pub image_maximum_gc_age: Duration,
+    /// From which usage of the disk on images are collected, and down to which.
+    pub image_gc_high_threshold_percent: i64,
+    pub image_gc_low_threshold_percent: i64,
     pub node_status_update_frequency: Duration,
+    /// How often an unchanged status is written.
+    pub node_status_report_frequency: Duration,
+    /// The lease is renewed each quarter of it.
+    pub node_lease_duration: Duration,
+    /// How many images the node's status names; -1: all.
+    pub node_status_max_images: i64,
+    /// The deadline of most CRI calls; twice as long for a sandbox.
+    pub runtime_request_timeout: Duration,
+    /// The first wait of a container in a crash loop.
+    pub initial_container_restart_period: Duration,
     /// `crashLoopBackOff.maxContainerRestartPeriod`.
     pub max_container_restart_period: Duration,
     pub system_reserved: Resources,
     pub kube_reserved: Resources,
-    /// `evictionHard`, `evictionSoft` with its grace periods, `evictionMinimumReclaim`.
-    pub thresholds: Vec<Threshold>,
-    pub eviction_pressure_transition_period: Duration,
-    pub eviction_max_pod_grace_period: Duration,
-    pub image_gc_high_threshold_percent: i32,
-    pub image_gc_low_threshold_percent: i32,
-    pub image_minimum_gc_age: Duration,
-    /// Zero: never.
-    pub image_maximum_gc_age: Duration,
-    pub volume_stats_agg_period: Duration,
-    pub single_process_oom_kill: bool,
-    /// `shutdownGracePeriod` or `shutdownGracePeriodByPodPriority`, the lowest priority first; empty: none.
-    pub shutdown_grace_periods: Vec<ShutdownPeriod>,
+    pub eviction: Eviction,
+    /// `shutdownGracePeriodByPodPriority`, or what the two older fields say in its terms: from which priority on how long
+    /// pods have when the node shuts down, in ascending order. Empty: the kubelet does not notice shutdowns.
+    pub shutdown_grace_periods: Vec<(i32, Duration)>,
+    /// `singleProcessOOMKill`: the kernel's OOM killer takes one process and not its container's all. None: as the cgroup
+    /// version has it, which is all with version 2.
+    pub single_process_oom_kill: Option<bool>,
+    /// Whether CPU limits are enforced, and in which period.
+    pub cpu_cfs_quota: bool,
+    pub cpu_cfs_quota_period: Duration,
+    pub allowed_unsafe_sysctls: Vec<Name>,
+    /// Taints of a node that registers.
+    pub register_with_taints: Vec<Taint>,
+    pub provider_id: Name,
+    pub feature_gates: FeatureGates,
 }
 
-/// How long pods from this priority on get when the node shuts down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShutdownPeriod {
-    pub priority: i32,
-    pub period: Duration,
+/// When the kubelet takes pods off the node, and what it reclaims.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Eviction {
+    /// Hard ones first, each in the signals' order.
+    pub thresholds: Vec<Threshold>,
+    /// How long a condition stays after it was last observed.
+    pub pressure_transition_period: Duration,
+    /// The longest grace of a pod at a soft threshold; 0: none at all.
+    pub max_pod_grace_period: Duration,
+}
+
+/// One of `evictionHard` or `evictionSoft`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Threshold {
+    pub signal: Signal,
+    /// Less than this is too little.
+    pub amount: Amount,
+    /// How long it must be too little before a pod goes; None: the threshold is hard.
+    pub grace: Option<Duration>,
+    /// By how much more it must be enough again.
+    pub minimum_reclaim: Option<Amount>,
+}
+
+/// What eviction looks at (pkg/kubelet/eviction/api/types.go). containerfs follows one of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Signal {
+    MemoryAvailable,
+    NodefsAvailable,
+    NodefsInodesFree,
+    ImagefsAvailable,
+    ImagefsInodesFree,
+    PidAvailable,
+}
+
+/// How much of something.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Amount {
+    /// Bytes, inodes or processes.
+    Quantity(i64),
+    /// Of the capacity, in percent. Kubernetes divides it by 100 in single precision, which shows in `allocatable`.
+    Percent(f32),
+}
+
+/// The feature gates that change what is simulated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FeatureGates {
+    /// `ChangeContainerStatusOnKubeletRestart`, as Kubernetes before 1.35 has it: containers aren't ready after a restart of
+    /// the kubelet until they are probed again.
+    pub change_container_status_on_kubelet_restart: bool,
+}
+
+impl Signal {
+    pub const ALL: [Signal; 6] = [
+        Signal::MemoryAvailable,
+        Signal::NodefsAvailable,
+        Signal::NodefsInodesFree,
+        Signal::ImagefsAvailable,
+        Signal::ImagefsInodesFree,
+        Signal::PidAvailable,
+    ];
+
+    /// `memory.available`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Signal::MemoryAvailable => "memory.available",
+            Signal::NodefsAvailable => "nodefs.available",
+            Signal::NodefsInodesFree => "nodefs.inodesFree",
+            Signal::ImagefsAvailable => "imagefs.available",
+            Signal::ImagefsInodesFree => "imagefs.inodesFree",
+            Signal::PidAvailable => "pid.available",
+        }
+    }
+}
+
+impl Amount {
+    /// How much that is where there is `capacity`, rounded down.
+    pub fn of(self, capacity: i64) -> i64 {
+        match self {
+            Amount::Quantity(amount) => amount,
+            Amount::Percent(percent) => (capacity as f64 * f64::from(percent / 100.0)) as i64,
+        }
+    }
+}
+
+impl Eviction {
+    /// What hard thresholds keep free of a node with `capacity`, which pods may not request
+    /// (pkg/kubelet/cm/node_container_manager_linux.go, hardEvictionReservation).
+    pub fn reserved(&self, capacity: &Resources) -> Resources {
+        let of = |signal, capacity: Bytes| Bytes(self.hard(signal).map_or(0, |amount| amount.of(capacity.0)));
+        Resources {
+            memory: of(Signal::MemoryAvailable, capacity.memory),
+            ephemeral_storage: of(Signal::NodefsAvailable, capacity.ephemeral_storage),
+            ..Resources::default()
+        }
+    }
+
+    /// The hard threshold of a signal.
+    pub fn hard(&self, signal: Signal) -> Option<Amount> {
+        let is_it = |one: &&Threshold| one.signal == signal && one.grace.is_none();
+        self.thresholds.iter().find(is_it).map(|one| one.amount)
+    }
+}
+
+impl Default for Eviction {
+    /// pkg/kubelet/apis/config/v1beta1/defaults_linux.go.
+    fn default() -> Eviction {
+        let hard = |signal, amount| Threshold { signal, amount, grace: None, minimum_reclaim: None };
+        let percent = Amount::Percent;
+        Eviction {
+            thresholds: vec![
+                hard(Signal::MemoryAvailable, Amount::Quantity(100 << 20)),
+                hard(Signal::NodefsAvailable, percent(10.0)),
+                hard(Signal::NodefsInodesFree, percent(5.0)),
+                hard(Signal::ImagefsAvailable, percent(15.0)),
+                hard(Signal::ImagefsInodesFree, percent(5.0)),
+            ],
+            pressure_transition_period: Duration::from_secs(300),
+            max_pod_grace_period: Duration::ZERO,
+        }
+    }
 }
 
 impl Default for KubeletConfiguration {
     fn default() -> KubeletConfiguration {
+        let secs = Duration::from_secs;
         KubeletConfiguration {
             max_pods: 110,
             pods_per_core: 0,
+            pod_pids_limit: -1,
+            static_pod_path: Name::default(),
+            file_check_frequency: secs(20),
+            sync_frequency: secs(60),
             serialize_image_pulls: true,
             max_parallel_image_pulls: 0,
             registry_pull_qps: 5,
             registry_burst: 10,
-            node_status_update_frequency: Duration::from_secs(10),
-            max_container_restart_period: Duration::from_secs(300),
-            system_reserved: Resources::default(),
-            kube_reserved: Resources::default(),
-            thresholds: default_hard(),
-            eviction_pressure_transition_period: Duration::from_secs(300),
-            eviction_max_pod_grace_period: Duration::ZERO,
+            image_minimum_gc_age: secs(120),
+            image_maximum_gc_age: Duration::ZERO,
             image_gc_high_threshold_percent: 85,
             image_gc_low_threshold_percent: 80,
-            image_minimum_gc_age: Duration::from_secs(120),
-            image_maximum_gc_age: Duration::ZERO,
-            volume_stats_agg_period: Duration::from_secs(60),
-            single_process_oom_kill: false,
+            node_status_update_frequency: secs(10),
+            node_status_report_frequency: secs(300),
+            node_lease_duration: secs(40),
+            node_status_max_images: 50,
+            runtime_request_timeout: secs(120),
+            initial_container_restart_period: secs(10),
+            max_container_restart_period: secs(300),
+            system_reserved: Resources::default(),
+            kube_reserved: Resources::default(),
+            eviction: Eviction::default(),
             shutdown_grace_periods: Vec::new(),
+            single_process_oom_kill: None,
+            cpu_cfs_quota: true,
+            cpu_cfs_quota_period: Duration::from_millis(100),
+            allowed_unsafe_sysctls: Vec::new(),
+            register_with_taints: Vec::new(),
+            provider_id: Name::default(),
+            feature_gates: FeatureGates::default(),
         }
     }
 }
@@ -148,13 +301,7 @@ impl Config {
         let mut left = self.capacity();
         left.subtract(&self.kubelet.system_reserved);
         left.subtract(&self.kubelet.kube_reserved);
-        let capacity = &self.node.status.capacity;
-        let hard = |signal: Signal, capacity: i64| {
-            let mut hard = self.kubelet.thresholds.iter().filter(|threshold| threshold.grace.is_none());
-            hard.find(|threshold| threshold.signal == signal).map_or(0, |threshold| threshold.value.of(capacity))
-        };
-        left.memory.0 -= hard(Signal::MemoryAvailable, capacity.memory.0);
-        left.ephemeral_storage.0 -= hard(Signal::NodeFsAvailable, capacity.ephemeral_storage.0);
+        left.subtract(&self.kubelet.eviction.reserved(&self.node.status.capacity));
         left.raise_to(&Resources::default());
         left
     }

@@ -65,7 +65,7 @@ impl Kubelet {
     /// What the disk of the images holds was measured: the collector looks when it can be too much.
     pub(super) fn look_at_images(&mut self, summary: &Summary, fx: &mut Fx) {
         let fs = summary.imagefs.as_ref().unwrap_or(&summary.nodefs);
-        let high = i64::from(self.config.kubelet.image_gc_high_threshold_percent);
+        let high = self.config.kubelet.image_gc_high_threshold_percent;
         if high >= 100 {
             return;
         }
@@ -125,7 +125,7 @@ impl Kubelet {
         }
         let available = (fs.capacity - fs.used.amount).max(0);
         let percent = 100 - (i128::from(available) * 100 / i128::from(fs.capacity)) as i64;
-        if percent >= i64::from(high) {
+        if percent >= high {
             let keep = (i128::from(fs.capacity) * i128::from(100 - low) / 100) as i64;
             self.free_images(Freeing::Bytes { wanted: keep - available }, fx);
             self.arm_image_gc(fx.now(), fx);

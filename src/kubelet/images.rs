@@ -259,7 +259,7 @@ impl Kubelet {
             Pulled::Failed(error) => {
                 let at = entry.pull_backoffs.iter().position(|(of, ..)| *of == image);
                 let known: Option<Backoff> = at.map(|at| entry.pull_backoffs[at].1);
-                let next = backoff::next(known, fx.now(), fx.now(), backoff::MAX);
+                let next = backoff::next(known, fx.now(), fx.now(), backoff::INITIAL, backoff::MAX);
                 match at {
                     Some(at) => entry.pull_backoffs[at] = (image, next, error.clone()),
                     None => entry.pull_backoffs.push((image, next, error.clone())),

@@ -24,6 +24,7 @@ mod admission;
 mod backoff;
 mod calls;
 pub mod config;
+pub mod configuration;
 mod container_config;
 mod containers;
 mod environment;
@@ -354,7 +355,7 @@ impl Kubelet {
     fn start(&mut self, fx: &mut Fx) {
         let now = fx.now();
         self.started = now;
-        self.calls.start(now);
+        self.calls.start(now, self.config.kubelet.runtime_request_timeout);
         // Tickers of a process that has run for a while have any phase; the others begin with it, one after another.
         let was_running = self.config.start == StartKind::WasRunning;
         let mut grid = |period: Duration, offset: Duration| {
@@ -373,11 +374,20 @@ impl Kubelet {
         self.garbage_grid = grid(second * 60, none);
         self.eviction_grid = grid(eviction::PERIOD, none);
         self.disk_grid = grid(eviction::DISK_PERIOD, none);
-        self.volumes_grid = grid(self.config.kubelet.volume_stats_agg_period, none);
+        self.volumes_grid = grid(eviction::VOLUMES_PERIOD, none);
         self.image_grid = grid(image_gc::PERIOD, none);
         self.start_eviction(fx);
         self.start_image_gc(fx);
         self.start_node(fx);
+    }
+
+    /// Containers that run for more than 10 s at this moment are another process's: what that one has said of them holds until
+    /// a probe says otherwise. Before Kubernetes 1.35 they began anew.
+    fn adopts_before(&self) -> Time {
+        match self.config.kubelet.feature_gates.change_container_status_on_kubelet_restart {
+            true => Time::ZERO,
+            false => self.started,
+        }
     }
 
     /// The grid on which a starting process looks whether its informers have synced.

@@ -143,8 +143,8 @@ impl Kubelet {
 
     /// Says that from now on the lease is renewed.
     pub(super) fn renew_lease(&mut self, fx: &mut Fx) {
-        let node = self.config.name();
-        self.calls.api(ApiOwner::Lease, Call::RenewLease { node }, fx);
+        let (node, every) = (self.config.name(), self.config.kubelet.node_lease_duration / 4);
+        self.calls.api(ApiOwner::Lease, Call::RenewLease { node, every }, fx);
     }
 
     /// The API server answered about the lease.

@@ -527,7 +527,7 @@ impl Kubelet {
             probes: &entry.probes,
             now: fx.now(),
             host_ip: self.config.node_ip,
-            kubelet_started: self.started,
+            kubelet_started: self.adopts_before(),
             resize: entry.resize.as_deref(),
             is_terminal,
         };

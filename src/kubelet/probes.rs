@@ -261,7 +261,7 @@ impl Kubelet {
 
     fn worker_tick(&mut self, uid: Uid, number: u16, fx: &mut Fx) {
         let polling = self.config.observe == Observe::Polling;
-        let turn = self.probe_turn(uid, number, self.started, fx);
+        let turn = self.probe_turn(uid, number, self.adopts_before(), fx);
         let Some(entry) = self.pods.get_mut(&uid) else { return };
         let Some(worker) = entry.probes.workers.get_mut(usize::from(number)) else { return };
         match turn {

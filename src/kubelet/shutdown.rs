@@ -48,10 +48,13 @@ impl Kubelet {
     fn end_group(&mut self, fx: &mut Fx) {
         loop {
             let periods = &self.config.kubelet.shutdown_grace_periods;
-            let Some(group) = periods.get(self.shutdown.group).copied() else { return fx.send(Out::ShutDown) };
-            let next = periods.get(self.shutdown.group + 1).map(|next| next.priority);
-            let is_of =
-                |pod: &Pod| pod.spec.priority >= group.priority && next.is_none_or(|next| pod.spec.priority < next);
+            let Some((lowest, period)) = periods.get(self.shutdown.group).copied() else {
+                return fx.send(Out::ShutDown);
+            };
+            let next = periods.get(self.shutdown.group + 1).map(|next| next.0);
+            // Pods of lower priorities than any that is named go with the first.
+            let lowest = if self.shutdown.group == 0 { i32::MIN } else { lowest };
+            let is_of = |pod: &Pod| pod.spec.priority >= lowest && next.is_none_or(|next| pod.spec.priority < next);
             let pods: Vec<Uid> = self
                 .pods
                 .iter()
@@ -62,7 +65,7 @@ impl Kubelet {
                 self.shutdown.group += 1;
                 continue;
             }
-            self.shutdown.until = fx.now() + group.period;
+            self.shutdown.until = fx.now() + period;
             self.shutdown.pods = pods.clone();
             for uid in pods {
                 let Some(entry) = self.pods.get(&uid) else { continue };
@@ -71,7 +74,7 @@ impl Kubelet {
                     reason: Name::new("Terminated"),
                     message: Text::new(MESSAGE),
                     disruption: Some(Text::new(MESSAGE)),
-                    grace: Some(own.min(group.period)),
+                    grace: Some(own.min(period)),
                 };
                 self.end_for(uid, ending, fx);
             }

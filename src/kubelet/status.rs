@@ -45,6 +45,7 @@ pub struct Input<'a> {
     pub probes: &'a PodProbes,
     pub now: Time,
     pub host_ip: Ipv4Addr,
+    /// Containers that run for more than 10 s at this moment were started by an earlier process.
     pub kubelet_started: Time,
     /// The pod's resize, if one is under way.
     pub resize: Option<&'a Resize>,

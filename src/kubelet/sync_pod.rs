@@ -324,7 +324,8 @@ impl Kubelet {
                 && status.summary.state == crate::protocol::cri::ContainerState::Exited
         });
         if let Some(exited) = exited {
-            let max = self.config.kubelet.max_container_restart_period;
+            let settings = &self.config.kubelet;
+            let (initial, max) = (settings.initial_container_restart_period, settings.max_container_restart_period);
             let image = container.image;
             let at = entry.backoffs.iter().position(|(known, of, _)| *known == one && *of == image);
             let known = at.map(|at| entry.backoffs[at].2);
@@ -339,7 +340,7 @@ impl Kubelet {
                 sync.refused_until = Some(sync.refused_until.map_or(until, |other| other.min(until)));
                 return self.start_refused(uid, sync, one, "CrashLoopBackOff", message.into(), fx);
             }
-            let next = backoff::next(known, exited.finished_at, fx.now(), max);
+            let next = backoff::next(known, exited.finished_at, fx.now(), initial, max);
             match at {
                 Some(at) => entry.backoffs[at].2 = next,
                 None => entry.backoffs.push((one, image, next)),

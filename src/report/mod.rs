@@ -25,7 +25,7 @@ pub use html::html;
 pub use journal::Journal;
 pub use junit::junit;
 pub use latency::Latency;
-pub use metrics::metrics;
+pub use metrics::{Tally, metrics};
 pub use perfetto::perfetto;
 pub use plot::plots;
 pub use story::story;

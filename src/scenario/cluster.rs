@@ -32,8 +32,12 @@ pub(super) struct Builder {
     images: Vec<ImageRule>,
     controllers: controllers::Config,
     scheduler: scheduler::Config,
-    /// Fields of kubelets' configurations that have no effect.
-    pub(super) without_effect: Vec<String>,
+    /// Of nodes that do not name one of their own.
+    kubelet: kubelet::KubeletConfiguration,
+    /// Fields of configuration files that have no effect: the kind, the field, how many files have it.
+    without_effect: Vec<(String, String, u32)>,
+    /// The files that were counted there.
+    counted: Vec<usize>,
 }
 
 /// The size of a node of the default cluster, and of a template that does not say.
@@ -52,13 +56,19 @@ impl Builder {
             images: Vec::new(),
             controllers: controllers::Config::default(),
             scheduler: scheduler::Config::default(),
+            kubelet: kubelet::KubeletConfiguration::default(),
             without_effect: Vec::new(),
+            counted: Vec::new(),
         }
     }
 
     /// Reads the section.
     pub(super) fn cluster(&mut self, node: &TreeNode<'_>, reading: &mut Reading<'_>) {
         let Some(mut fields) = Fields::new(node, "cluster", reading.problems) else { return };
+        if let Some(kubelet) = fields.fields("kubelet", reading.problems) {
+            let settings = self.kubelet_config(kubelet, reading);
+            set(&mut self.kubelet, settings);
+        }
         for (index, template) in fields.list("nodes", reading.problems).iter().enumerate() {
             self.template(template, &format!("cluster.nodes[{index}]"), reading);
         }
@@ -98,8 +108,55 @@ impl Builder {
         set(&mut self.scheduler, config);
     }
 
+    /// `kubelet: {config: FILE}`, or a list of files: the first, and what is laid over it.
+    fn kubelet_config(
+        &mut self,
+        mut kubelet: Fields<'_, '_>,
+        reading: &mut Reading<'_>,
+    ) -> Option<kubelet::KubeletConfiguration> {
+        let config = kubelet.get("config");
+        let path = kubelet.path("config");
+        kubelet.end(reading.problems);
+        let config = config?;
+        let named = match &config.value {
+            Value::Seq(items) => items.as_slice(),
+            _ => std::slice::from_ref(config),
+        };
+        let mut files: Vec<usize> = Vec::new();
+        for one in named {
+            match one.as_str() {
+                Some(file) => files.extend(reading.named_file(file, one.span.clone(), &path)?),
+                None => reading.problems.add(one.span.clone(), &path, "a file's name is expected", None),
+            }
+        }
+        let sources: Vec<_> = files.iter().filter_map(|index| reading.text_of(*index)).collect();
+        let read = kubelet_config::read(&sources);
+        let of = |at: usize| files.get(at).copied().unwrap_or_default();
+        reading.elsewhere.extend(read.problems.into_iter().map(|(at, problem)| (of(at), problem)));
+        if !files.iter().all(|file| self.counted.contains(file)) {
+            for field in read.without_effect {
+                let kind = "KubeletConfiguration";
+                match self.without_effect.iter_mut().find(|(_, known, _)| *known == field) {
+                    Some((_, _, count)) => *count += 1,
+                    None => self.without_effect.push((kind.to_owned(), field, 1)),
+                }
+            }
+            self.counted.extend(files);
+        }
+        read.settings
+    }
+
+    /// The fields of configuration files that have no effect: the kind, the field, how many files have it.
+    pub(super) fn without_effect(&mut self) -> Vec<(String, String, u32)> {
+        std::mem::take(&mut self.without_effect)
+    }
+
     /// A node that a manifest or a dump names.
     pub(super) fn node(&mut self, node: &Arc<Node>) {
+        self.node_with(node, self.kubelet.clone());
+    }
+
+    fn node_with(&mut self, node: &Arc<Node>, kubelet: kubelet::KubeletConfiguration) {
         let index = self.nodes.len() as u32;
         let mut node = (**node).clone();
         if node.status.internal_ip.is_none() {
@@ -118,17 +175,21 @@ impl Builder {
             Some("docker") => Profile::docker(),
             _ => Profile::containerd(),
         };
-        self.nodes.push(NodeConfig::new(kubelet::Config::new(node), NodeRuntime::Simulated(profile)));
+        let config = kubelet::Config { kubelet, ..kubelet::Config::new(node) };
+        self.nodes.push(NodeConfig::new(config, NodeRuntime::Simulated(profile)));
     }
 
     fn template(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
         let Some(mut fields) = Fields::new(node, path, reading.problems) else { return };
+        let own = fields.fields("kubelet", reading.problems);
+        let own = own.and_then(|kubelet| self.kubelet_config(kubelet, reading));
+        let configuration = own.unwrap_or_else(|| self.kubelet.clone());
         if let Some(from) = fields.get("from") {
             if let Some(file) = from.as_str() {
                 let path = fields.path("from");
                 for object in reading.manifests(file, from.span.clone(), &path).unwrap_or_default() {
                     if let Object::Node(node) = object {
-                        self.node(&node);
+                        self.node_with(&node, configuration.clone());
                     }
                 }
             }
@@ -157,7 +218,8 @@ impl Builder {
         for (index, taint) in fields.list("taints", reading.problems).iter().enumerate() {
             taints.extend(read_taint(taint, &format!("{path}.taints[{index}]"), reading.problems));
         }
-        let mut capacity = default_capacity();
+        // How many pods there may be is the kubelet's to say.
+        let mut capacity = Resources { pods: 0, ..default_capacity() };
         if let Some(node) = fields.get("capacity") {
             read_capacity(node, &fields.path("capacity"), &mut capacity, reading.problems);
         }
@@ -171,28 +233,22 @@ impl Builder {
                 Profile::containerd()
             }
         };
-        let mut configuration = kubelet::KubeletConfiguration::default();
-        if let Some(mut kubelet) = fields.fields("kubelet", reading.problems) {
-            if let Some(config) = kubelet.get("config") {
-                let path = kubelet.path("config");
-                match config.as_str() {
-                    Some(file) => {
-                        let sources = reading.named_file(file, config.span.clone(), &path);
-                        if let Some(index) = sources.map(|range| range.start)
-                            && let Some(source) = reading.text_of(index)
-                        {
-                            let read = kubelet_config::read(source, &configuration);
-                            reading.elsewhere.extend(read.problems.into_iter().map(|problem| (index, problem)));
-                            set(&mut configuration, read.configuration);
-                            self.without_effect.extend(read.without_effect);
-                        }
-                    }
-                    None => {
-                        reading.problems.add(config.span.clone(), &path, "a file's name is expected", None);
-                    }
-                }
+        let mut taken = configuration.eviction.reserved(&capacity);
+        taken.add(&configuration.system_reserved);
+        taken.add(&configuration.kube_reserved);
+        for (resource, taken, there) in [
+            ("cpu", taken.cpu.0, capacity.cpu.0),
+            ("memory", taken.memory.0, capacity.memory.0),
+            ("ephemeral-storage", taken.ephemeral_storage.0, capacity.ephemeral_storage.0),
+        ] {
+            if taken > there {
+                let unit = if resource == "cpu" { "m" } else { "" };
+                let message = format!(
+                    "invalid Node Allocatable configuration. Resource {resource:?} has a reservation of {taken}{unit} but capacity of {there}{unit}. Expected capacity >= reservation."
+                );
+                let hint = Some("evictionHard, systemReserved and kubeReserved together".to_owned());
+                reading.problems.add(fields.span(), path, message, hint);
             }
-            kubelet.end(reading.problems);
         }
         let mut static_pods = Vec::new();
         for (index, file) in fields.list("staticPods", reading.problems).iter().enumerate() {
@@ -216,9 +272,7 @@ impl Builder {
             let zone = (!zones.is_empty()).then(|| zones[index % zones.len()]);
             let name = pattern.replace("{index}", &index.to_string()).replace("{zone}", zone.as_deref().unwrap_or(""));
             let node = worker(&name, zone, &labels, &taints, capacity.clone(), self.nodes.len() as u32);
-            let mut config = kubelet::Config::new(node);
-            config.kubelet = configuration.clone();
-            let mut node = NodeConfig::new(config, NodeRuntime::Simulated(profile.clone()));
+            let mut node = NodeConfig::new(configured(node, &configuration), NodeRuntime::Simulated(profile.clone()));
             node.static_pods = static_pods.clone();
             node.machine = machine;
             self.nodes.push(node);
@@ -334,10 +388,10 @@ impl Builder {
                 let zone = Name::new(["zone-a", "zone-b", "zone-c"][index as usize % 3]);
                 let name = format!("worker-{}", index + 1);
                 let (cpu, memory) = self.default_size;
-                let capacity = Resources { cpu, memory, ..default_capacity() };
+                let capacity = Resources { cpu, memory, pods: 0, ..default_capacity() };
                 let node = worker(&name, Some(zone), &[], &[], capacity, index);
                 let runtime = NodeRuntime::Simulated(Profile::containerd());
-                self.nodes.push(NodeConfig::new(kubelet::Config::new(node), runtime));
+                self.nodes.push(NodeConfig::new(configured(node, &self.kubelet), runtime));
             }
         }
         let images: Arc<[ImageRule]> = self.images.into();
@@ -458,6 +512,17 @@ fn read_machine(fields: &mut Fields<'_, '_>, capacity: &Resources, problems: &mu
     amount("processes", &mut others.processes);
     used.end(problems);
     machine
+}
+
+/// The settings of a node's kubelet, and the node with what its kubelet says of it when it registers.
+fn configured(mut node: Node, configuration: &kubelet::KubeletConfiguration) -> kubelet::Config {
+    node.spec.provider_id = configuration.provider_id;
+    for taint in &configuration.register_with_taints {
+        if !node.spec.taints.iter().any(|known| known.is_same(taint)) {
+            node.spec.taints.push(taint.clone());
+        }
+    }
+    kubelet::Config { kubelet: configuration.clone(), ..kubelet::Config::new(node) }
 }
 
 /// `key=value:NoSchedule` or `key:NoExecute`.

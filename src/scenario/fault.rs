@@ -81,7 +81,7 @@ impl FaultSpec {
         if effects.is_empty() || !effects.iter().all(fits) {
             let hint = match target {
                 Target::Nodes { .. } => {
-                    "power: off, kubelet: stopped, runtime: stopped or hung, network: cut, disk: {available: 5%}"
+                    "power: off, kubelet: stopped, runtime: stopped or hung, network: cut, cni: hung, disk: {available: 5%}"
                 }
                 Target::Registry(_) => "down: true, bandwidth: 2Mi/s, errorRate: 0.1, rateLimit: {…}, missing: [image]",
                 Target::ApiServer | Target::Scheduler | Target::ControllerManager => "such as `scheduler: down`",
@@ -341,7 +341,10 @@ fn read_effects(fields: &mut Fields<'_, '_>, problems: &mut Problems) -> Vec<Eff
     word(
         fields,
         "cni",
-        &[("hung", node_fault(NodeFault::NetworkHangs(true))), ("running", node_fault(NodeFault::NetworkHangs(false)))],
+        &[
+            ("hung", node_fault(NodeFault::NetworkPlugin(false))),
+            ("working", node_fault(NodeFault::NetworkPlugin(true))),
+        ],
     );
     for (name, what) in [
         ("memory", Scarce::Memory),

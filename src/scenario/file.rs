@@ -212,15 +212,25 @@ fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
     let cluster = root.get("cluster");
     for node in items(cluster.and_then(|cluster| cluster.get("nodes"))) {
         add(node.get("from"));
-        add(node.get("kubelet").and_then(|kubelet| kubelet.get("config")));
+        add_config(node.get("kubelet"), &mut add);
         items(node.get("staticPods")).iter().for_each(|file| add(Some(file)));
     }
+    add_config(cluster.and_then(|cluster| cluster.get("kubelet")), &mut add);
     add(cluster.and_then(|cluster| cluster.get("scheduler")).and_then(|scheduler| scheduler.get("config")));
     for entry in items(root.get("timeline")) {
         add(entry.get("apply"));
         add(entry.get("staticPods").and_then(|pods| pods.get("write")));
     }
     named
+}
+
+/// The files of `kubelet: {config: …}`: one, or a list.
+fn add_config(kubelet: Option<&Node<'_>>, add: &mut impl FnMut(Option<&Node<'_>>)) {
+    let config = kubelet.and_then(|kubelet| kubelet.get("config"));
+    add(config);
+    for one in items(config) {
+        add(Some(one));
+    }
 }
 
 fn items<'n, 'a>(node: Option<&'n Node<'a>>) -> &'n [Node<'a>] {
@@ -574,16 +584,12 @@ impl Reading<'_> {
         let has_class = existing.iter().any(|object| object.kind() == Kind::StorageClass)
             || applied.iter().flat_map(|(_, objects)| objects.iter()).any(takes_place);
         existing.extend(super::dump::proven(&existing));
-        builder.without_effect.sort();
-        let without_effect = std::mem::take(&mut builder.without_effect);
+        let mut header = header;
+        header.not_modelled.extend(builder.without_effect());
         let config = builder.build(existing, behaviors, has_class, epoch);
         let last = timeline.iter().map(last_moment).chain(expectations.iter().map(Expected::last)).max();
         let until = until.unwrap_or(Until::Default(last.unwrap_or(Time::ZERO) + AFTERWARDS));
-        let mut header = Header { name: name.clone(), description: description.clone(), ..header };
-        for same in without_effect.chunk_by(|one, other| one == other) {
-            let field = same.first().cloned().unwrap_or_default();
-            header.not_modelled.push((super::kubelet_config::kind().to_string(), field, same.len() as u32));
-        }
+        let header = Header { name: name.clone(), description: description.clone(), ..header };
         Some(Scenario { name, description, seed, config, applied, timeline, expectations, until, epoch, header })
     }
 

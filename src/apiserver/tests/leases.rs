@@ -15,7 +15,7 @@ fn lease(play: &Play) -> Lease {
 }
 
 fn renew() -> Call {
-    Call::RenewLease { node: Name::new("n1") }
+    Call::RenewLease { node: Name::new("n1"), every: Duration::from_secs(10) }
 }
 
 #[test]

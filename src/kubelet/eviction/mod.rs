@@ -33,6 +33,8 @@ use thresholds::{Observation, Observations, Pressure, Signal, Threshold};
 pub const PERIOD: Duration = Duration::from_secs(10);
 /// How often what containers have on disk is measured.
 pub const DISK_PERIOD: Duration = Duration::from_secs(10);
+/// How often what volumes hold is measured (`volumeStatsAggPeriod`).
+pub const VOLUMES_PERIOD: Duration = Duration::from_secs(60);
 /// After an eviction it waits so long at most until nothing of the pod is left, and looks this often.
 const CLEANUP: Duration = Duration::from_secs(30);
 const CLEANUP_LOOK: Duration = Duration::from_secs(1);
@@ -178,6 +180,11 @@ impl Kubelet {
         sight
     }
 
+    /// What the configuration says.
+    fn thresholds(&self) -> Vec<Threshold> {
+        self.config.kubelet.eviction.thresholds.iter().map(Threshold::of).collect()
+    }
+
     /// What the active pods use.
     fn usages(&self, summary: &Summary) -> Vec<Usage> {
         let active = self.pods.iter().filter(|(_, entry)| entry.admitted && entry.worker.is_syncing());
@@ -187,8 +194,7 @@ impl Kubelet {
     /// Finds which thresholds are met, and what the node's conditions say.
     fn observe_pressure(&mut self, sight: &Sight, fx: &mut Fx) {
         let now = fx.now();
-        let settings = &self.config.kubelet;
-        for (index, threshold) in settings.thresholds.iter().enumerate() {
+        for (index, threshold) in self.thresholds().iter().enumerate() {
             let was_met = self.eviction.met.contains_key(&index);
             let observed = |signal: Signal| Threshold { signal, ..*threshold }.is_met(&sight.observations, was_met);
             // The node's memory and what pods may have of it share one threshold.
@@ -203,7 +209,7 @@ impl Kubelet {
                 self.eviction.met.remove(&index);
             }
         }
-        let transition = settings.eviction_pressure_transition_period;
+        let transition = self.config.kubelet.eviction.pressure_transition_period;
         self.eviction.seen.retain(|_, seen| *seen == now || now.since(*seen) < transition);
         let conditions: Vec<Pressure> = self.eviction.seen.keys().copied().collect();
         if conditions != self.eviction.conditions {
@@ -219,17 +225,17 @@ impl Kubelet {
         if !over.is_empty() {
             return over;
         }
-        let settings = &self.config.kubelet;
-        let longest = settings.eviction_max_pod_grace_period;
+        let settings = self.thresholds();
+        let longest = self.config.kubelet.eviction.max_pod_grace_period;
         let due = |index: &usize, since: &Time| {
-            settings.thresholds.get(*index).is_some_and(|one| one.grace.is_none_or(|grace| now.since(*since) >= grace))
+            settings.get(*index).is_some_and(|one| one.grace.is_none_or(|grace| now.since(*since) >= grace))
         };
         let mut thresholds: Vec<Threshold> = self
             .eviction
             .met
             .iter()
             .filter(|(index, since)| due(index, since))
-            .filter_map(|(index, _)| settings.thresholds.get(*index).copied())
+            .filter_map(|(index, _)| settings.get(*index).copied())
             .collect();
         // Memory first.
         thresholds.sort_by_key(|threshold| threshold.signal.pressure() != Pressure::Memory);
@@ -306,7 +312,7 @@ impl Kubelet {
         }
         let mut next: Option<Time> = None;
         let mut at = |moment: Time| next = Some(next.map_or(moment, |next| next.min(moment)));
-        for threshold in &self.config.kubelet.thresholds {
+        for threshold in &self.thresholds() {
             let signals: &[Signal] = match threshold.signal {
                 Signal::MemoryAvailable => &[Signal::MemoryAvailable, Signal::AllocatableMemoryAvailable],
                 _ => &[threshold.signal],
@@ -319,7 +325,7 @@ impl Kubelet {
             }
         }
         // The conditions end after their transition period.
-        let transition = self.config.kubelet.eviction_pressure_transition_period;
+        let transition = self.config.kubelet.eviction.pressure_transition_period;
         self.eviction.seen.values().for_each(|seen| at(*seen + transition));
         if let Some(bends) = summary.bends_at {
             // What was measured some time ago may have bent since.

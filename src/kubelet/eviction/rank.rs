@@ -149,7 +149,7 @@ pub fn message(usage: &Usage, threshold: &Threshold, seen: Observation, separate
     let binary = |amount: i64| Quantity::from_units(amount, Format::BinarySI);
     let mut message = format!(
         "The node was low on resource: {resource}. Threshold quantity: {}, available: {}. ",
-        threshold.value.quantity(seen.capacity),
+        threshold.quantity(seen.capacity),
         binary(seen.available)
     );
     for container in &usage.containers {
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_message_names_containers_that_use_more_than_they_asked_for() {
-        let threshold = &super::super::thresholds::default_hard()[0];
+        let threshold = &Threshold::of(&crate::kubelet::config::Eviction::default().thresholds[0]);
         let seen = Observation { available: 52 << 20, capacity: 1 << 30 };
         let pod = usage(1, 0, 500 << 20, Some(900 << 20), 1);
         assert_eq!(

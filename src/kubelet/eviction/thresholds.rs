@@ -1,11 +1,12 @@
 //! What the eviction manager watches: signals, thresholds, and which of them are met.
 //!
-//! Kubernetes: pkg/kubelet/eviction/api/types.go, ParseThresholdConfig, thresholdsMet and its siblings in
-//! pkg/kubelet/eviction/helpers.go.
+//! Kubernetes: pkg/kubelet/eviction/api/types.go, thresholdsMet and its siblings in pkg/kubelet/eviction/helpers.go. What a
+//! configuration says stands in `config.rs`.
 
 use std::collections::BTreeMap;
 
 use crate::kernel::Duration;
+use crate::kubelet::config::{self, Amount};
 use crate::model::quantity::{Format, Quantity};
 
 /// Something that can run out.
@@ -41,34 +42,6 @@ impl Pressure {
 }
 
 impl Signal {
-    /// All that a configuration may name.
-    pub const CONFIGURABLE: [Signal; 6] = [
-        Signal::MemoryAvailable,
-        Signal::NodeFsAvailable,
-        Signal::NodeFsInodesFree,
-        Signal::ImageFsAvailable,
-        Signal::ImageFsInodesFree,
-        Signal::PidAvailable,
-    ];
-
-    /// Its name in a configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Signal::MemoryAvailable => "memory.available",
-            Signal::AllocatableMemoryAvailable => "allocatableMemory.available",
-            Signal::NodeFsAvailable => "nodefs.available",
-            Signal::NodeFsInodesFree => "nodefs.inodesFree",
-            Signal::ImageFsAvailable => "imagefs.available",
-            Signal::ImageFsInodesFree => "imagefs.inodesFree",
-            Signal::PidAvailable => "pid.available",
-        }
-    }
-
-    /// The signal of this name.
-    pub fn named(name: &str) -> Option<Signal> {
-        Signal::CONFIGURABLE.into_iter().find(|signal| signal.as_str() == name)
-    }
-
     /// The condition that tells of it.
     pub fn pressure(self) -> Pressure {
         match self {
@@ -89,37 +62,15 @@ impl Signal {
     }
 }
 
-/// An amount: as it was written, or a part of what there is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Amount {
-    Quantity(Quantity),
-    /// In thousandths of a percent.
-    Part(i64),
-}
-
-impl Amount {
-    /// Reads `100Mi` or `5%`.
-    pub fn parse(text: &str) -> Option<Amount> {
-        let Some(percent) = text.trim().strip_suffix('%') else {
-            return text.trim().parse().ok().map(Amount::Quantity);
-        };
-        let percent: f64 = percent.trim().parse().ok()?;
-        (0.0..=100.0).contains(&percent).then_some(Amount::Part((percent * 1000.0).round() as i64))
-    }
-
-    /// How much it is of `capacity`.
-    pub fn of(self, capacity: i64) -> i64 {
-        self.quantity(capacity).value_rounding_up()
-    }
-
-    /// The same as messages show it.
-    pub fn quantity(self, capacity: i64) -> Quantity {
-        match self {
-            Amount::Quantity(quantity) => quantity,
-            Amount::Part(part) => {
-                let amount = i128::from(capacity) * i128::from(part) / 100_000;
-                Quantity::from_units(amount as i64, Format::BinarySI)
-            }
+impl From<config::Signal> for Signal {
+    fn from(signal: config::Signal) -> Signal {
+        match signal {
+            config::Signal::MemoryAvailable => Signal::MemoryAvailable,
+            config::Signal::NodefsAvailable => Signal::NodeFsAvailable,
+            config::Signal::NodefsInodesFree => Signal::NodeFsInodesFree,
+            config::Signal::ImagefsAvailable => Signal::ImageFsAvailable,
+            config::Signal::ImagefsInodesFree => Signal::ImageFsInodesFree,
+            config::Signal::PidAvailable => Signal::PidAvailable,
         }
     }
 }
@@ -146,9 +97,15 @@ pub struct Observation {
 pub type Observations = BTreeMap<Signal, Observation>;
 
 impl Threshold {
-    /// A hard threshold.
-    pub fn hard(signal: Signal, value: Amount) -> Threshold {
-        Threshold { signal, value, grace: None, min_reclaim: None }
+    /// What a configuration says.
+    pub fn of(given: &config::Threshold) -> Threshold {
+        let config::Threshold { signal, amount, grace, minimum_reclaim } = *given;
+        Threshold { signal: signal.into(), value: amount, grace, min_reclaim: minimum_reclaim }
+    }
+
+    /// The amount below which it is met, as messages show it.
+    pub fn quantity(&self, capacity: i64) -> Quantity {
+        Quantity::from_units(self.value.of(capacity), Format::BinarySI)
     }
 
     /// True if it is met; `was_met` asks for the reclaim on top.
@@ -162,41 +119,19 @@ impl Threshold {
     }
 }
 
-/// The thresholds that Kubernetes has by itself.
-pub fn default_hard() -> Vec<Threshold> {
-    let memory = Amount::Quantity(Quantity::from_units(100 << 20, Format::BinarySI));
-    vec![
-        Threshold::hard(Signal::MemoryAvailable, memory),
-        Threshold::hard(Signal::NodeFsAvailable, Amount::Part(10_000)),
-        Threshold::hard(Signal::NodeFsInodesFree, Amount::Part(5_000)),
-        Threshold::hard(Signal::ImageFsAvailable, Amount::Part(15_000)),
-        Threshold::hard(Signal::ImageFsInodesFree, Amount::Part(5_000)),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn amounts_are_quantities_or_parts() {
-        for (text, of_1000, shown) in
-            [("100", Some(100), "100"), ("15%", Some(150), "150"), ("1Ki", Some(1024), "1Ki"), ("0.5%", Some(5), "5")]
-        {
-            let amount = Amount::parse(text);
-            assert_eq!(amount.map(|amount| amount.of(1000)), of_1000, "{text}");
-            assert_eq!(amount.map(|amount| amount.quantity(1000).to_string()), Some(shown.to_owned()));
-        }
-        for wrong in ["", "x", "101%", "-1%", "5%%"] {
-            assert_eq!(Amount::parse(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
     fn a_threshold_that_was_met_asks_for_its_reclaim_too() {
-        let amount = |text: &str| Amount::parse(text).unwrap();
-        let mut threshold = Threshold::hard(Signal::MemoryAvailable, amount("100"));
-        threshold.min_reclaim = Some(amount("50"));
+        let given = config::Threshold {
+            signal: config::Signal::MemoryAvailable,
+            amount: Amount::Percent(10.0),
+            grace: None,
+            minimum_reclaim: Some(Amount::Quantity(50)),
+        };
+        let threshold = Threshold::of(&given);
         let with =
             |available| Observations::from([(Signal::MemoryAvailable, Observation { available, capacity: 1000 })]);
         for (available, fresh, still) in [(99, true, true), (100, false, true), (149, false, true), (150, false, false)]

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::config::ShutdownPeriod;
-use super::super::eviction::thresholds::{Amount, Signal, Threshold};
+use super::super::config::{Amount, Signal, Threshold};
 use super::super::{Config, In, StartKind};
 use super::Observe;
 use super::world::{Program, World, check, container, pod};
@@ -171,9 +170,13 @@ fn measure(world: &World) -> Summary {
 #[test]
 fn under_memory_pressure_the_worst_pod_goes_and_the_node_says_so_for_a_while() {
     let mut world = world(|config| {
-        let threshold = Amount::parse("1Gi").unwrap();
-        config.kubelet.thresholds = vec![Threshold::hard(Signal::MemoryAvailable, threshold)];
-        config.kubelet.eviction_pressure_transition_period = Duration::from_secs(60);
+        config.kubelet.eviction.thresholds = vec![Threshold {
+            signal: Signal::MemoryAvailable,
+            amount: Amount::Quantity(1 << 30),
+            grace: None,
+            minimum_reclaim: None,
+        }];
+        config.kubelet.eviction.pressure_transition_period = Duration::from_secs(60);
     });
     world.measures = Some(measure);
     world.programs.insert("hog", Program { on_sigterm: None, ..Program::default() });
@@ -202,10 +205,7 @@ fn under_memory_pressure_the_worst_pod_goes_and_the_node_says_so_for_a_while() {
 fn at_a_shutdown_critical_pods_end_last() {
     let mut world = world(|config| {
         let seconds = Duration::from_secs;
-        config.kubelet.shutdown_grace_periods = vec![
-            ShutdownPeriod { priority: i32::MIN, period: seconds(20) },
-            ShutdownPeriod { priority: 2_000_000_000, period: seconds(10) },
-        ];
+        config.kubelet.shutdown_grace_periods = vec![(0, seconds(20)), (2_000_000_000, seconds(10))];
     });
     world.programs.insert("stubborn", Program { on_sigterm: None, ..Program::default() });
     world.create(pod("p", vec![container("stubborn")], |_| {}));

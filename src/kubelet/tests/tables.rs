@@ -243,3 +243,22 @@ fn the_phase_follows_from_the_containers() {
         assert_eq!(found, expected, "{policy:?} {containers} {is_terminal}");
     }
 }
+
+#[test]
+fn a_cpu_limit_is_a_quota_of_the_period_unless_limits_are_not_enforced() {
+    use crate::kernel::Duration;
+    use crate::kubelet::environment::Facts;
+    use crate::model::MilliCpu;
+    for (enforced, period, wanted) in
+        [(true, 100, (100_000, 50_000)), (true, 20, (20_000, 10_000)), (false, 100, (100_000, 0))]
+    {
+        let mut config = super::world::World::new().config;
+        config.kubelet.cpu_cfs_quota = enforced;
+        config.kubelet.cpu_cfs_quota_period = Duration::from_millis(period);
+        let mut half = container("main");
+        half.resources.limits.cpu = Some(MilliCpu(500));
+        let pod = pod("p", vec![half.clone()], |_| {});
+        let made = Facts { pod: &pod, pod_ip: None, config: &config }.resources(&half);
+        assert_eq!((made.cpu_period, made.cpu_quota), wanted, "{enforced} {period}");
+    }
+}
