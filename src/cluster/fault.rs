@@ -112,6 +112,10 @@ impl Fault {
                     registry::Fault::Bandwidth(_) => registry::Fault::Bandwidth(None),
                     registry::Fault::ErrorRate(_) => registry::Fault::ErrorRate(0.0),
                     registry::Fault::RateLimit(_) => registry::Fault::RateLimit(None),
+                    registry::Fault::Unauthorized(unauthorized) => registry::Fault::Unauthorized(!unauthorized),
+                    registry::Fault::Corrupt { pattern, corrupt } => {
+                        registry::Fault::Corrupt { pattern: *pattern, corrupt: !corrupt }
+                    }
                     registry::Fault::Missing { pattern, missing } => {
                         registry::Fault::Missing { pattern: *pattern, missing: !missing }
                     }

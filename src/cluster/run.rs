@@ -112,6 +112,11 @@ impl Cluster {
         assert!(!registries.is_empty(), "a cluster has at least the registry for all other hosts");
         let registry_by_host =
             config.registries.iter().enumerate().map(|(index, registry)| (registry.host, index)).collect();
+        let mirrors: Arc<[runtime::Mirror]> = config
+            .registries
+            .iter()
+            .flat_map(|mirror| mirror.mirrors.iter().map(|&of| runtime::Mirror { of, host: mirror.host }))
+            .collect();
         let mut nodes = Vec::with_capacity(config.nodes.len());
         let mut node_by_name = FxHashMap::default();
         for (index, node) in config.nodes.iter().enumerate() {
@@ -123,6 +128,7 @@ impl Cluster {
                     let mut config =
                         runtime::Config::for_node(index as u32, &node.kubelet.node, profile.clone(), behaviors);
                     config.machine = node.machine;
+                    config.mirrors = Arc::clone(&mirrors);
                     Some(Runtime::new(config, &streams))
                 }
                 NodeRuntime::Outside => None,

@@ -42,6 +42,8 @@ pub enum ApiOwner {
     Environment(Uid),
     /// The mirror of a static pod.
     Mirror(Uid),
+    /// A pull secret.
+    PullSecret(Uid),
     WatchPods,
     WatchNode,
     Register,

@@ -27,6 +27,7 @@ pub mod config;
 pub mod configuration;
 mod container_config;
 mod containers;
+mod credentials;
 mod environment;
 mod events;
 pub mod eviction;
@@ -44,6 +45,7 @@ mod pod_manager;
 mod pod_worker;
 mod preemption;
 mod probes;
+mod pull_secrets;
 mod resize;
 mod runtime_status;
 mod sandbox_config;
@@ -480,6 +482,7 @@ impl Kubelet {
             ApiOwner::Volumes(pod) => self.volume_answered(pod, result, fx),
             ApiOwner::Environment(pod) => self.environment_answered(pod, result, fx),
             ApiOwner::Mirror(pod) => self.mirror_answered(pod, &result, fx),
+            ApiOwner::PullSecret(pod) => self.pull_secret_answered(pod, result, fx),
             ApiOwner::Register => self.register_answered(result, fx),
             ApiOwner::NodeStatus => self.node_status_written(result, fx),
             ApiOwner::Lease => self.lease_answered(result, fx),

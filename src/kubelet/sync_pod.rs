@@ -19,6 +19,7 @@ use super::environment::Facts;
 use super::kill::KillTarget;
 use super::pod_actions::{self, ContainerRef, PodActions};
 use super::pod_worker::{Outcome, Task, kill_targets};
+use super::pull_secrets::PullSecrets;
 use super::runtime_status::RuntimeStatus;
 use super::status::StartFailure;
 use super::{Fx, In, Kubelet, Timer, pod_ref};
@@ -38,6 +39,7 @@ pub struct Sync {
     pub(super) start: usize,
     pub(super) sandbox: Option<SandboxId>,
     pub(super) sandbox_config: Option<Arc<PodSandboxConfig>>,
+    pub(super) secrets: PullSecrets,
     /// Something was done, well or not.
     pub(super) acted: bool,
     /// The end of the shortest back-off that refused a start.
@@ -52,6 +54,8 @@ pub struct Sync {
 #[derive(Debug)]
 pub enum Step {
     Volumes,
+    /// A pull secret is read.
+    PullSecrets,
     /// The kill of the whole pod or of one container.
     Kill,
     Reset,
@@ -73,6 +77,7 @@ impl Sync {
             start: 0,
             sandbox: None,
             sandbox_config: None,
+            secrets: PullSecrets::default(),
             acted: false,
             refused_until: None,
             failed: false,
@@ -142,6 +147,16 @@ impl Kubelet {
         sync.actions = pod_actions::compute(&pod, &sync.runtime, &entry.probes);
         sync.sandbox = sync.actions.sandbox;
         self.resize_actions(uid, &mut sync);
+        if !pod.spec.image_pull_secrets.is_empty() && (sync.actions.create_sandbox || !sync.actions.start.is_empty()) {
+            return self.read_pull_secrets(uid, sync, fx);
+        }
+        self.sync_actions(uid, sync, fx);
+    }
+
+    /// What is to be done is known, and all that it needs.
+    pub(super) fn sync_actions(&mut self, uid: Uid, mut sync: Box<Sync>, fx: &mut Fx) {
+        let Some(entry) = self.pods.get(&uid) else { return };
+        let pod = entry.pod.clone();
         if sync.actions.kill_pod {
             sync.acted = true;
             if sync.actions.create_sandbox && sync.actions.sandbox.is_some() {
@@ -280,7 +295,7 @@ impl Kubelet {
             }
             (Step::Reset, _) => self.sync_on(uid, sync, fx),
             (Step::Update, result) => self.container_updated(uid, sync, result, fx),
-            (Step::Volumes | Step::Kill, _) => self.put_sync(uid, sync),
+            (Step::Volumes | Step::PullSecrets | Step::Kill, _) => self.put_sync(uid, sync),
         }
     }
 

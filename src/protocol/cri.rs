@@ -11,6 +11,8 @@ use crate::kernel::{Duration, Time};
 use crate::model::pod::{MountPropagation, Protocol, Seccomp};
 use crate::model::{Labels, Name, Text, Uid};
 
+use super::pull::AuthConfig;
+
 /// A call of the kubelet; the answer comes with the same `id`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -70,7 +72,7 @@ pub enum Call {
     ListContainerStats,
     PullImage {
         image: Name,
-        auth: Option<Name>,
+        auth: Option<AuthConfig>,
         sandbox: Option<Arc<PodSandboxConfig>>,
     },
     ImageStatus {

@@ -11,6 +11,7 @@ use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
 use crate::model::quantity::Quantity;
 use crate::model::storage::StorageClass;
 use crate::model::{Bytes, Labels, Meta, MilliCpu, Name, Node, Object, Pod, Resources, Taint, TaintEffect};
+use crate::protocol::pull::AuthConfig;
 use crate::registry::{self, ImageRule};
 use crate::runtime::simulated::behavior::Rule;
 use crate::runtime::simulated::{Machine, Profile};
@@ -298,6 +299,24 @@ impl Builder {
         let latency = fields.get("latency");
         let latency = latency.and_then(|node| values::distribution(node, &fields.path("latency"), problems));
         set(&mut config.latency, latency);
+        let mut users = Vec::new();
+        for (index, node) in fields.list("users", problems).iter().enumerate() {
+            let path = format!("{path}.users[{index}]");
+            let Some(mut user) = Fields::new(node, &path, problems) else { continue };
+            let username = user.text("username", problems).unwrap_or_default();
+            let password = user.text("password", problems).unwrap_or_default();
+            users.push(AuthConfig { username: Name::new(username), password: Name::new(password) });
+            user.end(problems);
+        }
+        config.users = users.into();
+        let mirrors = fields.list("mirrors", problems).iter().filter_map(|node| match node.as_str() {
+            Some(host) => Some(Name::new(host)),
+            None => {
+                problems.add(node.span.clone(), path, "the host of a registry is expected", None);
+                None
+            }
+        });
+        config.mirrors = mirrors.collect();
         fields.end(problems);
         self.registries.push(config);
     }

@@ -83,7 +83,9 @@ impl FaultSpec {
                 Target::Nodes { .. } => {
                     "power: off, kubelet: stopped, runtime: stopped or hung, network: cut, cni: hung, disk: {available: 5%}"
                 }
-                Target::Registry(_) => "down: true, bandwidth: 2Mi/s, errorRate: 0.1, rateLimit: {…}, missing: [image]",
+                Target::Registry(_) => {
+                    "down: true, bandwidth: 2Mi/s, errorRate: 0.1, rateLimit: {…}, missing: [image], corrupt: [image], unauthorized: true"
+                }
                 Target::ApiServer | Target::Scheduler | Target::ControllerManager => "such as `scheduler: down`",
                 Target::Containers { .. } => "exit: 1, oom: true, hang: true",
             };
@@ -395,6 +397,18 @@ fn read_effects(fields: &mut Fields<'_, '_>, problems: &mut Problems) -> Vec<Eff
             }
             None => problems.add(image.span.clone(), "missing", "an image is expected", None),
         }
+    }
+    for image in fields.list("corrupt", problems) {
+        match image.as_str() {
+            Some(pattern) => {
+                let pattern = Name::new(pattern);
+                effects.push(Effect::Registry(registry::Fault::Corrupt { pattern, corrupt: true }));
+            }
+            None => problems.add(image.span.clone(), "corrupt", "an image is expected", None),
+        }
+    }
+    if let Some(unauthorized) = fields.boolean("unauthorized", problems) {
+        effects.push(Effect::Registry(registry::Fault::Unauthorized(unauthorized)));
     }
     if let Some(code) = fields.integer("exit", problems) {
         effects.push(Effect::Container(ContainerFault::Exit { code: code as i32 }));

@@ -232,9 +232,13 @@ impl Wire {
                 let filter = proto::ContainerStatsFilter { label_selector: self.selector(None), ..Default::default() };
                 encode(&proto::ListContainerStatsRequest { filter: Some(filter) })
             }
-            Call::PullImage { image, sandbox, .. } => encode(&proto::PullImageRequest {
+            Call::PullImage { image, auth, sandbox } => encode(&proto::PullImageRequest {
                 image: image_spec(*image),
-                auth: None,
+                auth: auth.map(|auth| proto::AuthConfig {
+                    username: auth.username.to_string(),
+                    password: auth.password.to_string(),
+                    ..Default::default()
+                }),
                 sandbox_config: sandbox.as_ref().map(|config| self.sandbox_config(config)),
             }),
             Call::ImageStatus { image } => {

@@ -6,8 +6,10 @@ use tonic::Status;
 
 use crate::model::image::Reference;
 use crate::protocol::cri::{self, Answer, Call};
+use crate::protocol::pull::AuthConfig;
 use crate::runtime::live::proto::{self, Map};
 use crate::runtime::live::wire::{encode, hex};
+use k8s_openapi::ByteString;
 
 use super::calls::{now_nanos, read};
 use super::{Server, unexpected};
@@ -74,7 +76,8 @@ impl Server {
         if image.is_empty() {
             return Err(Status::invalid_argument("an image's name is needed"));
         }
-        match self.ask(Call::PullImage { image: image.into(), auth: None, sandbox: None }).await? {
+        let auth = request.auth.map(credentials).transpose()?.flatten();
+        match self.ask(Call::PullImage { image: image.into(), auth, sandbox: None }).await? {
             Answer::Image(id) => Ok(encode(&proto::PullImageResponse { image_ref: image_id(id) })),
             other => Err(unexpected(&other)),
         }
@@ -110,6 +113,19 @@ impl Server {
             container_filesystems: vec![usage],
         }))
     }
+}
+
+/// What a client sends of credentials; `auth` is `user:password` in base64.
+fn credentials(auth: proto::AuthConfig) -> Result<Option<AuthConfig>, Status> {
+    if auth.auth.is_empty() {
+        let known = AuthConfig { username: auth.username.as_str().into(), password: auth.password.as_str().into() };
+        return Ok(Some(known).filter(|_| !auth.username.is_empty()));
+    }
+    let invalid = || Status::invalid_argument("`auth` is not base64 of user:password");
+    let ByteString(bytes) = serde_json::from_value(auth.auth.into()).map_err(|_| invalid())?;
+    let text = String::from_utf8(bytes).map_err(|_| invalid())?;
+    let (username, password) = text.split_once(':').ok_or_else(invalid)?;
+    Ok(Some(AuthConfig { username: username.into(), password: password.into() }))
 }
 
 fn image_id(id: cri::ImageId) -> String {
