@@ -182,6 +182,9 @@ impl Kubelet {
             self.watches_pods = true;
             fx.wake_at(self.relist_grid_of_start().after(fx.now()), In::Timer(Timer::WatchPods));
         }
+        if first {
+            self.look_at_mirrors(None, fx);
+        }
         if first && self.config.start != StartKind::Registers {
             self.refresh_node(fx);
         } else if self.node.is_registered && !self.node.under_way && self.differs() {

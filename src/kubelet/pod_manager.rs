@@ -190,8 +190,8 @@ impl Kubelet {
             self.retry_resizes(fx);
             if self.has_mirrors() {
                 self.arm_housekeeping(fx);
-                self.static_pod_may_begin(fx);
             }
+            self.static_pod_may_begin(fx);
         }
     }
 

@@ -4,6 +4,7 @@
 //! [`Sink`](crate::trace::Sink)), and a [`Footer`](crate::trace::Footer). Nothing here knows the cluster or reads a clock,
 //! and the same trace gives the same bytes. Read `journal`, then `story`.
 
+pub mod conformance;
 pub mod events;
 pub mod html;
 pub mod journal;
