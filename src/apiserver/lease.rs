@@ -79,7 +79,11 @@ impl ApiServer {
             reaches: Reaches::Yes,
         });
         (holder.last, holder.every) = (now, every);
-        holder.next = now + holder.intervals.jitter(every, RENEW_JITTER);
+        // Who has been renewing since before the run began is anywhere between two renewals.
+        holder.next = match now {
+            Time::ZERO => now + Duration::from_nanos(holder.intervals.below(every.as_nanos())),
+            _ => now + holder.intervals.jitter(every, RENEW_JITTER),
+        };
         holder.reaches = Reaches::Yes;
         self.store_lease(node, None, fx);
         Ok(())
@@ -107,8 +111,10 @@ impl ApiServer {
         }
     }
 
-    /// The API server goes away: nobody hears of it, but the leases are as their last renewals left them.
-    pub(super) fn leases_at_outage(&mut self, now: Time) {
+    /// The API server goes away. The leases are as their last renewals left them, and that is what watchers know until they
+    /// have listed anew: to the node monitor, which goes on, nodes have been silent since.
+    pub(super) fn leases_at_outage(&mut self, fx: &mut Fx) {
+        let now = fx.now();
         for (&node, holder) in &mut self.leases.holders {
             if holder.reaches != Reaches::Yes {
                 continue;
@@ -116,10 +122,11 @@ impl ApiServer {
             holder.advance(now);
             holder.reaches = Reaches::NotYet;
             let key = Key { kind: Kind::Lease, namespace: Name::new(NAMESPACE), name: node };
-            if let Some(Object::Lease(lease)) = self.store.get(&key) {
+            if let Some(old) = self.store.get(&key).cloned() {
                 let renewed = Some(holder.last);
-                let lease = Lease { meta: lease.meta.clone(), renewed, renewing: false };
-                self.store.put(Object::Lease(Arc::new(lease)));
+                let lease = Lease { meta: old.meta().clone(), renewed, renewing: false };
+                let new = self.store.put(Object::Lease(Arc::new(lease)));
+                self.watches.tell(Change::Modified { old: &old, new: &new }, now, fx);
             }
         }
     }
@@ -169,7 +176,7 @@ impl ApiServer {
         let meta = match &old {
             Some(old) => old.meta().clone(),
             None => Meta {
-                uid: self.store.next_uid(),
+                uid: self.store.next_uid(&key),
                 created: fx.now().truncated_to_second(),
                 owner: self.store.node(node).map(|owner| OwnerReference {
                     kind: Kind::Node,

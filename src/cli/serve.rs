@@ -13,14 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use clap::Args;
 use rustc_hash::FxHashMap;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 
 use crate::cluster::NodeRuntime;
 use crate::kernel::{ActorId, Cause, Digest, Effect, Fold, Kernel, Outside, Time, Wall};
 use crate::model::Name;
 use crate::protocol::cri::{CallId, ContainerEvent, Request, Response};
+use crate::protocol::probe::{self, ProbeId};
 use crate::registry::{self, Registry, RuntimeId};
-use crate::runtime::live::server::{Port, Reply, Server};
+use crate::runtime::live::server::{Faults, Links, Port, Probes, Reply, Server};
 use crate::runtime::live::wire::Epoch;
 use crate::runtime::simulated::{self as runtime, Profile, Runtime, Subnet};
 use crate::trace::Effects;
@@ -29,8 +30,13 @@ use super::{Outcome, error, recorded, terminal};
 
 /// Serve the simulated container runtime on a socket, in real time, for crictl, critest or a kubelet
 ///
-/// It answers CRI v1 until Ctrl-C or SIGTERM. Containers run nothing: their programs do what a scenario's `behaviors:` or
-/// their commands say. Exec, attach and port-forward by streams are not supported; ExecSync is.
+/// It answers CRI v1 until Ctrl-C or SIGTERM. Containers run nothing real: their programs do what a scenario's `behaviors:`
+/// say, else what a small shell makes of their commands (echo, sleep, cat, ls, test, loops, pipes …); exec, attach and
+/// port-forward work with them, and pods that declare ports answer HTTP on this machine. Try:
+///
+///     simlet serve --cri unix:///run/simlet.sock &
+///     crictl --runtime-endpoint unix:///run/simlet.sock info
+///     kubelet --container-runtime-endpoint=unix:///run/simlet.sock …
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Where to listen, such as unix:///tmp/simlet.sock
@@ -41,6 +47,10 @@ pub struct Serve {
     /// Which runtime to be: containerd, cri-o or docker [default: the scenario's, else containerd]
     #[arg(long, value_parser = profile)]
     profile: Option<Box<Profile>>,
+    /// Where pods' addresses come from, until a kubelet says otherwise. Only those of 127.0.0.0/8 are this machine's without
+    /// further ado; `ip route add local 10.64.0.0/16 dev lo` makes others so
+    #[arg(long, value_name = "CIDR", default_value = "127.64.0.0/16", value_parser = subnet)]
+    pod_cidr: Subnet,
     /// The seed of all random numbers [default: the scenario's, else 1]
     #[arg(long)]
     seed: Option<u64>,
@@ -52,6 +62,11 @@ fn socket(text: &str) -> Result<PathBuf, String> {
         return Err("a socket is written as unix:///run/simlet.sock".to_owned());
     }
     Ok(PathBuf::from(path))
+}
+
+fn subnet(text: &str) -> Result<Subnet, String> {
+    let subnet = Subnet::parse(text).filter(|subnet| subnet.prefix <= 29);
+    subnet.ok_or_else(|| "addresses are written as 127.64.0.0/16, with at most /29".to_owned())
 }
 
 fn profile(name: &str) -> Result<Box<Profile>, String> {
@@ -73,7 +88,12 @@ impl Serve {
         let has_events = world.runtime.profile.has_container_events;
         let machine = Machine::new(world, replies.clone(), events.clone());
         let engine = on_a_thread(move || machine.run(wall))?;
-        let server = Server::new(port(outside.clone(), replies), events, Epoch(epoch), has_events);
+        let links = Links {
+            calls: port(outside.clone(), replies.clone()),
+            faults: faults(outside.clone()),
+            probes: probes(outside.clone(), replies),
+        };
+        let server = Server::new(links, events, Epoch(epoch), has_events);
         let say = |problem: io::Error| error(format!("{}: {problem}", self.cri.display()));
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(error)?;
         let served = tokio.block_on(async {
@@ -111,11 +131,11 @@ impl Serve {
                 (runtime, config.registries)
             }
             None => {
-                let pod_subnet = Subnet::parse("10.64.0.0/16");
-                let runtime = runtime::Config { node: Name::new("simlet"), pod_subnet, ..runtime::Config::default() };
+                let runtime = runtime::Config { node: Name::new("simlet"), ..runtime::Config::default() };
                 (runtime, vec![registry::Config::default()])
             }
         };
+        runtime.pod_subnet = Some(self.pod_cidr);
         if let Some(profile) = &self.profile {
             runtime.profile = Arc::new(Profile::clone(profile));
         }
@@ -125,8 +145,12 @@ impl Serve {
 
 /// A socket that nobody listens on any more, left by a server that was killed, goes. Everything else that is there stays.
 fn free(socket: &Path) -> Result<(), String> {
-    let Ok(there) = std::fs::symlink_metadata(socket) else { return Ok(()) };
     let shown = socket.display();
+    let folder = socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(error(format!("{shown}: there is no folder {}: make it first", folder.display())));
+    }
+    let Ok(there) = std::fs::symlink_metadata(socket) else { return Ok(()) };
     if !there.file_type().is_socket() {
         return Err(error(format!("{shown} is there and is no socket: choose another path")));
     }
@@ -149,6 +173,7 @@ struct Replies(Arc<Mutex<Waiting>>);
 struct Waiting {
     last: u64,
     replies: BTreeMap<CallId, Reply>,
+    probes: BTreeMap<ProbeId, oneshot::Sender<probe::Outcome>>,
 }
 
 impl Replies {
@@ -178,6 +203,35 @@ fn port(outside: Outside<Message>, replies: Replies) -> Port {
     })
 }
 
+/// The way of what befalls containers to the model.
+fn faults(outside: Outside<Message>) -> Faults {
+    let outside = Mutex::new(outside);
+    Arc::new(move |fault| {
+        let outside = outside.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // A model that has ended has no containers.
+        let _ended = outside.send(RUNTIME, Message::Runtime(runtime::In::Fault(Box::new(fault))));
+    })
+}
+
+/// The way of requests to simulated programs, which have numbers of their own here.
+fn probes(outside: Outside<Message>, replies: Replies) -> Probes {
+    let outside = Mutex::new(outside);
+    Arc::new(move |request, reply| {
+        let outside = outside.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let id = {
+            let mut waiting = replies.waiting();
+            waiting.last += 1;
+            let id = ProbeId(waiting.last);
+            waiting.probes.insert(id, reply);
+            id
+        };
+        let request = Box::new(probe::Request { id, ..request });
+        if !outside.send(RUNTIME, Message::Runtime(runtime::In::Probe(request))) {
+            replies.waiting().probes.remove(&id);
+        }
+    })
+}
+
 /// What the model consists of.
 struct World {
     seed: u64,
@@ -194,6 +248,8 @@ enum Message {
     Registry(registry::In),
     /// To whoever called.
     Answer(Box<Response>),
+    /// To whoever asked a program.
+    Probed(Box<probe::Answer>),
     /// To whoever listens.
     Event(ContainerEvent),
     End,
@@ -262,6 +318,12 @@ impl Machine {
                         let _gone = reply.send(response.result);
                     }
                 }
+                Message::Probed(answer) => {
+                    let reply = self.replies.waiting().probes.remove(&answer.id);
+                    if let Some(reply) = reply {
+                        let _gone = reply.send(answer.outcome);
+                    }
+                }
                 Message::Event(event) => {
                     // Nobody may be listening.
                     let _unheard = self.events.send(event);
@@ -269,7 +331,7 @@ impl Machine {
                 Message::End => break,
             }
         }
-        self.replies.waiting().replies.clear();
+        *self.replies.waiting() = Waiting::default();
     }
 
     fn route_runtime(&mut self, now: Time, effect: Effect<runtime::In, runtime::Out>) {
@@ -288,8 +350,9 @@ impl Machine {
                 let actor = self.registry_by_host.get(&host).copied().unwrap_or(last);
                 (ActorId(actor), Message::Registry(registry::In::Request { from: RuntimeId(0), request }))
             }
-            // The kubelet probes and makes volumes by itself.
-            runtime::Out::Probe(_) | runtime::Out::ProbeChanged(_) | runtime::Out::Volume(_) => return,
+            runtime::Out::Probe(answer) => (RUNTIME, Message::Probed(answer)),
+            // The kubelet makes volumes by itself, and probes until something changes.
+            runtime::Out::ProbeChanged(_) | runtime::Out::Volume(_) => return,
         };
         self.kernel.schedule(now + delay, to, Cause::NONE, message);
     }

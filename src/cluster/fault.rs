@@ -267,6 +267,9 @@ impl Cluster {
         node.kubelet_running = false;
         node.incarnation.0 += 1;
         self.cut_off(index, cause);
+        if !self.is_outside(index) {
+            self.tell_runtime(index, cause, runtime::Fault::CallerGone);
+        }
     }
 
     fn start_kubelet(&mut self, index: usize, at: Time, cause: Cause) {

@@ -208,8 +208,9 @@ impl Cluster {
         self.schedule_now(CONTROLLERS, Cause::NONE, Message::Controllers(Incarnation(0), controllers::In::Start));
         for index in 0..self.nodes.len() {
             let to = self.kubelet_actor(index);
-            self.schedule_now(to, Cause::NONE, Message::Kubelet(Incarnation(0), kubelet::In::Start));
-            self.tell_static_pods(index, Time::ZERO, Cause::NONE);
+            let joins = self.config.nodes[index].kubelet.joins;
+            self.schedule(joins, to, Cause::NONE, Message::Kubelet(Incarnation(0), kubelet::In::Start));
+            self.tell_static_pods(index, joins, Cause::NONE);
             self.tell_outside(index, Said::Started);
         }
     }

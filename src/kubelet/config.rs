@@ -5,7 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::kernel::Duration;
+use crate::kernel::{Duration, Time};
 use crate::model::{Bytes, Name, Node, Resources, Taint};
 
 pub use super::host::Host;
@@ -19,11 +19,15 @@ pub struct Config {
     /// The node's address: `hostIP` of its pods.
     pub node_ip: Ipv4Addr,
     pub start: StartKind,
+    /// When the process first starts: zero but for a node that joins later.
+    pub joins: Time,
     /// How the kubelet learns of changes in its runtime and of probes' results.
     pub observe: Observe,
     pub kubelet: KubeletConfiguration,
     /// `/var/log/pods` where containers are real; None where nobody reads logs, so that no path is made for each pod.
     pub log_root: Option<Name>,
+    /// What each call of the runtime takes is recorded, though containers are not real.
+    pub record_calls: bool,
     /// Where containers are real: the machine. None where nobody reads what follows from it.
     pub host: Option<std::sync::Arc<Host>>,
 }
@@ -271,17 +275,31 @@ impl Default for KubeletConfiguration {
     }
 }
 
+/// What a kubelet 1.36 with default feature gates says that it can do (`status.declaredFeatures`).
+const DECLARED_FEATURES: [&str; 4] = [
+    "ExtendWebSocketsToKubelet",
+    "InPlacePodLevelResourcesVerticalScaling",
+    "InPlacePodVerticalScalingInitContainers",
+    "RestartAllContainersOnContainerExits",
+];
+
 impl Config {
     /// The settings for `node` with Kubernetes' defaults, on a node that was running before.
-    pub fn new(node: Node) -> Config {
+    pub fn new(mut node: Node) -> Config {
+        // A node of which nobody says which kubelet it has, has one of these rules.
+        if node.status.kubelet_version.is_empty() && node.status.declared_features.is_empty() {
+            node.status.declared_features = DECLARED_FEATURES.map(Name::new).to_vec();
+        }
         let node_ip = node.status.internal_ip.unwrap_or(Ipv4Addr::new(10, 0, 0, 1));
         Config {
             node,
             node_ip,
             start: StartKind::WasRunning,
+            joins: Time::ZERO,
             observe: Observe::Sleeping,
             kubelet: KubeletConfiguration::default(),
             log_root: None,
+            record_calls: false,
             host: None,
         }
     }
@@ -289,6 +307,11 @@ impl Config {
     /// The node's name.
     pub fn name(&self) -> Name {
         self.node.meta.name
+    }
+
+    /// True if what each call of the runtime takes is recorded: always where containers are real.
+    pub fn records_calls(&self) -> bool {
+        self.record_calls || self.log_root.is_some()
     }
 
     /// What pods may request in all: capacity without the reservations and the hard eviction thresholds

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::kernel::{Duration, Time};
 use crate::model::pod::ImagePullPolicy;
 use crate::model::{EventType, Name, Text, Uid};
-use crate::protocol::cri::{Answer, Call, Error};
+use crate::protocol::cri::{Answer, Call, Code, Error};
 use crate::protocol::pull::AuthConfig;
 use crate::trace::{Stage, StageEdge};
 
@@ -276,7 +276,7 @@ impl Kubelet {
             },
             Ok(_) => Pulled::Failed(Text::new("unexpected answer of the runtime")),
             Err(error) => {
-                pull.errors.push(error.to_string().into());
+                pull.errors.push(told(&error));
                 if pull.errors.len() < pull.credentials.len() {
                     return self.call_pull(number, fx);
                 }
@@ -320,10 +320,9 @@ impl Kubelet {
                 }
                 let message = format!("Failed to pull image \"{image}\": {error}");
                 self.pod_event(&pod, Some(one), EventType::Warning, "Failed", message.into(), fx);
-                let body = error.split("desc = ").nth(1).unwrap_or(&error);
                 let reason = ["RegistryUnavailable", "SignatureValidationFailed"]
                     .into_iter()
-                    .find(|reason| body.starts_with(reason))
+                    .find(|reason| error.starts_with(reason))
                     .unwrap_or("ErrImagePull");
                 self.image_failed(uid, sync, one, reason, error, fx);
             }
@@ -331,9 +330,25 @@ impl Kubelet {
     }
 }
 
+/// The error of a pull as the kubelet tells it: the code of one that has none is left out
+/// (staging/src/k8s.io/cri-client/pkg/remote_image.go).
+fn told(error: &Error) -> Text {
+    match error.code {
+        Code::Unknown => error.message.clone(),
+        _ => error.to_string().into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_code_is_left_out_of_a_pulls_error() {
+        for (code, expected) in [(Code::Unknown, "gone"), (Code::NotFound, "rpc error: code = NotFound desc = gone")] {
+            assert_eq!(told(&Error::new(code, "gone")).as_str(), expected);
+        }
+    }
 
     #[test]
     fn a_name_without_tag_or_digest_means_latest() {

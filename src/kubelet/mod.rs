@@ -169,7 +169,7 @@ pub enum Out {
     Api(Box<api::Request>),
     Cri(Box<cri::Request>),
     Probe(Box<probe::Request>),
-    /// Only where [`config::Config::host`] is known.
+    /// Where the machine is real, and where a simulated program can look at what a volume holds.
     Volume(Box<volume::Request>),
     Stats(stats::Request),
     /// Nothing keeps the machine from going off any more.
@@ -247,6 +247,7 @@ pub struct Kubelet {
 struct KubeletStreams {
     phase: Stream,
     requeue: Stream,
+    remount: Stream,
     probes: Stream,
     watch: Stream,
 }
@@ -260,6 +261,7 @@ impl Kubelet {
         let streams = KubeletStreams {
             phase: stream("phase"),
             requeue: stream("requeue-jitter"),
+            remount: stream("remount-jitter"),
             probes: stream("probe-spread"),
             watch: stream("watch-backoff"),
         };
@@ -267,10 +269,10 @@ impl Kubelet {
         Kubelet {
             allocatable: config.allocatable(),
             events: events::Events::new(config.name()),
+            calls: Calls::new(config.records_calls().then(|| config.name())),
             config,
             streams,
             started: Time::ZERO,
-            calls: Calls::default(),
             pods: BTreeMap::new(),
             admission: <_>::default(),
             sources_ready: false,
@@ -326,7 +328,7 @@ impl Kubelet {
                 }
             }
             In::Cri(response) => {
-                if let Some(owner) = self.calls.cri_answered(response.id) {
+                if let Some(owner) = self.calls.cri_answered(&response, fx) {
                     self.cri_answered(owner, response.result, fx);
                 }
             }

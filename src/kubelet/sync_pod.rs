@@ -344,7 +344,7 @@ impl Kubelet {
             let image = container.image;
             let at = entry.backoffs.iter().position(|(known, of, _)| *known == one && *of == image);
             let known = at.map(|at| entry.backoffs[at].2);
-            let until = backoff::blocked_until(known, exited.finished_at, fx.now(), max);
+            let until = backoff::blocked_until(known, exited.finished_at.time(), fx.now(), max);
             if let (Some(until), Some(known)) = (until, known) {
                 let full = format!("{}_{}({uid})", pod.meta.name, pod.meta.namespace);
                 let event = format!("Back-off restarting failed container {} in pod {full}", container.name);
@@ -355,7 +355,7 @@ impl Kubelet {
                 sync.refused_until = Some(sync.refused_until.map_or(until, |other| other.min(until)));
                 return self.start_refused(uid, sync, one, "CrashLoopBackOff", message.into(), fx);
             }
-            let next = backoff::next(known, exited.finished_at, fx.now(), initial, max);
+            let next = backoff::next(known, exited.finished_at.time(), fx.now(), initial, max);
             match at {
                 Some(at) => entry.backoffs[at].2 = next,
                 None => entry.backoffs.push((one, image, next)),

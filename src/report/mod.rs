@@ -4,6 +4,8 @@
 //! [`Sink`](crate::trace::Sink)), and a [`Footer`](crate::trace::Footer). Nothing here knows the cluster or reads a clock,
 //! and the same trace gives the same bytes. Read `journal`, then `story`.
 
+pub mod calibrate;
+pub mod compare;
 pub mod conformance;
 pub mod events;
 pub mod html;
@@ -13,6 +15,7 @@ pub mod latency;
 pub mod metrics;
 pub mod perfetto;
 pub mod plot;
+pub mod recording;
 #[cfg(test)]
 mod sample;
 mod series;

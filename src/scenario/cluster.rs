@@ -4,13 +4,13 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::cluster::{Config, NodeConfig, NodeRuntime};
-use crate::kernel::{Distribution, Duration};
+use crate::kernel::{Distribution, Duration, Time};
 use crate::manifest::epoch::Epoch;
 use crate::manifest::{Node as TreeNode, Value, nearest};
 use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
 use crate::model::quantity::Quantity;
 use crate::model::storage::StorageClass;
-use crate::model::{Bytes, Labels, Meta, MilliCpu, Name, Node, Object, Pod, Resources, Taint, TaintEffect};
+use crate::model::{Bytes, Labels, Meta, MilliCpu, Name, Node, NodeImage, Object, Pod, Resources, Taint, TaintEffect};
 use crate::protocol::pull::AuthConfig;
 use crate::registry::{self, ImageRule};
 use crate::runtime::simulated::behavior::Rule;
@@ -46,6 +46,8 @@ const DEFAULT_CPU: MilliCpu = MilliCpu(8000);
 const DEFAULT_MEMORY: Bytes = Bytes(32 << 30);
 const DEFAULT_PODS: i64 = 110;
 const DEFAULT_EPHEMERAL: Bytes = Bytes(100 << 30);
+/// The size of an image that is on a node at the start, in bytes; nothing pulls it.
+const IMAGE_THERE: i64 = 50 << 20;
 
 impl Builder {
     pub(super) fn new(default_nodes: Option<u32>, size: Option<(MilliCpu, Bytes)>) -> Builder {
@@ -224,15 +226,9 @@ impl Builder {
         if let Some(node) = fields.get("capacity") {
             read_capacity(node, &fields.path("capacity"), &mut capacity, reading.problems);
         }
-        let runtime = fields.get("runtime");
-        let profile = match runtime.map(|node| (node.as_str().and_then(Profile::named), node)) {
+        let profile = match fields.get("runtime") {
+            Some(node) => super::runtime::read(node, &fields.path("runtime"), reading),
             None => Profile::containerd(),
-            Some((Some(profile), _)) => profile,
-            Some((None, node)) => {
-                let hint = Some("one of containerd, cri-o, docker".to_owned());
-                reading.problems.add(node.span.clone(), &fields.path("runtime"), "not a container runtime", hint);
-                Profile::containerd()
-            }
         };
         let mut taken = configuration.eviction.reserved(&capacity);
         taken.add(&configuration.system_reserved);
@@ -251,6 +247,19 @@ impl Builder {
                 reading.problems.add(fields.span(), path, message, hint);
             }
         }
+        let joins = fields.get("joins");
+        let joins = joins.and_then(|node| values::duration(node, &fields.path("joins"), reading.problems));
+        let mut images = Vec::new();
+        for (index, image) in fields.list("images", reading.problems).iter().enumerate() {
+            match image.as_str() {
+                Some(name) => images.push(NodeImage { names: vec![Name::new(name)], size_bytes: IMAGE_THERE }),
+                None => {
+                    let path = format!("{path}.images[{index}]");
+                    reading.problems.add(image.span.clone(), &path, "an image's name is expected", None);
+                }
+            }
+        }
+        let images: Arc<[NodeImage]> = images.into();
         let mut static_pods = Vec::new();
         for (index, file) in fields.list("staticPods", reading.problems).iter().enumerate() {
             static_pods
@@ -272,8 +281,14 @@ impl Builder {
         for index in 0..count as usize {
             let zone = (!zones.is_empty()).then(|| zones[index % zones.len()]);
             let name = pattern.replace("{index}", &index.to_string()).replace("{zone}", zone.as_deref().unwrap_or(""));
-            let node = worker(&name, zone, &labels, &taints, capacity.clone(), self.nodes.len() as u32);
-            let mut node = NodeConfig::new(configured(node, &configuration), NodeRuntime::Simulated(profile.clone()));
+            let mut node = worker(&name, zone, &labels, &taints, capacity.clone(), self.nodes.len() as u32);
+            node.status.images = Arc::clone(&images);
+            let mut config = configured(node, &configuration);
+            if let Some(after) = joins.filter(|after| !after.is_zero()) {
+                config.start = kubelet::StartKind::Registers;
+                config.joins = Time::ZERO + after;
+            }
+            let mut node = NodeConfig::new(config, NodeRuntime::Simulated(profile.clone()));
             node.static_pods = static_pods.clone();
             node.machine = machine;
             self.nodes.push(node);
@@ -416,13 +431,20 @@ impl Builder {
         let images: Arc<[ImageRule]> = self.images.into();
         // The last registry serves every host that has none of its own.
         let mut rest = registry::Config { host: Name::new("*"), ..registry::Config::default() };
+        // What pulls were measured to take holds what the registry takes; one that the scenario describes may be slower.
+        if self.nodes.iter().any(|node| node.runtime.has_measured_pulls()) {
+            rest.limits = registry::Limits::default();
+            rest.latency = Distribution::Constant(Duration::ZERO);
+        }
         rest.images = Arc::clone(&images);
         for registry in &mut self.registries {
             registry.images = Arc::clone(&images);
         }
         self.registries.push(rest);
+        // Who joins later registers itself.
+        let there = self.nodes.iter().filter(|node| node.kubelet.joins == Time::ZERO);
         let mut initial: Vec<Object> =
-            self.nodes.iter().map(|node| Object::Node(Arc::new(node.kubelet.running_node()))).chain(existing).collect();
+            there.map(|node| Object::Node(Arc::new(node.kubelet.running_node()))).chain(existing).collect();
         if !has_class {
             initial.push(Object::StorageClass(Arc::new(default_class())));
         }

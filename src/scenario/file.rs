@@ -59,6 +59,8 @@ impl Scenario {
         self.epoch = Epoch::at_nanos(epoch_nanos);
         self.header.epoch = self.epoch.moment().as_second();
         self.config.controllers.start_unix_seconds = self.header.epoch;
+        // What an earlier run has left is found again by its uid, whatever came first then.
+        self.config.apiserver.identity = crate::apiserver::Identity::Named;
         real.iter().all(|real| {
             let Some(node) = self.config.node_mut(model::Name::new(&real.name)) else { return false };
             node.runtime = cluster::NodeRuntime::Outside;
@@ -149,6 +151,9 @@ pub struct LoadOptions {
     pub colour: bool,
 }
 
+/// Kinds that are no objects of a cluster, and yet are not passed over.
+const OURS: [&str; 4] = ["Scenario", "RuntimeProfile", "KubeSchedulerConfiguration", "KubeletConfiguration"];
+
 /// A run without `until` ends at the latest so long after the last line of its timeline.
 const AFTERWARDS: Duration = Duration::from_secs(600);
 
@@ -196,14 +201,15 @@ fn is_scenario(node: &Node<'_>) -> bool {
         && node.get("apiVersion").and_then(Node::as_str).is_some_and(|version| version.starts_with("simlet.dev/"))
 }
 
-/// The files that a scenario names, with their places: `manifests`, `from`, `config`, `apply`.
+/// The files that a scenario names, with their places: `manifests`, `from`, `config`, `runtime`, `apply`.
 fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
     let documents = crate::manifest::documents(source);
     let Some(root) = documents.iter().find(|node| is_scenario(node)) else { return Vec::new() };
-    let mut named = Vec::new();
+    let mut named: Vec<(String, Range<usize>)> = Vec::new();
     let mut add = |node: Option<&Node<'_>>| {
         if let Some(node) = node {
-            named.extend(node.as_str().map(|path| (path.to_owned(), node.span.clone())));
+            let path = node.as_str().filter(|path| named.iter().all(|(known, _)| known != path));
+            named.extend(path.map(|path| (path.to_owned(), node.span.clone())));
         }
     };
     for manifest in items(root.get("manifests")) {
@@ -214,6 +220,7 @@ fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
         add(node.get("from"));
         add_config(node.get("kubelet"), &mut add);
         items(node.get("staticPods")).iter().for_each(|file| add(Some(file)));
+        add(node.get("runtime").filter(|runtime| runtime.as_str().is_some_and(super::runtime::is_file)));
     }
     add_config(cluster.and_then(|cluster| cluster.get("kubelet")), &mut add);
     add(cluster.and_then(|cluster| cluster.get("scheduler")).and_then(|scheduler| scheduler.get("config")));
@@ -277,7 +284,7 @@ impl Loader<'_> {
         };
         let compiled = self.compile(&objects, &mut header);
         for (kind, passed) in &objects.passed_over {
-            if !matches!(kind.kind.as_str(), "Scenario" | "KubeSchedulerConfiguration" | "KubeletConfiguration") {
+            if !OURS.contains(&kind.kind.as_str()) {
                 let name = format!("{} {}", kind.api_version, kind.kind);
                 pass_over(&mut header.passed_over, name, passed.count as u32);
             }

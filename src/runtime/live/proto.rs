@@ -1,7 +1,7 @@
 //! CRI v1 on the wire: its messages, with the field numbers of Kubernetes 1.36, and the names of its methods.
 //!
 //! Kubernetes: staging/src/k8s.io/cri-api/pkg/apis/runtime/v1/api.proto. Written by hand as a table, so that building simlet
-//! needs no protobuf compiler; what a message has beyond these fields (Windows, metrics, checkpoints) is skipped when read.
+//! needs no protobuf compiler; what a message has beyond these fields (Windows, checkpoints) is skipped when read.
 
 /// `runtime.v1.RuntimeService`, before a method's name in a request's path.
 pub const RUNTIME_SERVICE: &str = "/runtime.v1.RuntimeService/";
@@ -96,6 +96,8 @@ enumerations! {
     ContainerState { Created = 0, Running = 1, Exited = 2, Unknown = 3 }
     /// What happened to a container.
     ContainerEventType { Created = 0, Started = 1, Stopped = 2, Deleted = 3 }
+    /// Whether a metric only grows.
+    MetricType { Counter = 0, Gauge = 1 }
     /// Who manages cgroups.
     CgroupDriver { Systemd = 0, Cgroupfs = 1 }
 }
@@ -396,6 +398,27 @@ messages! {
     ListPodSandboxStatsRequest { PodSandboxStatsFilter filter = 1; }
     /// ListPodSandboxStats, answered; StreamPodSandboxStats answers with such lists.
     ListPodSandboxStatsResponse { repeated PodSandboxStats stats = 1; }
+}
+
+// Metrics.
+messages! {
+    /// A metric's name, what it means, and what its values are labelled with.
+    MetricDescriptor { string name = 1; string help = 2; repeated string label_keys = 3; }
+    /// ListMetricDescriptors, answered.
+    ListMetricDescriptorsResponse { repeated MetricDescriptor descriptors = 1; }
+    /// A value; 0 as its time: it may be old.
+    Metric {
+        string name = 1; int64 timestamp = 2; enum MetricType metric_type = 3; repeated string label_values = 4;
+        UInt64Value value = 5;
+    }
+    /// A container's metrics.
+    ContainerMetrics { string container_id = 1; repeated Metric metrics = 2; }
+    /// A sandbox' metrics, with its containers'.
+    PodSandboxMetrics {
+        string pod_sandbox_id = 1; repeated Metric metrics = 2; repeated ContainerMetrics container_metrics = 3;
+    }
+    /// ListPodSandboxMetrics, answered; StreamPodSandboxMetrics answers with such lists.
+    ListPodSandboxMetricsResponse { repeated PodSandboxMetrics pod_metrics = 1; }
 }
 
 // Images.

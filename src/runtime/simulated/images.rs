@@ -90,6 +90,11 @@ struct Pull {
     settled: usize,
     /// When the last of them is unpacked.
     unpacked_at: Time,
+    /// Where pulls were measured, what they take: before the first layer, and for each MiB on disk.
+    measured: Option<(Duration, Duration)>,
+    began: Time,
+    /// It is not done before this moment.
+    least_end: Time,
     /// Streams in use.
     streams: usize,
 }
@@ -287,6 +292,9 @@ impl Runtime {
             return pull.callers.push(caller);
         }
         let number = self.images.next_number();
+        let profile = Arc::clone(&self.config.profile);
+        let resolve = self.random.pull.draw(&profile.latency.resolve);
+        let measured = profile.pull_per_mebibyte.as_ref().map(|each| (resolve, self.random.pull.draw(each)));
         let pull = Pull {
             reference,
             asked: image,
@@ -297,10 +305,14 @@ impl Runtime {
             manifest: None,
             settled: 0,
             unpacked_at: Time::ZERO,
+            measured,
+            began: fx.now(),
+            least_end: Time::ZERO,
             streams: 0,
         };
         self.images.pulls.insert(number, pull);
-        let delay = self.random.pull.draw(&self.config.profile.latency.resolve);
+        // What was measured holds all that a pull takes, so that the registry's part goes on meanwhile.
+        let delay = if measured.is_some() { Duration::ZERO } else { resolve };
         self.fetch_manifest(number, delay, fx);
     }
 
@@ -381,12 +393,19 @@ impl Runtime {
             return;
         };
         pull.manifest = Some(Arc::clone(&manifest));
+        let mut brought = 0u64;
         for layer in manifest.layers.iter() {
             let (layers, queue) = (&mut self.images.layers, &mut self.images.queue);
             layers.entry(layer.digest).or_insert_with(|| {
+                brought = brought.saturating_add(on_disk(&manifest, *layer));
                 queue.push_back((number, *layer));
                 LayerState { images: 0, unpacked: on_disk(&manifest, *layer), stage: LayerStage::Wanted }
             });
+        }
+        if let Some((resolve, each)) = pull.measured {
+            let nanos = (u128::from(each.as_nanos()) * u128::from(brought)) >> 20;
+            let takes = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+            pull.least_end = pull.began + resolve + takes;
         }
         self.settle(number, fx);
         self.fetch_layers(fx);
@@ -425,7 +444,8 @@ impl Runtime {
         if self.images.settle(number, fx.now(), rate)
             && let Some(pull) = self.images.pulls.get(&number)
         {
-            fx.wake_at(pull.unpacked_at, In::Timer(Timer::Unpacked { boot: self.boot, pull: number }));
+            let at = pull.unpacked_at.max(pull.least_end);
+            fx.wake_at(at, In::Timer(Timer::Unpacked { boot: self.boot, pull: number }));
         }
     }
 

@@ -29,6 +29,9 @@ pub struct Profile {
     pub shared_streams: bool,
     /// Compressed bytes per second that an image's layers are unpacked at, one after the other.
     pub unpack_bytes_per_second: u64,
+    /// Where pulls were measured: what each MiB takes that an image brings to the disk, download and unpacking together. A pull
+    /// then takes `resolve` and this, and longer only where the registry is slower.
+    pub pull_per_mebibyte: Option<Distribution>,
     /// Where a program that cannot be started fails.
     pub start_failure: StartFailure,
     /// What RunPodSandbox does while an earlier one for the same pod and attempt is under way.
@@ -73,6 +76,28 @@ pub struct Latencies {
     pub remove: Distribution,
     /// A pull before its first layer, beyond the registry's own latency.
     pub resolve: Distribution,
+}
+
+/// A field of [`Latencies`].
+pub type LatencyField = fn(&mut Latencies) -> &mut Distribution;
+
+impl Latencies {
+    /// The latencies by the names that profile files have for them, in the order in which they are written there.
+    pub const NAMED: [(&'static str, LatencyField); 13] = [
+        ("sandbox", |latency| &mut latency.sandbox),
+        ("cniAdd", |latency| &mut latency.cni_add),
+        ("create", |latency| &mut latency.create),
+        ("start", |latency| &mut latency.start),
+        ("stop", |latency| &mut latency.stop),
+        ("stopSandbox", |latency| &mut latency.stop_sandbox),
+        ("remove", |latency| &mut latency.remove),
+        ("resolve", |latency| &mut latency.resolve),
+        ("exec", |latency| &mut latency.exec),
+        ("status", |latency| &mut latency.status),
+        ("list", |latency| &mut latency.list),
+        ("inspect", |latency| &mut latency.inspect),
+        ("imageStatus", |latency| &mut latency.image_status),
+    ];
 }
 
 /// Where a bad entry point shows.
@@ -156,6 +181,7 @@ impl Profile {
             pull_streams: 3,
             shared_streams: true,
             unpack_bytes_per_second: 60_000_000,
+            pull_per_mebibyte: None,
             start_failure: StartFailure::AtStart { code: 128, reason: "StartError" },
             on_repeat: OnRepeat::Refuse,
             lost: (255, Name::new("Unknown")),

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration as Length;
 
 use prost::bytes::Bytes;
 use tokio::sync::{broadcast, mpsc};
@@ -15,9 +14,10 @@ use crate::runtime::live::proto::{self, IMAGE_SERVICE, Map, RUNTIME_SERVICE};
 use crate::runtime::live::wire::{encode, hex, resources_in};
 
 use super::logs::Log;
-use super::output::{self, Place};
+use super::process::pid_of;
 use super::table::{self, matches, pod_number, resolve};
-use super::{Items, Server, answers, unexpected};
+use super::worlds::{self, Parts, main_of, pid_mode};
+use super::{Items, Server, answers, metrics, unexpected};
 
 /// The message of a request.
 pub(super) fn read<M: prost::Message + Default>(body: Bytes) -> Result<M, Status> {
@@ -26,10 +26,6 @@ pub(super) fn read<M: prost::Message + Default>(body: Bytes) -> Result<M, Status
 
 fn empty() -> Bytes {
     Bytes::new()
-}
-
-fn unsupported(what: &str) -> Status {
-    Status::unimplemented(format!("{what} is not supported: simlet's containers are simulated and have no streams"))
 }
 
 impl Server {
@@ -42,7 +38,7 @@ impl Server {
             "Version" => self.version().await,
             "Status" => self.status(read(body)?).await,
             "RuntimeConfig" => Ok(encode(&proto::RuntimeConfigResponse {
-                linux: Some(proto::LinuxRuntimeConfiguration { cgroup_driver: proto::CgroupDriver::Systemd.into() }),
+                linux: Some(proto::LinuxRuntimeConfiguration { cgroup_driver: cgroup_driver().into() }),
             })),
             "UpdateRuntimeConfig" => self.update_runtime_config(read(body)?).await,
             "RunPodSandbox" => self.run_pod_sandbox(read(body)?).await,
@@ -59,13 +55,19 @@ impl Server {
             "ContainerStatus" => self.container_status(read(body)?).await,
             "UpdateContainerResources" => self.update_container_resources(read(body)?).await,
             "ReopenContainerLog" => self.reopen_container_log(read(body)?).await,
-            "ExecSync" => self.exec_sync(read(body)?).await,
+            "ExecSync" => self.exec_sync(read(body)?).await.map(|response| encode(&response)),
+            "Exec" => self.exec_url(read(body)?).await,
+            "Attach" => self.attach_url(read(body)?).await,
+            "PortForward" => self.forward_url(read(body)?).await,
             "ContainerStats" => self.container_stats(read(body)?).await,
             "ListContainerStats" => Ok(encode(&self.list_container_stats(read(body)?).await?)),
             "PodSandboxStats" => self.pod_sandbox_stats(read(body)?).await,
             "ListPodSandboxStats" => Ok(encode(&self.list_pod_sandbox_stats(read(body)?).await?)),
-            method @ ("Exec" | "Attach" | "PortForward") => Err(unsupported(method)),
-            "CheckpointContainer" => Err(unsupported("CheckpointContainer")),
+            "ListMetricDescriptors" => Ok(metrics::descriptors()),
+            "ListPodSandboxMetrics" => Ok(encode(&self.list_pod_sandbox_metrics().await?)),
+            "CheckpointContainer" => Err(Status::unimplemented(
+                "CheckpointContainer is not supported: simulated containers have no processes to save",
+            )),
             _ => Err(Status::unimplemented(format!("unknown method {path}"))),
         }
     }
@@ -79,6 +81,7 @@ impl Server {
             "StreamContainers" => encode(&self.list_containers(read(body)?).await?),
             "StreamContainerStats" => encode(&self.list_container_stats(read(body)?).await?),
             "StreamPodSandboxStats" => encode(&self.list_pod_sandbox_stats(read(body)?).await?),
+            "StreamPodSandboxMetrics" => encode(&self.list_pod_sandbox_metrics().await?),
             "StreamImages" => encode(&self.list_images(read(body)?).await?),
             _ => return Err(Status::unimplemented(format!("unknown method {path}"))),
         };
@@ -115,7 +118,7 @@ impl Server {
         };
         let conditions = vec![condition("RuntimeReady", runtime_ready), condition("NetworkReady", network_ready)];
         let info = serde_json::json!({ "simulated": true, "sandboxes": self.table().sandboxes.len() });
-        let features = proto::RuntimeHandlerFeatures::default();
+        let features = proto::RuntimeHandlerFeatures { recursive_read_only_mounts: true, user_namespaces: true };
         Ok(encode(&proto::StatusResponse {
             status: Some(proto::RuntimeStatus { conditions }),
             info: if request.verbose { Map::from([("config".to_owned(), info.to_string())]) } else { Map::new() },
@@ -143,6 +146,7 @@ impl Server {
         if metadata.name.is_empty() || metadata.namespace.is_empty() || metadata.uid.is_empty() {
             return Err(Status::invalid_argument("a sandbox needs metadata with name, namespace and uid"));
         }
+        check_user_namespace(&answers::namespaces(&config))?;
         let call = Call::RunPodSandbox(Arc::new(answers::sandbox_config(&config, &request.runtime_handler)));
         let key = (pod_number(&metadata.uid), metadata.attempt);
         let sandbox = table::Sandbox { config, handler: request.runtime_handler };
@@ -263,6 +267,12 @@ impl Server {
         if sandbox.0 == 0 {
             return Err(not_found("sandbox", &request.pod_sandbox_id));
         }
+        let security = config.linux.as_ref().and_then(|linux| linux.security_context.as_ref());
+        if security.is_some_and(|security| {
+            security.run_as_group.is_some() && security.run_as_user.is_none() && security.run_as_username.is_empty()
+        }) {
+            return Err(Status::invalid_argument("run_as_group is set, but neither run_as_user nor run_as_username"));
+        }
         for mount in config.mounts.iter().filter(|mount| mount.recursive_read_only) {
             if !mount.readonly || mount.propagation() != proto::MountPropagation::Private {
                 let path = &mount.container_path;
@@ -270,19 +280,27 @@ impl Server {
                 return Err(Status::invalid_argument(text));
             }
         }
-        let found = self.image_named(&spec.image).await?;
-        let Some((image, name)) = found else {
+        let Some(super::images::Found { image, name, known }) = self.image_named(&spec.image).await? else {
             return Err(Status::not_found(format!(r#"failed to resolve image "{}": not found"#, spec.image)));
         };
+        let mut config = config;
+        self.check_image_mounts(&mut config).await?;
+        let (user, user_name) = answers::user(&config, &known, &image);
         let folder = self.table().sandboxes.get(&sandbox.0).map(|kept| kept.config.log_directory.clone());
         let folder = folder.filter(|folder| !folder.is_empty() && !config.log_path.is_empty());
         let linux = config.linux.clone().unwrap_or_default();
-        let call = Call::CreateContainer { sandbox, config: Arc::new(answers::container_config(&config, &name)) };
-        let container = table::Container {
+        let understood = super::shell::is_understood(&main_of(&config));
+        let asked = answers::container_config(&config, &name, understood);
+        let call = Call::CreateContainer { sandbox, config: Arc::new(asked) };
+        let mut container = table::Container {
             sandbox: sandbox.0,
             image_ref: image.repo_digests.first().unwrap_or(&image.id).clone(),
             image_id: image.id,
-            image_user: image.uid.map(|uid| uid.value),
+            image_tag: image.repo_tags.first().cloned(),
+            user,
+            known,
+            understood,
+            world: None,
             resources: linux.resources.unwrap_or_default(),
             log: folder.map(|folder| Log::new(PathBuf::from(folder).join(&config.log_path))),
             config,
@@ -290,10 +308,25 @@ impl Server {
         let key = (sandbox.0, metadata.name, metadata.attempt);
         self.table().coming_containers.entry(key.clone()).or_insert_with(|| container.clone());
         let answer = self.ask(call).await;
-        let mut table = self.table();
-        table.coming_containers.remove(&key);
+        self.table().coming_containers.remove(&key);
         match answer? {
             Answer::Container(id) => {
+                let pod = self.table().sandboxes.get(&sandbox.0).cloned().unwrap_or_default().config;
+                let ip = self.ready_address(&hex(sandbox.0)).await.map(|ip| ip.to_string()).unwrap_or_default();
+                let parts = Parts {
+                    container: &container.config,
+                    sandbox: &pod,
+                    sandbox_id: &hex(sandbox.0),
+                    ip: &ip,
+                    image: &container.known,
+                    user: &container.user,
+                    user_name: &user_name,
+                    pid: pid_of(id.0, pid_mode(&container.config)),
+                };
+                let mut world = worlds::world(&parts);
+                self.may_end(&mut world, &pod, &container.config.metadata.clone().unwrap_or_default().name);
+                container.world = Some(Arc::new(world));
+                let mut table = self.table();
                 table.containers.insert(id.0, container);
                 Ok(encode(&proto::CreateContainerResponse { container_id: hex(id.0) }))
             }
@@ -301,64 +334,55 @@ impl Server {
         }
     }
 
+    /// Mounted images must be there and read-only; their ids are filled in.
+    async fn check_image_mounts(&self, config: &mut proto::ContainerConfig) -> Result<(), Status> {
+        for mount in &mut config.mounts {
+            let Some(spec) = &mut mount.image else { continue };
+            if spec.image.is_empty() {
+                mount.image = None;
+                continue;
+            }
+            if !mount.readonly {
+                let text = format!("mount {}: an image can only be mounted read-only", mount.container_path);
+                return Err(Status::invalid_argument(text));
+            }
+            let Some(found) = self.image_named(&spec.image).await? else {
+                return Err(Status::not_found(format!(r#"failed to resolve image "{}": not found"#, spec.image)));
+            };
+            spec.image_ref = found.image.id;
+            if worlds::image_mount_files(mount, &found.known).is_none() {
+                let text = format!("the image has no folder {:?} to be mounted", mount.image_sub_path);
+                return Err(Status::invalid_argument(text));
+            }
+        }
+        Ok(())
+    }
+
     async fn start_container(self: &Arc<Server>, request: proto::ContainerRequest) -> Result<Bytes, Status> {
         let id = self.container_named(&request.container_id);
         let kept = self.table().containers.get(&id.0).cloned();
         let Some(kept) = kept else { return Err(not_found("container", &request.container_id)) };
-        self.ask(Call::StartContainer(id)).await?;
         if let Some(log) = &kept.log {
+            // Opened before, so that nothing that is written is lost.
             log.open().map_err(|error| {
                 Status::unknown(format!("failed to create container log {}: {error}", log.path().display()))
             })?;
-            let server = Arc::clone(self);
-            tokio::spawn(server.write_log(id, kept));
         }
+        self.ask(Call::StartContainer(id)).await?;
+        self.launch(id, &kept);
         Ok(empty())
-    }
-
-    /// Writes what the container's program writes, when it does, until the container ends.
-    async fn write_log(self: Arc<Server>, id: ContainerId, kept: table::Container) {
-        let Some(log) = kept.log.clone() else { return };
-        let command: Vec<String> = kept.config.command.iter().chain(&kept.config.args).cloned().collect();
-        let output = self.output_of(&command, &kept);
-        let start = tokio::time::Instant::now();
-        for (at, text) in output.writes {
-            if !at.is_zero() {
-                tokio::time::sleep_until(start + Length::from_nanos(at.as_nanos())).await;
-                if self.state_of(id).await != Some(cri::ContainerState::Running) {
-                    return;
-                }
-            }
-            log.write(&text);
-        }
-    }
-
-    fn output_of(&self, command: &[String], kept: &table::Container) -> output::Output {
-        let sandbox = self.table().sandboxes.get(&kept.sandbox).map(|sandbox| sandbox.config.hostname.clone());
-        let security = kept.config.linux.as_ref().and_then(|linux| linux.security_context.as_ref());
-        let asked = security.and_then(|security| security.run_as_user.as_ref()).map(|user| user.value);
-        let place = Place {
-            container: &kept.config,
-            hostname: sandbox.as_deref().unwrap_or(""),
-            uid: asked.or(kept.image_user).unwrap_or(0),
-        };
-        output::of_command(command, &place)
-    }
-
-    async fn state_of(&self, id: ContainerId) -> Option<cri::ContainerState> {
-        match self.ask(Call::ContainerStatus(id)).await {
-            Ok(Answer::ContainerStatus(status)) => Some(status.summary.state),
-            _ => None,
-        }
     }
 
     async fn stop_container(&self, request: proto::StopContainerRequest) -> Result<Bytes, Status> {
         let container = self.container_named(&request.container_id);
         if container.0 == 0 {
-            return Err(not_found("container", &request.container_id));
+            return Ok(empty());
         }
-        self.ask(Call::StopContainer { container, timeout: seconds(request.timeout) }).await?;
-        Ok(empty())
+        match self.ask(Call::StopContainer { container, timeout: seconds(request.timeout) }).await {
+            // What is not there has stopped.
+            Err(status) if status.code() == tonic::Code::NotFound => Ok(empty()),
+            answer => answer.map(|_| empty()),
+        }
     }
 
     async fn remove_container(&self, request: proto::ContainerRequest) -> Result<Bytes, Status> {
@@ -410,7 +434,7 @@ impl Server {
         }))
     }
 
-    async fn container_status_of(&self, id: ContainerId) -> Result<proto::ContainerStatus, Status> {
+    pub(super) async fn container_status_of(&self, id: ContainerId) -> Result<proto::ContainerStatus, Status> {
         match self.ask(Call::ContainerStatus(id)).await? {
             Answer::ContainerStatus(status) => {
                 let mut table = self.table();
@@ -461,33 +485,6 @@ impl Server {
                 .map_err(|error| Status::unknown(format!("failed to reopen {}: {error}", log.path().display())))?;
         }
         Ok(empty())
-    }
-
-    async fn exec_sync(&self, request: proto::ExecSyncRequest) -> Result<Bytes, Status> {
-        let container = self.container_named(&request.container_id);
-        let kept = self.table().containers.get(&container.0).cloned();
-        let Some(kept) = kept else { return Err(not_found("container", &request.container_id)) };
-        if request.cmd.is_empty() {
-            return Err(Status::invalid_argument("a command is needed"));
-        }
-        let command = request.cmd.iter().map(|word| word.as_str().into()).collect();
-        let call = Call::ExecSync { container, command, timeout: seconds(request.timeout) };
-        match self.ask(call).await? {
-            Answer::Exec { exit_code, output } => {
-                let written = self.output_of(&request.cmd, &kept);
-                let stdout = if output.is_empty() {
-                    written.writes.into_iter().map(|(_, text)| text).collect()
-                } else {
-                    output.to_string()
-                };
-                Ok(encode(&proto::ExecSyncResponse {
-                    stdout: stdout.into_bytes(),
-                    stderr: written.errors.into_bytes(),
-                    exit_code: if exit_code == 0 { written.code.unwrap_or(0) } else { exit_code },
-                }))
-            }
-            other => Err(unexpected(&other)),
-        }
     }
 
     // Events.
@@ -545,6 +542,28 @@ impl Server {
             pod_sandbox_status: status,
             containers_statuses,
         })
+    }
+}
+
+/// Who manages cgroups on this machine: the kubelet follows its runtime, and would not start with systemd's driver where
+/// there is none.
+fn cgroup_driver() -> proto::CgroupDriver {
+    let has_systemd = std::path::Path::new("/run/systemd/system").is_dir();
+    if has_systemd { proto::CgroupDriver::Systemd } else { proto::CgroupDriver::Cgroupfs }
+}
+
+/// A user namespace is the pod's own with one range that begins at 0, or the machine's.
+fn check_user_namespace(namespaces: &proto::NamespaceOption) -> Result<(), Status> {
+    use proto::NamespaceMode::{Node, Pod};
+    let Some(options) = &namespaces.userns_options else { return Ok(()) };
+    let is_well_formed = |ranges: &[proto::IdMapping]| matches!(ranges, [only] if only.container_id == 0);
+    match options.mode() {
+        Node => Ok(()),
+        Pod if is_well_formed(&options.uids) && options.uids == options.gids => Ok(()),
+        Pod => Err(Status::invalid_argument(
+            "a user namespace needs one range of ids, the same for users and groups, from 0",
+        )),
+        mode => Err(Status::invalid_argument(format!("user namespace mode {mode:?} is not supported"))),
     }
 }
 

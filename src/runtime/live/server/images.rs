@@ -1,8 +1,11 @@
 //! The methods of ImageService. An image is named by a reference, by a reference with a digest, by its id, or by the
 //! beginning of its id.
 
+use std::collections::BTreeMap;
+
 use prost::bytes::Bytes;
 use tonic::Status;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::image::Reference;
 use crate::protocol::cri::{self, Answer, Call};
@@ -12,6 +15,7 @@ use crate::runtime::live::wire::{encode, hex};
 use k8s_openapi::ByteString;
 
 use super::calls::{now_nanos, read};
+use super::known::{Known, known};
 use super::{Server, unexpected};
 
 impl Server {
@@ -27,11 +31,26 @@ impl Server {
         }
     }
 
+    /// All images; those that are one under different names are one.
     async fn all_images(&self) -> Result<Vec<cri::Image>, Status> {
-        match self.ask(Call::ListImages).await? {
-            Answer::Images(images) => Ok(images),
-            other => Err(unexpected(&other)),
+        let images = match self.ask(Call::ListImages).await? {
+            Answer::Images(images) => images,
+            other => return Err(unexpected(&other)),
+        };
+        let mut whole: BTreeMap<cri::ImageId, cri::Image> = BTreeMap::new();
+        for image in images {
+            let id = identity(&image);
+            match whole.get_mut(&id) {
+                Some(same) => {
+                    same.names.extend(image.names);
+                    same.pinned |= image.pinned;
+                }
+                None => {
+                    whole.insert(id, cri::Image { id, ..image });
+                }
+            }
         }
+        Ok(whole.into_values().collect())
     }
 
     pub(super) async fn list_images(
@@ -45,13 +64,13 @@ impl Server {
     }
 
     /// The image of this name, and a reference by which the runtime has it.
-    pub(super) async fn image_named(&self, text: &str) -> Result<Option<(proto::Image, String)>, Status> {
+    pub(super) async fn image_named(&self, text: &str) -> Result<Option<Found>, Status> {
         let images = self.all_images().await?;
         let mut found = images.iter().filter(|image| is_named(image, text));
         let (Some(image), None) = (found.next(), found.next()) else { return Ok(None) };
         let whole = Reference::parse(text).map(|reference| reference.to_string()).unwrap_or_default();
         let name = image.names.iter().find(|name| name.as_str() == whole).or(image.names.first());
-        Ok(name.map(|name| (message(image), name.to_string())))
+        Ok(name.map(|name| Found { image: message(image), name: name.to_string(), known: known_of(image) }))
     }
 
     async fn image_status(&self, request: proto::ImageStatusRequest) -> Result<Bytes, Status> {
@@ -65,10 +84,10 @@ impl Server {
             Map::from([("info".to_owned(), text)])
         };
         let info = match &found {
-            Some((image, _)) if request.verbose => info(&image.id),
+            Some(found) if request.verbose => info(&found.image.id),
             _ => Map::new(),
         };
-        Ok(encode(&proto::ImageStatusResponse { image: found.map(|(image, _)| image), info }))
+        Ok(encode(&proto::ImageStatusResponse { image: found.map(|found| found.image), info }))
     }
 
     async fn pull_image(&self, request: proto::PullImageRequest) -> Result<Bytes, Status> {
@@ -77,10 +96,13 @@ impl Server {
             return Err(Status::invalid_argument("an image's name is needed"));
         }
         let auth = request.auth.map(credentials).transpose()?.flatten();
-        match self.ask(Call::PullImage { image: image.into(), auth, sandbox: None }).await? {
-            Answer::Image(id) => Ok(encode(&proto::PullImageResponse { image_ref: image_id(id) })),
-            other => Err(unexpected(&other)),
-        }
+        let id = match self.ask(Call::PullImage { image: image.as_str().into(), auth, sandbox: None }).await? {
+            Answer::Image(id) => id,
+            other => return Err(unexpected(&other)),
+        };
+        let found = self.image_named(&image).await?;
+        let image_ref = found.map_or_else(|| image_id(id), |found| found.image.id);
+        Ok(encode(&proto::PullImageResponse { image_ref }))
     }
 
     /// All names of the image go, as in CRI; one that is not there is gone already.
@@ -104,7 +126,7 @@ impl Server {
         let value = |value: i64| Some(proto::UInt64Value { value: u64::try_from(value).unwrap_or(0) });
         let usage = proto::FilesystemUsage {
             timestamp: now_nanos(),
-            fs_id: Some(proto::FilesystemIdentifier { mountpoint: "/var/lib/simlet".to_owned() }),
+            fs_id: Some(proto::FilesystemIdentifier { mountpoint: super::storage() }),
             used_bytes: value(used_bytes),
             inodes_used: value(inodes_used),
         };
@@ -128,6 +150,26 @@ fn credentials(auth: proto::AuthConfig) -> Result<Option<AuthConfig>, Status> {
     Ok(Some(AuthConfig { username: username.into(), password: password.into() }))
 }
 
+/// An image, a reference by which the runtime has it, and what is known of it.
+pub(super) struct Found {
+    pub image: proto::Image,
+    pub name: String,
+    pub known: Known,
+}
+
+fn known_of(image: &cri::Image) -> Known {
+    let references = image.names.iter().filter_map(|name| Reference::parse(name).ok());
+    references.map(|reference| known(&reference)).next().unwrap_or_default()
+}
+
+/// The number by which an image goes here: its own, or that of the one that it is the same as.
+fn identity(image: &cri::Image) -> cri::ImageId {
+    match known_of(image).same_as {
+        Some(name) => cri::ImageId(xxh3_64(name.as_bytes())),
+        None => image.id,
+    }
+}
+
 fn image_id(id: cri::ImageId) -> String {
     format!("sha256:{}", hex(id.0))
 }
@@ -136,6 +178,9 @@ fn image_id(id: cri::ImageId) -> String {
 fn digest(id: cri::ImageId) -> String {
     format!("sha256:{}", hex(id.0.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15))
 }
+
+/// The user that the registry's model gives to images of which nothing is known.
+const NONROOT: i64 = 65532;
 
 /// An image as a runtime shows it: names with tags, and a reference by digest for each repository.
 fn message(image: &cri::Image) -> proto::Image {
@@ -153,13 +198,18 @@ fn message(image: &cri::Image) -> proto::Image {
             repo_digests.push(by_digest);
         }
     }
+    let (uid, username) = match known_of(image).user() {
+        // What a scenario says counts more.
+        Some(known) if image.user.is_none_or(|user| user == NONROOT) => known,
+        _ => (Some(image.user.unwrap_or(0)), ""),
+    };
     proto::Image {
         id: image_id(image.id),
         repo_tags,
         repo_digests,
         size: u64::try_from(image.size_bytes).unwrap_or(0).max(1),
-        uid: Some(proto::Int64Value { value: image.user.unwrap_or(0) }),
-        username: String::new(),
+        uid: uid.map(|value| proto::Int64Value { value }),
+        username: username.to_owned(),
         spec: None,
         pinned: image.pinned,
     }

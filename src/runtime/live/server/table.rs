@@ -1,6 +1,7 @@
 //! What the server keeps of sandboxes and containers beside the runtime's own state, and how requests name them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -9,7 +10,9 @@ use crate::protocol::cri::{ContainerSummary, SandboxSummary};
 use crate::runtime::live::proto::{self, Map};
 use crate::runtime::live::wire::{hex, number};
 
+use super::known::Known;
 use super::logs::Log;
+use super::shell::world::World;
 
 /// All that is kept.
 #[derive(Default)]
@@ -39,8 +42,13 @@ pub(super) struct Container {
     /// The image's id and its reference by digest.
     pub image_id: String,
     pub image_ref: String,
-    /// Whom the image runs as.
-    pub image_user: Option<i64>,
+    pub image_tag: Option<String>,
+    /// Whom it runs as.
+    pub user: proto::LinuxContainerUser,
+    pub known: Known,
+    /// Its main command's exit is known here, not in the model.
+    pub understood: bool,
+    pub world: Option<Arc<World>>,
     pub resources: proto::LinuxContainerResources,
     pub log: Option<Log>,
 }

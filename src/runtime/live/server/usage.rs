@@ -138,8 +138,9 @@ fn total(
     containers.iter().filter_map(part).map(|part| part.value).sum()
 }
 
+/// A kubelet works out by itself how much that is in a second.
 fn cpu_usage(core_nanos: u64, timestamp: i64) -> proto::CpuUsage {
-    proto::CpuUsage { timestamp, usage_core_nano_seconds: value(core_nanos), usage_nano_cores: value(0) }
+    proto::CpuUsage { timestamp, usage_core_nano_seconds: value(core_nanos), usage_nano_cores: None }
 }
 
 /// `limit` 0: none.
@@ -170,7 +171,7 @@ fn message(stats: &cri::ContainerStats, kept: &Container, now: i64) -> proto::Co
         memory: Some(memory_usage(whole(stats.memory_working_set_bytes), limit, now)),
         writable_layer: Some(proto::FilesystemUsage {
             timestamp: now,
-            fs_id: Some(proto::FilesystemIdentifier { mountpoint: "/var/lib/simlet".to_owned() }),
+            fs_id: Some(proto::FilesystemIdentifier { mountpoint: super::storage() }),
             used_bytes: value(disk),
             inodes_used: value(disk.div_ceil(4096)),
         }),

@@ -1,0 +1,162 @@
+//! PortForward: each connection is a pair of SPDY streams, one for data and one for errors, to a port of the pod.
+//!
+//! Kubernetes: staging/src/k8s.io/kubelet/pkg/cri/streaming/portforward/httpstream.go. What listens there is whatever has
+//! the pod's address: see `web` for the pods that answer.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use crate::protocol::cri::{Answer, Call, SandboxState};
+
+use super::super::calls::not_found;
+use super::super::{Server, unexpected};
+use super::session::frames_of;
+use super::spdy::{self, Frame};
+use super::{Head, refuse, switch};
+
+const PROTOCOL: &str = "portforward.k8s.io";
+
+/// Two streams that belong together.
+#[derive(Default)]
+struct Pair {
+    data: Option<u32>,
+    error: Option<u32>,
+    port: u16,
+}
+
+/// What goes back to the client.
+enum Back {
+    Data(u32, Vec<u8>),
+    End { data: u32, error: u32, why: Option<String> },
+}
+
+impl Server {
+    /// The address under which a sandbox' ports are to be found; it must be ready.
+    pub(in crate::runtime::live::server) async fn ready_address(&self, named: &str) -> Result<IpAddr, Status> {
+        let id = self.sandbox_named(named);
+        if id.0 == 0 {
+            return Err(not_found("sandbox", named));
+        }
+        match self.ask(Call::PodSandboxStatus(id)).await? {
+            Answer::SandboxStatus(status) if status.summary.state == SandboxState::NotReady => {
+                Err(Status::unknown("sandbox container is not running"))
+            }
+            // A pod in the machine's network has the machine's ports.
+            Answer::SandboxStatus(status) => Ok(status.ip.map_or(std::net::Ipv4Addr::LOCALHOST.into(), IpAddr::V4)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub(super) async fn forward(
+        self: Arc<Server>,
+        mut connection: BufReader<TcpStream>,
+        head: &Head,
+        sandbox: &str,
+    ) -> io::Result<()> {
+        if head.chosen("x-stream-protocol-version", &[PROTOCOL]).is_none() {
+            return refuse(&mut connection, "403 Forbidden", "unable to upgrade: the protocol is portforward.k8s.io")
+                .await;
+        }
+        let Ok(address) = self.ready_address(sandbox).await else {
+            return refuse(&mut connection, "500 Internal Server Error", "the sandbox is not ready").await;
+        };
+        switch(&mut connection, "SPDY/3.1", &[("X-Stream-Protocol-Version", PROTOCOL)]).await?;
+        let (source, mut sink) = tokio::io::split(connection);
+        let mut frames = frames_of(source);
+        let mut writer = spdy::Writer::default();
+        let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
+        let mut inputs: BTreeMap<u32, mpsc::UnboundedSender<Vec<u8>>> = BTreeMap::new();
+        let (back_in, mut back) = mpsc::channel(64);
+        loop {
+            tokio::select! {
+                frame = frames.recv() => match frame {
+                    None | Some(Frame::GoAway) => return sink.shutdown().await,
+                    Some(Frame::Ping { id }) => sink.write_all(&spdy::Writer::ping(id)).await?,
+                    Some(Frame::SynStream { stream, headers, .. }) => {
+                        sink.write_all(&writer.syn_reply(stream)).await?;
+                        let value = |name: &str| headers.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v.as_str());
+                        let pair = pairs.entry(value("requestid").to_owned()).or_default();
+                        pair.port = value("port").parse().unwrap_or(0);
+                        match value("streamtype") {
+                            "error" => pair.error = Some(stream),
+                            _ => pair.data = Some(stream),
+                        }
+                        if let Pair { data: Some(data), error: Some(error), port } = *pair {
+                            pairs.remove(value("requestid"));
+                            let (input, read) = mpsc::unbounded_channel();
+                            inputs.insert(data, input);
+                            tokio::spawn(carry((address, port), (data, error), read, back_in.clone()));
+                        }
+                    }
+                    Some(Frame::Data { stream, bytes, fin }) => {
+                        if let Some(input) = inputs.get(&stream) {
+                            let _gone = input.send(bytes);
+                        }
+                        if fin {
+                            inputs.remove(&stream);
+                        }
+                    }
+                    Some(Frame::Reset { stream }) => {
+                        inputs.remove(&stream);
+                    }
+                    Some(Frame::Other) => {}
+                },
+                Some(back) = back.recv() => match back {
+                    Back::Data(stream, bytes) => sink.write_all(&spdy::Writer::data(stream, &bytes, false)).await?,
+                    Back::End { data, error, why } => {
+                        inputs.remove(&data);
+                        let why = why.unwrap_or_default();
+                        sink.write_all(&spdy::Writer::data(error, why.as_bytes(), true)).await?;
+                        sink.write_all(&spdy::Writer::data(data, &[], true)).await?;
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// Carries one connection until both sides are done with it.
+async fn carry(
+    target: (IpAddr, u16),
+    (data, error): (u32, u32),
+    mut input: mpsc::UnboundedReceiver<Vec<u8>>,
+    back: mpsc::Sender<Back>,
+) {
+    let carried = async {
+        let mut connection = TcpStream::connect(target).await?;
+        let (mut from, mut to) = connection.split();
+        let upload = async {
+            while let Some(bytes) = input.recv().await {
+                to.write_all(&bytes).await?;
+            }
+            to.shutdown().await
+        };
+        let download = async {
+            let mut buffer = vec![0; 32 << 10];
+            loop {
+                let count = from.read(&mut buffer).await?;
+                let bytes = buffer.get(..count).unwrap_or_default().to_vec();
+                if count == 0 || back.send(Back::Data(data, bytes)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        };
+        tokio::pin!(upload);
+        // The pod's side says when it is over.
+        tokio::select! {
+            done = download => done,
+            Err(why) = &mut upload => Err(why),
+        }
+    };
+    let carried: io::Result<()> = carried.await;
+    let port = target.1;
+    let why = carried.err().map(|why| format!("failed to connect to port {port} inside the pod: {why}"));
+    let _gone = back.send(Back::End { data, error, why }).await;
+}
