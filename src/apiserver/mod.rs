@@ -19,6 +19,7 @@ mod parts;
 mod patch;
 mod pods;
 mod preload;
+mod resize;
 mod store;
 mod table;
 #[cfg(test)]

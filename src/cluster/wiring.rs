@@ -269,6 +269,10 @@ impl Cluster {
             Effect::Send { delay, message: kubelet::Out::Probe(request) } => {
                 self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Probe(request)));
             }
+            Effect::Send { message: kubelet::Out::ShutDown, .. } => self.power_off(index, cause),
+            Effect::Send { delay, message: kubelet::Out::Stats(request) } => {
+                self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Stats(request)));
+            }
             Effect::Send { delay, message: kubelet::Out::Volume(request) } => {
                 self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Volume(request)));
             }
@@ -298,6 +302,8 @@ impl Cluster {
             runtime::Out::Probe(answer) => kubelet::In::Probe(answer),
             runtime::Out::ProbeChanged(changed) => kubelet::In::ProbeChanged(changed),
             runtime::Out::Volume(answer) => kubelet::In::Volume(answer),
+            runtime::Out::Stats(summary) => kubelet::In::Stats(summary),
+            runtime::Out::UsageChanged => kubelet::In::UsageChanged,
             runtime::Out::Pull { host, request } => {
                 let to = self.registry_actor(host);
                 let message = registry::In::Request { from: RuntimeId(runtime.0), request };

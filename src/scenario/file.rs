@@ -235,12 +235,14 @@ fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
     for node in items(cluster.and_then(|cluster| cluster.get("nodes"))) {
         add(node.get("from"));
         add_config(node.get("kubelet"), &mut add);
+        items(node.get("staticPods")).iter().for_each(|file| add(Some(file)));
         add(node.get("runtime").filter(|runtime| runtime.as_str().is_some_and(super::runtime::is_file)));
     }
     add_config(cluster.and_then(|cluster| cluster.get("kubelet")), &mut add);
     add(cluster.and_then(|cluster| cluster.get("scheduler")).and_then(|scheduler| scheduler.get("config")));
     for entry in items(root.get("timeline")) {
         add(entry.get("apply"));
+        add(entry.get("staticPods").and_then(|pods| pods.get("write")));
     }
     for expected in items(root.get("expect")) {
         add(expected.get("placement"));

@@ -360,6 +360,10 @@ impl<'s> Walk<'s> {
                 let verb = self.reckoned(verb);
                 self.cluster.act(Action { text: Text::new(text), source: Some(happening.source), verb });
             }
+            What::StaticPods(change) => {
+                let source = Some(happening.source);
+                self.cluster.write_static_pods(change.node, &change.write, &change.remove, &change.text, source);
+            }
             What::Fault(spec) => {
                 let faults = spec.resolve(&self.cluster, &mut self.faults);
                 self.cluster.inject(&faults, &spec.text, Some(happening.source), false);

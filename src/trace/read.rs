@@ -627,6 +627,8 @@ fn read_pod(meta: Meta, spec: Arc<PodSpec>, body: PodBody) -> Decoded<Pod> {
             pod_ip: body.pod_ip,
             host_ip: None,
             nominated_node: body.nominated_node,
+            // Not written: what containers run with while a resize is under way.
+            resizing: None,
         },
     })
 }

@@ -194,7 +194,7 @@ pub(super) fn qualified(kind: Kind) -> String {
 }
 
 /// 403 of an admission plug-in.
-fn forbidden(kind: Kind, name: Name, why: impl std::fmt::Display) -> Status {
+pub(super) fn forbidden(kind: Kind, name: Name, why: impl std::fmt::Display) -> Status {
     Status::new(StatusReason::Forbidden, format!("{} \"{name}\" is forbidden: {why}", qualified(kind)))
 }
 
