@@ -92,7 +92,7 @@ fn wrong_input_exits_2_shows_every_mistake_at_its_line_and_writes_nothing() {
     for (line, words) in [
         (4, "did you mean `seed`?"),
         (5, "`30 minutes` is not a duration"),
-        (7, "one of containerd, cri-o, docker"),
+        (7, "did you mean `containerd`?"),
         (8, "no such file or folder"),
         (11, "did you mean `scale`?"),
         (13, "did you mean `power`?"),

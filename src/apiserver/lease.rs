@@ -16,8 +16,6 @@ use crate::model::config::Lease;
 use crate::model::{Key, Kind, Meta, Name, Object, OwnerReference};
 use crate::protocol::api::Status;
 
-/// The renewal interval, a quarter of the lease's 40 s.
-const RENEW_INTERVAL: Duration = Duration::from_secs(10);
 /// Each interval is longer by up to this share.
 const RENEW_JITTER: f64 = 0.04;
 /// Where the leases of nodes are.
@@ -36,6 +34,8 @@ struct Holder {
     last: Time,
     /// The one after it.
     next: Time,
+    /// The renewal interval: a quarter of the lease, so usually 10 s.
+    every: Duration,
     intervals: Stream,
     reaches: Reaches,
 }
@@ -61,24 +61,29 @@ impl Holder {
     fn advance(&mut self, now: Time) {
         while self.next <= now {
             self.last = self.next;
-            self.next = self.last + self.intervals.jitter(RENEW_INTERVAL, RENEW_JITTER);
+            self.next = self.last + self.intervals.jitter(self.every, RENEW_JITTER);
         }
     }
 }
 
 impl ApiServer {
     /// From now on the kubelet of `node` renews its lease; the first renewal is this request.
-    pub(super) fn renew_lease(&mut self, node: Name, fx: &mut Fx) -> Result<(), Status> {
+    pub(super) fn renew_lease(&mut self, node: Name, every: Duration, fx: &mut Fx) -> Result<(), Status> {
         let now = fx.now();
         let Leases { streams, holders } = &mut self.leases;
         let holder = holders.entry(node).or_insert_with(|| Holder {
             last: now,
             next: now,
+            every,
             intervals: streams.stream(&format!("lease/{node}"), "renewal"),
             reaches: Reaches::Yes,
         });
-        holder.last = now;
-        holder.next = now + holder.intervals.jitter(RENEW_INTERVAL, RENEW_JITTER);
+        (holder.last, holder.every) = (now, every);
+        // Who has been renewing since before the run began is anywhere between two renewals.
+        holder.next = match now {
+            Time::ZERO => now + Duration::from_nanos(holder.intervals.below(every.as_nanos())),
+            _ => now + holder.intervals.jitter(every, RENEW_JITTER),
+        };
         holder.reaches = Reaches::Yes;
         self.store_lease(node, None, fx);
         Ok(())
@@ -106,8 +111,10 @@ impl ApiServer {
         }
     }
 
-    /// The API server goes away: nobody hears of it, but the leases are as their last renewals left them.
-    pub(super) fn leases_at_outage(&mut self, now: Time) {
+    /// The API server goes away. The leases are as their last renewals left them, and that is what watchers know until they
+    /// have listed anew: to the node monitor, which goes on, nodes have been silent since.
+    pub(super) fn leases_at_outage(&mut self, fx: &mut Fx) {
+        let now = fx.now();
         for (&node, holder) in &mut self.leases.holders {
             if holder.reaches != Reaches::Yes {
                 continue;
@@ -115,10 +122,11 @@ impl ApiServer {
             holder.advance(now);
             holder.reaches = Reaches::NotYet;
             let key = Key { kind: Kind::Lease, namespace: Name::new(NAMESPACE), name: node };
-            if let Some(Object::Lease(lease)) = self.store.get(&key) {
+            if let Some(old) = self.store.get(&key).cloned() {
                 let renewed = Some(holder.last);
-                let lease = Lease { meta: lease.meta.clone(), renewed, renewing: false };
-                self.store.put(Object::Lease(Arc::new(lease)));
+                let lease = Lease { meta: old.meta().clone(), renewed, renewing: false };
+                let new = self.store.put(Object::Lease(Arc::new(lease)));
+                self.watches.tell(Change::Modified { old: &old, new: &new }, now, fx);
             }
         }
     }
@@ -168,7 +176,7 @@ impl ApiServer {
         let meta = match &old {
             Some(old) => old.meta().clone(),
             None => Meta {
-                uid: self.store.next_uid(),
+                uid: self.store.next_uid(&key),
                 created: fx.now().truncated_to_second(),
                 owner: self.store.node(node).map(|owner| OwnerReference {
                     kind: Kind::Node,

@@ -9,10 +9,11 @@
 //! which is when the answer leaves.
 //!
 //! Read `store` (what there is), `watches` (who is told), then `write` (creation and update), `patch`, `delete`, `pods`
-//! (binding and eviction), `lease`; `admission/` and `validation/` decide what may be stored.
+//! (binding and eviction), `lease`, `identity` (uids and names); `admission/` and `validation/` decide what may be stored.
 
 mod admission;
 mod delete;
+mod identity;
 mod lease;
 mod parts;
 mod patch;
@@ -34,6 +35,7 @@ use crate::protocol::api::{Answer, Call, ClientId, Request, Response, Status, St
 use crate::trace::Effects;
 
 use admission::Admission;
+pub use identity::Identity;
 use lease::Leases;
 pub use store::Store;
 pub use validation::validate;
@@ -48,6 +50,8 @@ pub struct Config {
     pub read_latency: Distribution,
     /// From a write's commit until the watch event leaves.
     pub watch_latency: Distribution,
+    /// What new objects' uids and generated names are made from.
+    pub identity: Identity,
 }
 
 /// Of a small healthy cluster whose etcd has a fast disk.
@@ -59,6 +63,7 @@ impl Default for Config {
             write_latency: log_normal(3_000, 20_000),
             read_latency: log_normal(1_000, 8_000),
             watch_latency: log_normal(800, 5_000),
+            identity: Identity::Counted,
         }
     }
 }
@@ -106,7 +111,7 @@ pub struct ApiServer {
     watches: Watches,
     admission: Admission,
     leases: Leases,
-    names: Stream,
+    names: identity::Names,
     latency: Latency,
     up: bool,
 }
@@ -129,7 +134,7 @@ impl ApiServer {
     /// itself.
     pub fn new(config: Config, streams: &Streams) -> ApiServer {
         let stream = |purpose| streams.stream("apiserver", purpose);
-        let mut store = Store::new();
+        let mut store = Store::new(config.identity);
         for object in admission::initial_objects() {
             write::store_initial(&mut store, object);
         }
@@ -138,7 +143,7 @@ impl ApiServer {
             watches: Watches::default(),
             admission: Admission::new(stream("addresses")),
             leases: Leases::new(*streams),
-            names: stream("generate-name"),
+            names: identity::Names::new(config.identity, streams),
             latency: Latency {
                 config,
                 write: stream("write-latency"),
@@ -212,7 +217,7 @@ impl ApiServer {
             Call::Delete(key, options) => self.delete(&key, options, fx).map(Answer::Object),
             Call::Bind { pod, uid, node } => self.bind(pod, uid, node, fx).map(|()| Answer::Done),
             Call::Evict { pod, grace, dry_run } => self.evict(pod, grace, dry_run, fx).map(|()| Answer::Done),
-            Call::RenewLease { node } => self.renew_lease(node, fx).map(|()| Answer::Done),
+            Call::RenewLease { node, every } => self.renew_lease(node, every, fx).map(|()| Answer::Done),
             Call::Get(_) | Call::List { .. } | Call::Watch(_) => {
                 Err(Status::new(StatusReason::InternalError, "not a write"))
             }
@@ -261,8 +266,8 @@ impl ApiServer {
         if up {
             self.leases_after_outage(fx);
         } else {
+            self.leases_at_outage(fx);
             self.watches.break_all(fx);
-            self.leases_at_outage(fx.now());
         }
     }
 }

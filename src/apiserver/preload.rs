@@ -35,7 +35,7 @@ impl ApiServer {
         let uid = match self.store.get(&object.key()) {
             Some(existing) => existing.meta().uid,
             None if object.meta().uid != Uid::NONE => object.meta().uid,
-            None => self.store.next_uid(),
+            None => self.store.next_uid(&object.key()),
         };
         object.meta_mut().uid = uid;
         if let Object::Event(event) = object {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
+use super::identity::{Identity, Uids};
 use super::table::Table;
 use crate::kernel::{Duration, Time};
 use crate::model::{Key, Kind, Name, Node, Object, Pod, Uid};
@@ -26,7 +27,7 @@ pub struct Store {
     /// By kind, in the order of [`Kind::ALL`].
     tables: Box<[Table]>,
     version: u64,
-    last_uid: u64,
+    uids: Uids,
     /// The pods of each node, in the order in which they came there.
     by_node: FxHashMap<Name, Vec<(Name, Name)>>,
     /// Names of the objects of [`indexed_by_namespace`] kinds, in text order.
@@ -43,11 +44,11 @@ fn indexed_by_namespace(kind: Kind) -> bool {
 }
 
 impl Store {
-    pub(super) fn new() -> Store {
+    pub(super) fn new(identity: Identity) -> Store {
         Store {
             tables: Kind::ALL.iter().map(|_| Table::default()).collect(),
             version: FIRST_VERSION,
-            last_uid: 0,
+            uids: Uids::new(identity),
             by_node: FxHashMap::default(),
             by_namespace: FxHashMap::default(),
             event_ends: VecDeque::new(),
@@ -105,10 +106,14 @@ impl Store {
         names.iter().filter_map(move |&name| self.table(kind).get(namespace, name))
     }
 
-    /// A new uid.
-    pub(super) fn next_uid(&mut self) -> Uid {
-        self.last_uid += 1;
-        Uid(self.last_uid)
+    /// A uid for a new object with this key.
+    pub(super) fn next_uid(&mut self, key: &Key) -> Uid {
+        self.uids.next(key)
+    }
+
+    /// True if an object with this key is there, or was earlier where that is known ([`Identity::Named`]).
+    pub(super) fn has_had(&self, key: &Key) -> bool {
+        self.get(key).is_some() || self.uids.has_had(key)
     }
 
     /// Stores `object`, new or in the place of the one with its key, under the next version. The object as stored.
@@ -116,6 +121,9 @@ impl Store {
         self.version += 1;
         object.meta_mut().resource_version = self.version;
         let before = self.tables[object.kind() as usize].put(object.clone());
+        if before.is_none() {
+            self.uids.give(object.meta().uid);
+        }
         if let Object::Pod(pod) = &object {
             let before = before.as_ref().and_then(Object::as_pod);
             if let Some(before) = before {

@@ -11,14 +11,13 @@ use super::parts::{
 };
 use super::watches::Change;
 use super::{ApiServer, Fx, Store, admission, validation};
-use crate::kernel::Stream;
-use crate::model::{Meta, Name, Object, Pod, Uid};
+use crate::model::{Key, Meta, Object, Pod, Uid};
 use crate::protocol::api::{Status, StatusReason};
 use crate::trace::{self, Record};
 
 /// Puts an object that is there from the beginning.
 pub(super) fn store_initial(store: &mut Store, mut object: Object) {
-    object.meta_mut().uid = store.next_uid();
+    object.meta_mut().uid = store.next_uid(&object.key());
     store.put(object);
 }
 
@@ -36,7 +35,7 @@ impl ApiServer {
             return Err(already_exists(there));
         }
         let meta = object.meta_mut();
-        meta.uid = self.store.next_uid();
+        meta.uid = self.store.next_uid(&key);
         meta.created = fx.now().truncated_to_second();
         meta.generation = u32::from(has_generation(kind));
         meta.deletion = None;
@@ -193,14 +192,7 @@ impl ApiServer {
             let missing = validation::Invalid::new("metadata.name", "Required value: name or generateName is required");
             return invalid(object, vec![missing]);
         }
-        let mut made = Name::default();
-        for _ in 0..8 {
-            made = generated(generate_name, &mut self.names);
-            let key = crate::model::Key { kind, namespace, name: made };
-            if self.store.get(&key).is_none() {
-                break;
-            }
-        }
+        let made = self.names.generate(&self.store, &Key { kind, namespace, name: generate_name });
         object.meta_mut().name = made;
         Ok(())
     }
@@ -213,7 +205,7 @@ impl ApiServer {
         match &known {
             Some(known) => keep_identity(meta, known.meta()),
             None => {
-                meta.uid = self.store.next_uid();
+                meta.uid = self.store.next_uid(&key);
                 meta.created = fx.now().truncated_to_second();
             }
         }
@@ -247,8 +239,8 @@ fn already_exists(there: &Object) -> Status {
 }
 
 /// 409 of a write that meant an object of the same name that is gone.
-pub(super) fn uid_conflict(key: &crate::model::Key, wanted: Uid, found: Uid) -> Status {
-    let crate::model::Key { kind, namespace, name } = key;
+pub(super) fn uid_conflict(key: &Key, wanted: Uid, found: Uid) -> Status {
+    let Key { kind, namespace, name } = key;
     let path = if namespace.is_empty() { name.to_string() } else { format!("{namespace}/{name}") };
     Status::new(
         StatusReason::Conflict,
@@ -259,23 +251,6 @@ pub(super) fn uid_conflict(key: &crate::model::Key, wanted: Uid, found: Uid) -> 
             kind.plural(),
         ),
     )
-}
-
-/// `base` and five characters, cut so that it is a label (names/generate.go, SimpleNameGenerator).
-fn generated(base: Name, stream: &mut Stream) -> Name {
-    /// Without vowels and digits that look like letters (util/rand).
-    const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-    const MAX_BASE: usize = 58;
-    let mut end = base.len().min(MAX_BASE);
-    while !base.is_char_boundary(end) {
-        end -= 1;
-    }
-    let mut name = String::with_capacity(end + 5);
-    name.push_str(&base[..end]);
-    for _ in 0..5 {
-        name.push(char::from(ALPHABET[stream.below(ALPHABET.len() as u64) as usize]));
-    }
-    Name::from(name)
 }
 
 /// The status that a new object begins with.

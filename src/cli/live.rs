@@ -107,7 +107,7 @@ impl Live {
         let mut clock = Recorded { wall, recorder: recorder.as_mut() };
         let run = |sink: Box<dyn Sink>| {
             let port = session.bridge.as_ref().map(Bridge::port);
-            let sink: Box<dyn Sink> = Box::new(Both(Teller, Boxed(sink)));
+            let sink: Box<dyn Sink> = Box::new(Both(Teller, sink));
             let outside: Box<dyn Outside> = Box::new(Way { port, outside, index_of });
             scenario::run_with(&scenario, &opening.options(), sink, &mut clock, outside)
         };
@@ -245,7 +245,13 @@ impl Outside for Way {
     fn hear(&mut self, node: usize, _: Time, answerer: Answerer, said: Said) {
         let (Some(port), Some(Some(node))) = (&self.port, self.index_of.get(node)) else { return };
         let said = match said {
-            Said::Started => return,
+            Said::Started => {
+                let outside = self.outside.clone();
+                let tell = move |heard| {
+                    outside.send(answerer.to, answerer.message(heard_in(heard)));
+                };
+                return port.listen(*node, Box::new(tell));
+            }
             Said::Cri(request) => bridge::Said::Cri(request),
             Said::Probe(request) => bridge::Said::Probe(request),
             Said::Volume(request) => bridge::Said::Volume(request),
@@ -258,14 +264,20 @@ impl Outside for Way {
         };
         let outside = self.outside.clone();
         let reply = move |heard| {
-            let heard = match heard {
-                Heard::Cri(response) => kubelet::In::Cri(response),
-                Heard::Probe(answer) => kubelet::In::Probe(answer),
-                Heard::Volume(answer) => kubelet::In::Volume(answer),
-            };
-            outside.send(answerer.to, answerer.message(heard));
+            outside.send(answerer.to, answerer.message(heard_in(heard)));
         };
         port.say(*node, said, Box::new(reply));
+    }
+}
+
+/// What a kubelet hears.
+fn heard_in(heard: Heard) -> kubelet::In {
+    match heard {
+        Heard::Cri(response) => kubelet::In::Cri(response),
+        Heard::Probe(answer) => kubelet::In::Probe(answer),
+        Heard::Volume(answer) => kubelet::In::Volume(answer),
+        Heard::Event(event) => kubelet::In::CriEvent(event),
+        Heard::StreamBroke => kubelet::In::CriStream { up: false },
     }
 }
 
@@ -288,15 +300,6 @@ impl Sink for Teller {
             _ => return,
         };
         terminal::complain(&format!("{told}\n"));
-    }
-}
-
-/// A sink behind a pointer.
-struct Boxed(Box<dyn Sink>);
-
-impl Sink for Boxed {
-    fn take(&mut self, entry: &Entry) {
-        self.0.take(entry);
     }
 }
 

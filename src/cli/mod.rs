@@ -2,6 +2,8 @@
 //! environment.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod calibrate;
+mod compare;
 mod files;
 #[cfg(feature = "cri")]
 mod live;
@@ -64,6 +66,8 @@ enum Command {
     Test(test::Test),
     Why(why::Why),
     Plot(plot::Plot),
+    Compare(compare::Compare),
+    Calibrate(calibrate::Calibrate),
     #[cfg(feature = "cri")]
     Live(live::Live),
     Replay(replay::Replay),
@@ -91,6 +95,8 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         Command::Test(test) => test.carry_out(),
         Command::Why(why) => why.carry_out(),
         Command::Plot(plot) => plot.carry_out(),
+        Command::Compare(compare) => compare.carry_out(),
+        Command::Calibrate(calibrate) => calibrate.carry_out(),
         #[cfg(feature = "cri")]
         Command::Live(live) => live.carry_out(),
         Command::Replay(replay) => replay.carry_out(),

@@ -2,7 +2,7 @@
 
 use crate::manifest::{Epoch, print};
 use crate::model::{Kind, Object};
-use crate::report::{self, Journal, Latency, Style};
+use crate::report::{self, Journal, Latency, Style, Tally};
 use crate::scenario::{self, Options};
 use crate::trace::{Footer, Header, Writer};
 
@@ -13,12 +13,17 @@ use super::recorded::{self, Both, Recorded, Shared};
 ///
 /// # Errors
 /// A plot could not be drawn.
-pub fn render(header: &Header, journal: &Journal, footer: &Footer) -> Result<Vec<(String, Vec<u8>)>, String> {
+pub fn render(
+    header: &Header,
+    journal: &Journal,
+    tally: &Tally,
+    footer: &Footer,
+) -> Result<Vec<(String, Vec<u8>)>, String> {
     let mut files = vec![
         ("story.txt".to_owned(), report::story(header, journal, footer, &Style::PLAIN).into_bytes()),
         ("report.html".to_owned(), report::html(header, journal, footer).map_err(error)?.into_bytes()),
         ("trace.perfetto.json".to_owned(), report::perfetto(header, journal, footer).into_bytes()),
-        ("metrics.prom".to_owned(), report::metrics(header, journal, footer).into_bytes()),
+        ("metrics.prom".to_owned(), report::metrics(header, journal, tally, footer).into_bytes()),
         ("events.txt".to_owned(), report::events(journal, footer.end).into_bytes()),
         ("latency.csv".to_owned(), report::latency::csv(journal, &Latency::of(journal)).into_bytes()),
     ];
@@ -47,13 +52,19 @@ pub fn outputs_of(file: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
     let header = recorded::header_of(&scenario, scenario.seed, format!("simlet run {file}"));
     let writer = Shared::new(Writer::new(Vec::new(), &header));
     let journal = Shared::new(Journal::new());
-    let sink = Both(journal.share(), writer.share());
+    let tally = Shared::new(Tally::new());
+    let sink = Both(journal.share(), Both(writer.share(), tally.share()));
     let end = scenario::run(&scenario, &Options::default(), Box::new(sink));
     let mut files = final_objects(end.cluster.store(), scenario.epoch());
     drop(end.cluster);
     let recorded = Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer: end.footer };
     let writer = writer.into_inner().ok_or_else(|| error("the trace is still being written"))?;
     files.push(("trace.jsonl".to_owned(), writer.finish(&recorded.footer).map_err(error)?));
-    files.extend(render(&recorded.header, &recorded.journal, &recorded.footer)?);
+    files.extend(render(
+        &recorded.header,
+        &recorded.journal,
+        &tally.into_inner().unwrap_or_default(),
+        &recorded.footer,
+    )?);
     Ok(files)
 }

@@ -33,6 +33,9 @@ pub struct Run {
     /// Record every node's verdict and scores for every scheduling attempt
     #[arg(long)]
     explain: bool,
+    /// Record what each call of a container runtime takes, for `simlet calibrate`
+    #[arg(long)]
+    calls: bool,
 }
 
 impl Run {
@@ -43,7 +46,8 @@ impl Run {
     pub fn carry_out(self) -> Result<Outcome, String> {
         let watch = terminal::Stopwatch::start();
         let scenario = recorded::load(&self.files, self.nodes)?;
-        let options = Options { seed: self.seed, until: self.until, explain: self.explain, ..Options::default() };
+        let Run { seed, until, explain, calls, .. } = self;
+        let options = Options { seed, until, explain, calls, ..Options::default() };
         let header = recorded::header_of(&scenario, options.seed.unwrap_or(scenario.seed), self.command());
         let run = |sink| scenario::run(&scenario, &options, sink);
         let recorded = match &self.out {
@@ -61,6 +65,7 @@ impl Run {
         words.extend(self.seed.map(|seed| format!("--seed {seed}")));
         words.extend(self.nodes.map(|nodes| format!("--nodes {nodes}")));
         words.extend(self.until.map(|until| format!("--until {until}")));
+        words.extend(self.calls.then(|| "--calls".to_owned()));
         words.join(" ")
     }
 }

@@ -57,6 +57,8 @@ pub enum Verb {
         grace: Option<Duration>,
         force: bool,
         propagation: Propagation,
+        /// `--field-selector`.
+        fields: Vec<FieldRequirement>,
     },
     Cordon {
         nodes: Target,
@@ -83,6 +85,17 @@ pub enum Verb {
         target: Key,
         images: Vec<(Name, Name)>,
     },
+    /// `patch`. What comes of it is [`Verb::Put`]: who knows the object as JSON reckons it.
+    Patch {
+        target: Key,
+        kind: PatchKind,
+        patch: Arc<serde_json::Value>,
+    },
+    /// An object as a patch makes it, or why it can't be made.
+    Put {
+        target: Key,
+        object: Result<Object, Text>,
+    },
     RolloutRestart {
         target: Key,
     },
@@ -94,6 +107,57 @@ pub enum Verb {
         target: Key,
         paused: bool,
     },
+}
+
+/// One requirement of a field selector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldRequirement {
+    pub field: Field,
+    /// `=`, or (false) `!=`.
+    pub is: bool,
+    pub value: Name,
+}
+
+/// The fields by which objects can be selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    Name,
+    Namespace,
+    /// `spec.nodeName` of pods.
+    NodeName,
+    /// `status.phase` of pods.
+    Phase,
+}
+
+impl Field {
+    const ALL: [(&'static str, Field); 4] = [
+        ("metadata.name", Field::Name),
+        ("metadata.namespace", Field::Namespace),
+        ("spec.nodeName", Field::NodeName),
+        ("status.phase", Field::Phase),
+    ];
+}
+
+impl FieldRequirement {
+    fn holds(&self, object: &Object) -> bool {
+        let pod = object.as_pod();
+        let value = match self.field {
+            Field::Name => object.meta().name,
+            Field::Namespace => object.meta().namespace,
+            Field::NodeName => pod.and_then(|pod| pod.node).unwrap_or_default(),
+            Field::Phase => pod.map_or(Name::default(), |pod| Name::new(pod.status.phase.as_str())),
+        };
+        (value == self.value) == self.is
+    }
+}
+
+/// `--type` of `kubectl patch`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PatchKind {
+    #[default]
+    Strategic,
+    Merge,
+    Json,
 }
 
 /// Which objects an action is about.

@@ -6,12 +6,14 @@
 //!
 //! Kubernetes: staging/src/k8s.io/kubectl/pkg/cmd.
 
+use std::sync::Arc;
+
 use crate::kernel::Duration;
 use crate::model::taint::TaintEffect;
 use crate::model::{Key, Kind, Name, Selector, Taint};
 use crate::protocol::api::Propagation;
 
-use super::{Drain, Target, Verb};
+use super::{Drain, Field, FieldRequirement, PatchKind, Target, Verb};
 
 /// Why words are no action.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +63,7 @@ const VERBS: &[(&str, &[Flag])] = &[
             // Without a value it is `background`.
             switch("cascade"),
             switch("wait"),
+            value("field-selector"),
             switch("ignore-not-found"),
             value("timeout"),
         ],
@@ -79,6 +82,10 @@ const VERBS: &[(&str, &[Flag])] = &[
         ],
     ),
     ("label", &[NAMESPACE, SELECTOR, ALL_NAMESPACES, switch("all"), switch("overwrite")]),
+    (
+        "patch",
+        &[NAMESPACE, value("subresource"), value("type"), Flag { long: "patch", short: Some('p'), takes_value: true }],
+    ),
     ("rollout pause", &[NAMESPACE]),
     ("rollout restart", &[NAMESPACE]),
     ("rollout resume", &[NAMESPACE]),
@@ -115,6 +122,7 @@ pub fn parse(words: &str, namespace: Name) -> Result<Verb, ParseError> {
             let (target, annotations) = command.pairs()?;
             Verb::Annotate { target, annotations }
         }
+        "patch" => command.patch()?,
         "set image" => command.set_image()?,
         "rollout restart" => Verb::RolloutRestart { target: command.one_object()? },
         "rollout undo" => {
@@ -290,6 +298,27 @@ impl Command {
         selector.map(Some).map_err(|error| self.error(token.at, format!("`{}`: {error}", token.text)))
     }
 
+    /// `--field-selector status.phase=Running,spec.nodeName!=n1`.
+    fn field_selector(&self) -> Result<Vec<FieldRequirement>, ParseError> {
+        let Some(token) = self.flag("field-selector") else { return Ok(Vec::new()) };
+        let requirement = |text: &str| {
+            let (field, value) = text.split_once('=').ok_or_else(|| {
+                self.error(token.at, format!("`{text}` where a requirement such as status.phase=Running is expected"))
+            })?;
+            let value = value.strip_prefix('=').unwrap_or(value);
+            let (name, is) = field.strip_suffix('!').map_or((field, true), |name| (name, false));
+            match Field::ALL.iter().find(|(known, _)| *known == name) {
+                Some(&(_, field)) => Ok(FieldRequirement { field, is, value: Name::new(value) }),
+                None => {
+                    let nearest = nearest(name, Field::ALL.iter().map(|(known, _)| *known));
+                    let message = format!("objects can't be selected by the field `{name}`");
+                    Err(ParseError { at: token.at, message, nearest })
+                }
+            }
+        };
+        token.text.split(',').map(requirement).collect()
+    }
+
     fn kind(&self, at: usize, word: &str) -> Result<Kind, ParseError> {
         Kind::parse(word).ok_or_else(|| {
             let names = Kind::ALL.iter().flat_map(|kind| [kind.plural(), kind.short_name()]);
@@ -383,6 +412,36 @@ impl Command {
         Ok(Verb::Scale { target: self.one_object()?, replicas, current })
     }
 
+    /// `patch deploy web -p '{"spec": {"paused": true}}'`, with `--type strategic`, `merge` or `json`.
+    fn patch(&mut self) -> Result<Verb, ParseError> {
+        if let Some(token) = self.flag("subresource") {
+            return Err(self.error(token.at, format!("the subresource `{}` can't be patched here", token.text)));
+        }
+        let kind = match self.flag("type").map(|token| (token.text.as_str(), token.at)) {
+            None | Some(("strategic", _)) => PatchKind::Strategic,
+            Some(("merge", _)) => PatchKind::Merge,
+            Some(("json", _)) => PatchKind::Json,
+            Some((other, at)) => {
+                let nearest = nearest(other, ["strategic", "merge", "json"]);
+                let message = format!("`{other}` where strategic, merge or json is expected");
+                return Err(ParseError { at, message, nearest });
+            }
+        };
+        let Some(token) = self.flag("patch") else {
+            return Err(self.error(self.end, "`-p PATCH` is expected".to_owned()));
+        };
+        let patch: serde_json::Value = serde_json::from_str(&token.text)
+            .map_err(|error| self.error(token.at, format!("the patch is not JSON: {error}")))?;
+        if patch.is_array() != (kind == PatchKind::Json) {
+            let message = match kind {
+                PatchKind::Json => "a JSON patch is a list of operations",
+                _ => "the patch is no object; is it one of `--type json`?",
+            };
+            return Err(self.error(token.at, message.to_owned()));
+        }
+        Ok(Verb::Patch { target: self.one_object()?, kind, patch: Arc::new(patch) })
+    }
+
     fn delete(&mut self) -> Result<Verb, ParseError> {
         let propagation = match self.flag("cascade").map(|token| (token.text.as_str(), token.at)) {
             None | Some(("true" | "background", _)) => Propagation::Background,
@@ -395,7 +454,8 @@ impl Command {
             }
         };
         let grace = if self.switch("now")? { Some(Duration::from_secs(1)) } else { self.grace()? };
-        Ok(Verb::Delete { target: self.target(&self.words)?, grace, force: self.switch("force")?, propagation })
+        let (force, fields) = (self.switch("force")?, self.field_selector()?);
+        Ok(Verb::Delete { target: self.target(&self.words)?, grace, force, propagation, fields })
     }
 
     fn drain(&mut self) -> Result<Verb, ParseError> {
@@ -594,7 +654,8 @@ mod tests {
 
     #[test]
     fn delete_takes_names_selectors_and_all() {
-        let delete = |target, grace, force, propagation| Verb::Delete { target, grace, force, propagation };
+        let delete =
+            |target, grace, force, propagation| Verb::Delete { target, grace, force, propagation, fields: Vec::new() };
         let background = Propagation::Background;
         assert_eq!(
             check("delete pod web-0 web-1 --grace-period=0 --force"),
@@ -612,6 +673,42 @@ mod tests {
         assert_eq!(check("delete jobs --all -A --cascade=orphan"), delete(all, None, false, Propagation::Orphan));
         let node = Target::Names(vec![key(Kind::Node, "n1")]);
         assert_eq!(check("delete node/n1 --now"), delete(node, Some(Duration::from_secs(1)), false, background));
+    }
+
+    #[test]
+    fn delete_takes_a_field_selector() {
+        let Verb::Delete { fields, .. } =
+            check("delete pod --all --field-selector=status.phase=Running,spec.nodeName!=n1")
+        else {
+            panic!("no delete")
+        };
+        let of = |field, is, value: &str| FieldRequirement { field, is, value: Name::new(value) };
+        assert_eq!(fields, [of(Field::Phase, true, "Running"), of(Field::NodeName, false, "n1")]);
+        let error = parse("delete pod --all --field-selector status.phse=x", Name::new("shop")).expect_err("no field");
+        assert_eq!(error.nearest.as_deref(), Some("status.phase"));
+    }
+
+    #[test]
+    fn a_patch_is_json_of_one_of_three_types() {
+        let patched = |kind, patch| Verb::Patch { target: key(Kind::Deployment, "web"), kind, patch: Arc::new(patch) };
+        let pause = serde_json::json!({"spec": {"paused": true}});
+        assert_eq!(
+            check("patch deployment/web -p '{\"spec\": {\"paused\": true}}'"),
+            patched(PatchKind::Strategic, pause.clone())
+        );
+        assert_eq!(
+            check("patch deploy web --type=merge --patch '{\"spec\":{\"paused\":true}}'"),
+            patched(PatchKind::Merge, pause)
+        );
+        for (words, message) in [
+            ("patch deploy web", "`-p PATCH` is expected"),
+            ("patch deploy web -p '{'", "the patch is not JSON"),
+            ("patch deploy web --type json -p '{}'", "a JSON patch is a list of operations"),
+            ("patch deploy web --type jsn -p '[]'", "`jsn` where strategic, merge or json is expected"),
+        ] {
+            let error = parse(words, Name::new("shop")).expect_err(words);
+            assert!(error.message.starts_with(message), "{words}: {}", error.message);
+        }
     }
 
     #[test]

@@ -5,16 +5,18 @@
 use std::collections::VecDeque;
 
 use crate::kernel::Duration;
-use crate::model::{Key, Object, Selector};
+use crate::model::{Key, Object, Selector, Text};
 use crate::protocol::api::{Answer, Call, DeleteOptions, Patch, Status};
 
-use super::{Hands, Progress, Target, Verb, list_of, object_of, shown};
+use super::{FieldRequirement, Hands, Progress, Target, Verb, list_of, object_of, shown};
 
 /// One thing for each of some objects, one after the other.
 #[derive(Debug)]
 pub(super) struct Sequence {
     target: Target,
     each: Each,
+    /// Of what is listed, only what they select.
+    fields: Vec<FieldRequirement>,
     left: VecDeque<Key>,
     now: Step,
 }
@@ -28,6 +30,7 @@ enum Each {
     /// Replicas, and how many there have to be before.
     Scale(i32, Option<i32>),
     Patch(Patch),
+    Put(Box<Result<Object, Text>>),
 }
 
 /// Which answer is awaited.
@@ -41,9 +44,11 @@ enum Step {
 impl Sequence {
     /// The sequence for a verb; None for the verbs that are more than that.
     pub(super) fn new(verb: Verb) -> Option<Sequence> {
+        let mut fields = Vec::new();
         let (target, each) = match verb {
             Verb::Scale { target, replicas, current } => (Target::Names(vec![target]), Each::Scale(replicas, current)),
-            Verb::Delete { target, grace, force, propagation } => {
+            Verb::Delete { target, grace, force, propagation, fields: of } => {
+                fields = of;
                 // kubectl asks for --force before it takes 0 seconds at their word.
                 let grace = match grace {
                     None if force => Some(Duration::ZERO),
@@ -61,11 +66,12 @@ impl Sequence {
                 };
                 (nodes, Each::Patch(Patch::Taints { add: of(true), remove: of(false) }))
             }
+            Verb::Put { target, object } => (Target::Names(vec![target]), Each::Put(Box::new(object))),
             Verb::Label { target, labels } => (target, Each::Patch(Patch::Labels(labels))),
             Verb::Annotate { target, annotations } => (target, Each::Patch(Patch::Annotations(annotations))),
             _ => return None,
         };
-        Some(Sequence { target, each, left: VecDeque::new(), now: Step::Listing })
+        Some(Sequence { target, each, fields, left: VecDeque::new(), now: Step::Listing })
     }
 
     pub(super) fn begin(&mut self, hands: &mut Hands<'_, '_>) -> Progress {
@@ -89,7 +95,9 @@ impl Sequence {
                     return Progress::Done;
                 };
                 let about = Key::new(*kind, *namespace, "");
-                match list_of(result) {
+                let selected = |object: &Object| self.fields.iter().all(|field| field.holds(object));
+                let listed = list_of(result).map(|objects| objects.into_iter().filter(selected).collect::<Vec<_>>());
+                match listed {
                     Ok(objects) if objects.is_empty() => {
                         hands.say(about, "No resources found");
                     }
@@ -130,6 +138,13 @@ impl Sequence {
     fn next(&mut self, hands: &mut Hands<'_, '_>) -> Progress {
         let Some(key) = self.left.pop_front() else { return Progress::Done };
         let call = match &self.each {
+            Each::Put(object) => match &**object {
+                Ok(object) => Call::Update(object.clone()),
+                Err(said) => {
+                    hands.say(key, said.clone());
+                    return self.next(hands);
+                }
+            },
             Each::Delete(options) => Call::Delete(key, *options),
             Each::Patch(patch) => Call::Patch(key, patch.clone()),
             Each::Scale(replicas, None) => Call::Patch(key, Patch::Replicas(*replicas)),

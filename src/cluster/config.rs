@@ -49,6 +49,13 @@ pub enum NodeRuntime {
     Outside,
 }
 
+impl NodeRuntime {
+    /// True if what its pulls take was measured.
+    pub fn has_measured_pulls(&self) -> bool {
+        matches!(self, NodeRuntime::Simulated(profile) if profile.pull_per_mebibyte.is_some())
+    }
+}
+
 impl Config {
     /// Periodic work is done at every point of its time grid instead of sleeping while nothing changes. Slow: the
     /// reference that sleeping must equal.

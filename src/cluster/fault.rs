@@ -55,6 +55,8 @@ pub enum NodeFault {
     RuntimeStopped,
     /// … or hangs: calls get no answer.
     RuntimeHung,
+    /// The network plug-in (CNI) answers (true) or hangs: sandboxes neither come up nor down.
+    NetworkPlugin(bool),
     /// The way to the control plane is open or cut.
     Network(bool),
 }
@@ -92,6 +94,7 @@ impl Fault {
                     NodeFault::Power(on) => NodeFault::Power(!on),
                     NodeFault::Kubelet(on) => NodeFault::Kubelet(!on),
                     NodeFault::Network(open) => NodeFault::Network(!open),
+                    NodeFault::NetworkPlugin(works) => NodeFault::NetworkPlugin(!works),
                     NodeFault::RuntimeRunning => return None,
                     NodeFault::RuntimeStopped | NodeFault::RuntimeHung => NodeFault::RuntimeRunning,
                 },
@@ -103,6 +106,10 @@ impl Fault {
                     registry::Fault::Bandwidth(_) => registry::Fault::Bandwidth(None),
                     registry::Fault::ErrorRate(_) => registry::Fault::ErrorRate(0.0),
                     registry::Fault::RateLimit(_) => registry::Fault::RateLimit(None),
+                    registry::Fault::Unauthorized(unauthorized) => registry::Fault::Unauthorized(!unauthorized),
+                    registry::Fault::Corrupt { pattern, corrupt } => {
+                        registry::Fault::Corrupt { pattern: *pattern, corrupt: !corrupt }
+                    }
                     registry::Fault::Missing { pattern, missing } => {
                         registry::Fault::Missing { pattern: *pattern, missing: !missing }
                     }
@@ -202,6 +209,9 @@ impl Cluster {
             NodeFault::RuntimeRunning => self.tell_runtime(index, cause, runtime::Fault::Restored),
             NodeFault::RuntimeStopped => self.tell_runtime(index, cause, runtime::Fault::Stopped),
             NodeFault::RuntimeHung => self.tell_runtime(index, cause, runtime::Fault::Hung),
+            NodeFault::NetworkPlugin(works) => {
+                self.tell_runtime(index, cause, runtime::Fault::NetworkHangs(!works));
+            }
             NodeFault::Network(open) => self.set_network(index, open, cause),
         }
     }
@@ -237,6 +247,9 @@ impl Cluster {
         node.kubelet_running = false;
         node.incarnation.0 += 1;
         self.cut_off(index, cause);
+        if !self.is_outside(index) {
+            self.tell_runtime(index, cause, runtime::Fault::CallerGone);
+        }
     }
 
     fn start_kubelet(&mut self, index: usize, at: Time, cause: Cause) {
@@ -295,6 +308,9 @@ impl NodeFault {
             NodeFault::RuntimeRunning | NodeFault::RuntimeStopped | NodeFault::RuntimeHung => Some(
                 "a real runtime is stopped by who started it (systemctl stop …): this fault is for simulated nodes",
             ),
+            NodeFault::NetworkPlugin(_) => {
+                Some("a real network plug-in is not ours to stop: this fault is for simulated nodes")
+            }
             NodeFault::Kubelet(_) | NodeFault::Network(_) => None,
         }
     }
@@ -308,6 +324,8 @@ impl NodeFault {
             NodeFault::RuntimeRunning => "container runtime works again",
             NodeFault::RuntimeStopped => "container runtime stopped",
             NodeFault::RuntimeHung => "container runtime hangs",
+            NodeFault::NetworkPlugin(false) => "network plug-in hangs",
+            NodeFault::NetworkPlugin(true) => "network plug-in works again",
             NodeFault::Network(false) => "cut off from the control plane",
             NodeFault::Network(true) => "reaches the control plane again",
         }

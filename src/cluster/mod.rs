@@ -19,3 +19,4 @@ pub use fault::{ContainerFault, Fault, NodeFault};
 pub use message::{Incarnation, Message};
 pub use outside::{Answerer, Nobody, Outside, Said};
 pub use run::Cluster;
+pub use wiring::TO_RUNTIME;

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Map, Value, json};
 
-use crate::kernel::{ActorId, Arrival, Time};
+use crate::kernel::{ActorId, Arrival, Moment, Time};
 use crate::kubelet;
 use crate::model::{Labels, Name, Text, Uid};
 use crate::protocol::cri::{
@@ -222,8 +222,8 @@ fn answer_in(value: &Value) -> Result<Answer, String> {
             let annotations = from.get("annotations")?.as_object().ok_or("annotations are a mapping")?;
             Answer::ContainerStatus(Box::new(ContainerStatus {
                 summary: container_in(from.get("of")?)?,
-                started_at: from.time("started")?,
-                finished_at: from.time("finished")?,
+                started_at: Moment::from_nanos(signed(from.get("started")?)?),
+                finished_at: Moment::from_nanos(signed(from.get("finished")?)?),
                 exit_code: signed(from.get("exit")?)? as i32,
                 reason: name(from.get("reason")?),
                 message: Text::new(from.text("message")?),
@@ -423,8 +423,8 @@ mod tests {
         cri(Answer::Containers(states.map(container).to_vec()));
         cri(Answer::ContainerStatus(Box::new(ContainerStatus {
             summary: container(ContainerState::Exited),
-            started_at: Time::from_secs(1),
-            finished_at: Time::from_secs(2),
+            started_at: Moment::from_nanos(-1_000_000_000),
+            finished_at: Time::from_secs(2).into(),
             exit_code: -1,
             reason: Name::new("Error"),
             message: "a \"quoted\" line\n".into(),

@@ -110,6 +110,11 @@ impl Cluster {
         assert!(!registries.is_empty(), "a cluster has at least the registry for all other hosts");
         let registry_by_host =
             config.registries.iter().enumerate().map(|(index, registry)| (registry.host, index)).collect();
+        let mirrors: Arc<[runtime::Mirror]> = config
+            .registries
+            .iter()
+            .flat_map(|mirror| mirror.mirrors.iter().map(|&of| runtime::Mirror { of, host: mirror.host }))
+            .collect();
         let mut nodes = Vec::with_capacity(config.nodes.len());
         let mut node_by_name = FxHashMap::default();
         for (index, node) in config.nodes.iter().enumerate() {
@@ -118,8 +123,9 @@ impl Cluster {
             let runtime = match &node.runtime {
                 NodeRuntime::Simulated(profile) => {
                     let behaviors = Arc::clone(&config.behaviors);
-                    let config =
+                    let mut config =
                         runtime::Config::for_node(index as u32, &node.kubelet.node, profile.clone(), behaviors);
+                    config.mirrors = Arc::clone(&mirrors);
                     Some(Runtime::new(config, &streams))
                 }
                 NodeRuntime::Outside => None,
@@ -194,7 +200,8 @@ impl Cluster {
         self.schedule_now(CONTROLLERS, Cause::NONE, Message::Controllers(Incarnation(0), controllers::In::Start));
         for index in 0..self.nodes.len() {
             let to = self.kubelet_actor(index);
-            self.schedule_now(to, Cause::NONE, Message::Kubelet(Incarnation(0), kubelet::In::Start));
+            let joins = self.config.nodes[index].kubelet.joins;
+            self.schedule(joins, to, Cause::NONE, Message::Kubelet(Incarnation(0), kubelet::In::Start));
             self.tell_outside(index, Said::Started);
         }
     }

@@ -26,7 +26,7 @@ const LOCAL: Duration = Duration::from_micros(100);
 /// seconds after a tick of the kubelet never falls on one of its later ticks: which of two that meet comes first would
 /// depend on whether the kubelet polls. Lists and probes see the moment of their tick, for a kubelet that has left them out
 /// knows by the moment of a change whether they would have seen it.
-const TO_RUNTIME: Duration = Duration::from_nanos(130_007);
+pub const TO_RUNTIME: Duration = Duration::from_nanos(130_007);
 /// After which a client gives up a request that nobody answers (the kubelet's heartbeat client: cmd/kubelet/app/server.go).
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -413,7 +413,7 @@ impl World {
                 pod.status.phase = if code == 0 { Phase::Succeeded } else { Phase::Failed };
                 let terminated = crate::model::pod::Terminated {
                     exit_code: code,
-                    finished_at: now,
+                    finished_at: now.into(),
                     ..crate::model::pod::Terminated::default()
                 };
                 pod.status.containers = vec![crate::model::ContainerStatus {

@@ -59,7 +59,7 @@ fn terminated(status: &ContainerStatus) -> Option<&Terminated> {
 /// When the pod ended, in whole seconds: when its last container did, else when it was not ready any more.
 pub fn finished_at(pod: &Pod, now: Time) -> Time {
     let containers = pod.status.containers.iter().chain(&pod.status.init_containers);
-    let finished = containers.filter_map(terminated).map(|terminated| terminated.finished_at).max();
+    let finished = containers.filter_map(terminated).map(|terminated| terminated.finished_at.time()).max();
     let ready = || condition::find(&pod.status.conditions, "Ready").map(|ready| ready.last_transition);
     let deletion = || pod.meta.deletion.map(|deletion| deletion.at.saturating_sub(deletion.grace));
     finished.or_else(ready).or_else(deletion).unwrap_or(now).truncated_to_second()

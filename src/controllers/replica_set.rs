@@ -494,7 +494,7 @@ mod tests {
         }
         pod.status.containers.push(ContainerStatus {
             name: Name::new("main"),
-            state: crate::model::ContainerState::Running { started_at: Time::ZERO },
+            state: crate::model::ContainerState::Running { started_at: crate::kernel::Moment::ZERO },
             last_terminated: None,
             ready: true,
             started: None,

@@ -25,7 +25,7 @@ pub use link::{Delivery, Link};
 pub use queue::Queue;
 pub use random::{Distribution, Stream, Streams};
 pub use run::{Event, Kernel, TimerId};
-pub use time::{Duration, Time};
+pub use time::{Duration, Moment, Time};
 
 /// An actor's address: dense, given by the cluster when it wires the parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

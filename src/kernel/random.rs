@@ -91,6 +91,9 @@ pub enum Distribution {
     Exponential { mean: Duration },
     /// One of these, each with the same probability.
     Samples(Vec<Duration>),
+    /// As measured: these lengths, shortest first, divide the draws into equal shares; between two neighbours each length has
+    /// the same probability. The first is the shortest draw, the last the longest.
+    Quantiles(Vec<Duration>),
 }
 
 /// The 99th percentile of the standard normal distribution.
@@ -113,6 +116,7 @@ impl Distribution {
             Distribution::Exponential { mean } => round(-libm::log(1.0 - stream.unit()) * mean.as_nanos() as f64),
             Distribution::Samples(samples) if samples.is_empty() => Duration::ZERO,
             Distribution::Samples(samples) => samples[stream.below(samples.len() as u64) as usize],
+            Distribution::Quantiles(marks) => quantile(marks, stream.next_u64()),
         }
     }
 
@@ -128,8 +132,19 @@ impl Distribution {
                 sorted.sort();
                 sorted.get(sorted.len() / 2).copied().unwrap_or_default()
             }
+            Distribution::Quantiles(marks) => quantile(marks, 1 << 63),
         }
     }
+}
+
+/// The length below which `share` / 2⁶⁴ of the draws lie; zero if there are no marks.
+fn quantile(marks: &[Duration], share: u64) -> Duration {
+    let position = u128::from(share) * marks.len().saturating_sub(1) as u128;
+    let (index, rest) = ((position >> 64) as usize, position as u64);
+    let Some(&low) = marks.get(index) else { return Duration::ZERO };
+    let high = marks.get(index + 1).copied().unwrap_or(low);
+    let part = (u128::from(high.saturating_sub(low).as_nanos()) * u128::from(rest)) >> 64;
+    low + Duration::from_nanos(part as u64)
 }
 
 /// To whole nanoseconds at once, so that no float decides a time later.
@@ -231,6 +246,11 @@ mod tests {
         assert_eq!(nanos(Distribution::Uniform { min: MS, max: MS * 2 }), [1_831_016, 1_009_812, 1_041_939]);
         assert_eq!(nanos(Distribution::Exponential { mean: MS * 10 }), [17_779_482, 98_606, 428_439]);
         assert_eq!(nanos(Distribution::Samples(vec![MS, MS * 2, MS * 3, MS * 4])), [4_000_000, 1_000_000, 1_000_000]);
+        let marks = Distribution::Quantiles(vec![MS, MS * 2, MS * 10]);
+        assert_eq!(marks.median(), MS * 2);
+        assert_eq!(nanos(marks), [7_296_247, 1_019_624, 1_083_878]);
+        assert_eq!(nanos(Distribution::Quantiles(vec![MS])), [1_000_000; 3]);
+        assert_eq!(nanos(Distribution::Quantiles(Vec::new())), [0; 3]);
         let mut stream = Streams::new(42).stream("test", "draws");
         assert_eq!(stream.jitter(MS * 1_000, 0.04).as_nanos(), 1_033_240_619);
         assert_eq!(stream.below(1_000), 9);

@@ -11,6 +11,55 @@ pub struct Time(u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(u64);
 
+/// A moment, in nanoseconds since the scenario's start; negative before it. What outlived an earlier run has begun, and
+/// may have ended, then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(i64);
+
+impl Moment {
+    /// The scenario's start.
+    pub const ZERO: Moment = Moment(0);
+
+    /// The moment `nanos` nanoseconds after the start.
+    pub const fn from_nanos(nanos: i64) -> Moment {
+        Moment(nanos)
+    }
+
+    /// Nanoseconds since the start.
+    pub const fn as_nanos(self) -> i64 {
+        self.0
+    }
+
+    /// In the run: the start, if it was before.
+    pub fn time(self) -> Time {
+        Time(u64::try_from(self.0).unwrap_or(0))
+    }
+
+    /// This moment without its fraction of a second, as [`Time::truncated_to_second`].
+    pub const fn truncated_to_second(self) -> Moment {
+        Moment(self.0 - self.0.rem_euclid(1_000_000_000))
+    }
+
+    /// The time that has passed since `earlier`; zero if `earlier` is later.
+    pub fn since(self, earlier: Moment) -> Duration {
+        Duration(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+impl From<Time> for Moment {
+    fn from(time: Time) -> Moment {
+        Moment(i64::try_from(time.0).unwrap_or(i64::MAX))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Moment;
+
+    fn add(self, length: Duration) -> Moment {
+        Moment(self.0.saturating_add(i64::try_from(length.0).unwrap_or(i64::MAX)))
+    }
+}
+
 impl Time {
     /// The scenario's start.
     pub const ZERO: Time = Time(0);

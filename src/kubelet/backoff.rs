@@ -5,7 +5,7 @@
 
 use crate::kernel::{Duration, Time};
 
-/// The first back-off of both kinds.
+/// The first back-off of both kinds by default.
 pub const INITIAL: Duration = Duration::from_secs(10);
 /// The longest back-off of pulls, and of restarts by default.
 pub const MAX: Duration = Duration::from_secs(300);
@@ -31,10 +31,10 @@ pub fn blocked_until(entry: Option<Backoff>, event: Time, now: Time, max: Durati
 }
 
 /// The entry after another attempt because of `event` (`Next`).
-pub fn next(entry: Option<Backoff>, event: Time, now: Time, max: Duration) -> Backoff {
+pub fn next(entry: Option<Backoff>, event: Time, now: Time, initial: Duration, max: Duration) -> Backoff {
     let wait = match entry.filter(|entry| !entry.has_expired(event, max)) {
         Some(entry) => (entry.wait * 2).min(max),
-        None => INITIAL.min(max),
+        None => initial.min(max),
     };
     Backoff { wait, updated: now }
 }
@@ -51,7 +51,7 @@ mod tests {
             let start = blocked_until(entry, exited, now, MAX).unwrap_or(now);
             waits.push(start.since(exited).as_secs());
             now = start;
-            entry = Some(next(entry, exited, now, MAX));
+            entry = Some(next(entry, exited, now, INITIAL, MAX));
         }
         assert_eq!(waits, [0, 10, 20, 40, 80, 160, 300, 300]);
     }
@@ -62,13 +62,13 @@ mod tests {
         for (exited, blocked, then) in [(700, true, 300), (701, false, 10)] {
             let at = Time::from_secs(exited);
             assert_eq!(blocked_until(entry, at, at, MAX).is_some(), blocked, "{exited}");
-            assert_eq!(next(entry, at, at, MAX).wait.as_secs(), then, "{exited}");
+            assert_eq!(next(entry, at, at, INITIAL, MAX).wait.as_secs(), then, "{exited}");
         }
     }
 
     #[test]
     fn a_short_maximum_shortens_the_first_wait_too() {
         let max = Duration::from_secs(3);
-        assert_eq!(next(None, Time::ZERO, Time::ZERO, max).wait, max);
+        assert_eq!(next(None, Time::ZERO, Time::ZERO, INITIAL, max).wait, max);
     }
 }

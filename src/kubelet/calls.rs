@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use crate::kernel::{Duration, Time};
-use crate::model::Uid;
+use crate::model::{Name, Uid};
 use crate::protocol::{api, cri, probe};
+use crate::trace::Record;
 
 use super::{Fx, In, Out, Timer};
 
@@ -38,6 +39,8 @@ pub enum ApiOwner {
     Volumes(Uid),
     /// A ConfigMap or Secret that a container's environment needs.
     Environment(Uid),
+    /// A pull secret.
+    PullSecret(Uid),
     WatchPods,
     WatchNode,
     Register,
@@ -53,8 +56,6 @@ pub enum ProbeOwner {
     PreStop { pod: Uid, kill: u16, container: super::pod_actions::ContainerRef },
 }
 
-/// Deadline of most calls of the runtime.
-const RUNTIME_REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 /// After this long a request to the API server is given up.
 const API_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -62,7 +63,13 @@ const API_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Calls {
     next: u64,
+    /// Deadline of most calls of the runtime.
+    runtime_request_timeout: Duration,
     cri: BTreeMap<cri::CallId, (CriOwner, Time)>,
+    /// The node's name, where what calls take is recorded.
+    recorded_on: Option<Name>,
+    /// What they are and when they were made, where that is recorded.
+    made: BTreeMap<cri::CallId, (&'static str, Time)>,
     api: BTreeMap<api::Tag, (ApiOwner, Time)>,
     probes: BTreeMap<probe::ProbeId, ProbeOwner>,
     cri_sweep: bool,
@@ -70,9 +77,15 @@ pub struct Calls {
 }
 
 impl Calls {
+    /// Nothing is under way. What calls of the runtime take is recorded under the node's name, if there is one.
+    pub fn new(recorded_on: Option<Name>) -> Calls {
+        Calls { recorded_on, ..Calls::default() }
+    }
+
     /// Begins the numbers at the process's start, so that answers to an earlier process are nobody's.
-    pub fn start(&mut self, now: Time) {
+    pub fn start(&mut self, now: Time, runtime_request_timeout: Duration) {
         self.next = now.as_nanos() + 1;
+        self.runtime_request_timeout = runtime_request_timeout;
     }
 
     fn number(&mut self) -> u64 {
@@ -83,23 +96,33 @@ impl Calls {
     /// Calls the runtime.
     pub fn cri(&mut self, owner: CriOwner, call: cri::Call, fx: &mut Fx) {
         let id = cri::CallId(self.number());
+        let usual = self.runtime_request_timeout;
         let timeout = match &call {
-            cri::Call::RunPodSandbox(_) => RUNTIME_REQUEST_TIMEOUT * 2,
-            cri::Call::StopContainer { timeout, .. } => RUNTIME_REQUEST_TIMEOUT + *timeout,
+            cri::Call::RunPodSandbox(_) => usual * 2,
+            cri::Call::StopContainer { timeout, .. } => usual + *timeout,
             cri::Call::PullImage { .. } => Duration::MAX,
-            _ => RUNTIME_REQUEST_TIMEOUT,
+            _ => usual,
         };
         self.cri.insert(id, (owner, fx.now() + timeout));
+        if self.recorded_on.is_some() {
+            self.made.insert(id, (call.name(), fx.now()));
+        }
         fx.send(Out::Cri(Box::new(cri::Request { id, call })));
         if !self.cri_sweep && timeout != Duration::MAX {
             self.cri_sweep = true;
-            fx.wake_after(RUNTIME_REQUEST_TIMEOUT, In::Timer(Timer::CriDeadline));
+            fx.wake_after(usual, In::Timer(Timer::CriDeadline));
         }
     }
 
-    /// Who waits for this answer; None if nobody does any more.
-    pub fn cri_answered(&mut self, id: cri::CallId) -> Option<CriOwner> {
-        self.cri.remove(&id).map(|(owner, _)| owner)
+    /// The runtime answered. Who waits for it; None if nobody does any more.
+    pub fn cri_answered(&mut self, response: &cri::Response, fx: &mut Fx) -> Option<CriOwner> {
+        if let Some(node) = self.recorded_on
+            && let Some((method, made)) = self.made.remove(&response.id)
+        {
+            let (took, failed) = (fx.now().since(made), response.result.is_err());
+            fx.record(Record::Called { node, method: Name::new(method), took, failed });
+        }
+        self.cri.remove(&response.id).map(|(owner, _)| owner)
     }
 
     /// Takes out the calls whose deadline is past.
@@ -109,12 +132,13 @@ impl Calls {
         let overdue: Vec<_> =
             self.cri.iter().filter(|(_, (_, until))| *until <= now).map(|(id, (owner, _))| (*id, *owner)).collect();
         for (id, _) in &overdue {
+            self.made.remove(id);
             self.cri.remove(id);
         }
         if let Some(next) = self.cri.values().map(|(_, until)| *until).min().filter(|until| *until != Time::MAX) {
             self.cri_sweep = true;
             // No call made meanwhile is overdue before that.
-            fx.wake_at(next.min(now + RUNTIME_REQUEST_TIMEOUT), In::Timer(Timer::CriDeadline));
+            fx.wake_at(next.min(now + self.runtime_request_timeout), In::Timer(Timer::CriDeadline));
         }
         overdue.into_iter().map(|(_, owner)| owner).collect()
     }
@@ -126,6 +150,7 @@ impl Calls {
 
     /// Takes out all calls: their connection is gone.
     pub fn cri_lost(&mut self) -> Vec<CriOwner> {
+        self.made.clear();
         std::mem::take(&mut self.cri).into_values().map(|(owner, _)| owner).collect()
     }
 

@@ -189,7 +189,10 @@ impl Facts<'_> {
     pub fn resources(&self, container: &Container) -> LinuxResources {
         let (limits, requests) = (&container.resources.limits, &container.resources.requests);
         let request = requests.cpu.or(limits.cpu).unwrap_or_default().0;
-        let quota = limits.cpu.map_or(0, |limit| if limit.0 > 0 { (limit.0 * 100).max(1000) } else { 0 });
+        let settings = &self.config.kubelet;
+        let period = (settings.cpu_cfs_quota_period.as_nanos() / 1000) as i64;
+        let limit = limits.cpu.unwrap_or_default().0;
+        let quota = if limit > 0 && settings.cpu_cfs_quota { (limit * period / 1000).max(1000) } else { 0 };
         let memory_request = requests.memory.or(limits.memory).unwrap_or_default().0;
         let capacity = self.config.node.status.capacity.memory.0.max(1);
         let oom_score_adj = match self.pod.spec.qos() {
@@ -202,7 +205,7 @@ impl Facts<'_> {
             }
         };
         LinuxResources {
-            cpu_period: 100_000,
+            cpu_period: period,
             cpu_quota: quota,
             cpu_shares: if request == 0 { 2 } else { (request * 1024 / 1000).clamp(2, 262_144) },
             memory_limit_in_bytes: limits.memory.unwrap_or_default().0,

@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::kernel::{Duration, Time};
 use crate::model::pod::ImagePullPolicy;
 use crate::model::{EventType, Name, Text, Uid};
-use crate::protocol::cri::{Answer, Call, Error};
+use crate::protocol::cri::{Answer, Call, Code, Error};
+use crate::protocol::pull::AuthConfig;
 use crate::trace::{Stage, StageEdge};
 
 use super::backoff::{self, Backoff};
 use super::calls::CriOwner;
 use super::containers::StartStep;
+use super::credentials::PullRecords;
 use super::pod_actions::ContainerRef;
 use super::sync_pod::{Step, Sync};
 use super::{Fx, Kubelet};
@@ -25,6 +27,8 @@ pub struct Puller {
     waiting: VecDeque<Pull>,
     /// Pulls under way, by number.
     running: BTreeMap<u64, Pull>,
+    /// With what the images here were pulled.
+    records: PullRecords,
     /// The token bucket of `registryPullQPS`: how much time's worth of tokens is there, and when that was reckoned.
     bucket: Option<(Duration, Time)>,
 }
@@ -35,6 +39,10 @@ struct Pull {
     image: Name,
     asked: Time,
     began: Time,
+    /// Tried in turn; none: the pull goes without.
+    credentials: Vec<AuthConfig>,
+    /// What those that were tried have failed with.
+    errors: Vec<Text>,
     /// PullImage is done; the image's size is asked for.
     is_sizing: bool,
 }
@@ -59,6 +67,26 @@ impl Puller {
         let taken = tokens >= per_token;
         self.bucket = Some((if taken { tokens.saturating_sub(per_token) } else { tokens }, now));
         taken
+    }
+}
+
+impl Pull {
+    fn auth(&self) -> Option<AuthConfig> {
+        self.credentials.get(self.errors.len()).copied()
+    }
+}
+
+/// Several errors as one, each once.
+fn aggregate(errors: &[Text]) -> Text {
+    let mut distinct: Vec<&str> = Vec::new();
+    for error in errors {
+        if !distinct.contains(&error.as_str()) {
+            distinct.push(error);
+        }
+    }
+    match distinct[..] {
+        [only] => Text::new(only),
+        _ => Text::from(format!("[{}]", distinct.join(", "))),
     }
 }
 
@@ -121,8 +149,17 @@ impl Kubelet {
         let pod = entry.pod.clone();
         let Some(container) = one.of(&pod.spec) else { return };
         let image = container.image;
+        let credentials = sync.secrets.keyring.lookup(&image);
+        let is_open = self.puller.records.allows(with_default_tag(image), &credentials);
         match result {
-            Ok(Answer::ImageStatus(Some(_))) => {
+            Ok(Answer::ImageStatus(Some(_))) if !is_open && container.image_pull_policy == ImagePullPolicy::Never => {
+                let message = Text::from(format!(
+                    "image \"{image}\" is present but the pod has no credentials that it was pulled with, and its pull policy is Never"
+                ));
+                self.pod_event(&pod, Some(one), EventType::Warning, "ErrImageNeverPull", message.clone(), fx);
+                self.image_failed(uid, sync, one, "ErrImageNeverPull", message, fx);
+            }
+            Ok(Answer::ImageStatus(Some(_))) if is_open => {
                 let message =
                     format!("Container image \"{image}\" already present on machine and can be accessed by the pod");
                 self.pod_event(&pod, Some(one), EventType::Normal, "Pulled", message.into(), fx);
@@ -170,8 +207,18 @@ impl Kubelet {
         let event = Text::from(format!("Pulling image \"{image}\""));
         self.pod_event(&pod, Some(one), EventType::Normal, "Pulling", event, fx);
         sync.step = Step::Start(StartStep::Pull);
+        let credentials = sync.secrets.keyring.lookup(&image);
         self.put_sync(uid, sync);
-        self.puller.waiting.push_back(Pull { pod: uid, image, asked: now, began: now, is_sizing: false });
+        let errors = Vec::new();
+        self.puller.waiting.push_back(Pull {
+            pod: uid,
+            image,
+            asked: now,
+            began: now,
+            credentials,
+            errors,
+            is_sizing: false,
+        });
         self.pull_next(fx);
     }
 
@@ -197,20 +244,20 @@ impl Kubelet {
             }
             self.puller.next += 1;
             let number = self.puller.next;
-            let (secret, sandbox) = match self.pods.get(&pull.pod) {
-                Some(entry) => {
-                    let config = match &entry.worker.task {
-                        Some(super::pod_worker::Task::Sync(sync)) => sync.sandbox_config.clone(),
-                        _ => None,
-                    };
-                    (entry.pod.spec.image_pull_secrets.first().copied(), config)
-                }
-                None => (None, None),
-            };
-            let call = Call::PullImage { image: with_default_tag(pull.image), auth: secret, sandbox };
             self.puller.running.insert(number, pull);
-            self.calls.cri(CriOwner::Puller(number), call, fx);
+            self.call_pull(number, fx);
         }
+    }
+
+    /// Asks the runtime for a pull, with the first credentials that were not tried.
+    fn call_pull(&mut self, number: u64, fx: &mut Fx) {
+        let Some(pull) = self.puller.running.get(&number) else { return };
+        let sandbox = match self.pods.get(&pull.pod).and_then(|entry| entry.worker.task.as_ref()) {
+            Some(super::pod_worker::Task::Sync(sync)) => sync.sandbox_config.clone(),
+            _ => None,
+        };
+        let call = Call::PullImage { image: with_default_tag(pull.image), auth: pull.auth(), sandbox };
+        self.calls.cri(CriOwner::Puller(number), call, fx);
     }
 
     /// The runtime answered the puller.
@@ -228,11 +275,18 @@ impl Kubelet {
                 size: image.map_or(0, |image| image.size_bytes),
             },
             Ok(_) => Pulled::Failed(Text::new("unexpected answer of the runtime")),
-            Err(error) => Pulled::Failed(error.to_string().into()),
+            Err(error) => {
+                pull.errors.push(told(&error));
+                if pull.errors.len() < pull.credentials.len() {
+                    return self.call_pull(number, fx);
+                }
+                Pulled::Failed(aggregate(&pull.errors))
+            }
         };
-        let (pod, image) = (pull.pod, pull.image);
+        let (pod, image, auth) = (pull.pod, pull.image, pull.auth());
         self.puller.running.remove(&number);
         if matches!(outcome, Pulled::Done { .. }) {
+            self.puller.records.pulled(with_default_tag(image), auth);
             self.images_changed(fx);
         }
         self.pull_ended(pod, image, outcome, fx);
@@ -258,17 +312,16 @@ impl Kubelet {
             Pulled::Failed(error) => {
                 let at = entry.pull_backoffs.iter().position(|(of, ..)| *of == image);
                 let known: Option<Backoff> = at.map(|at| entry.pull_backoffs[at].1);
-                let next = backoff::next(known, fx.now(), fx.now(), backoff::MAX);
+                let next = backoff::next(known, fx.now(), fx.now(), backoff::INITIAL, backoff::MAX);
                 match at {
                     Some(at) => entry.pull_backoffs[at] = (image, next, error.clone()),
                     None => entry.pull_backoffs.push((image, next, error.clone())),
                 }
                 let message = format!("Failed to pull image \"{image}\": {error}");
                 self.pod_event(&pod, Some(one), EventType::Warning, "Failed", message.into(), fx);
-                let body = error.split("desc = ").nth(1).unwrap_or(&error);
                 let reason = ["RegistryUnavailable", "SignatureValidationFailed"]
                     .into_iter()
-                    .find(|reason| body.starts_with(reason))
+                    .find(|reason| error.starts_with(reason))
                     .unwrap_or("ErrImagePull");
                 self.image_failed(uid, sync, one, reason, error, fx);
             }
@@ -276,9 +329,25 @@ impl Kubelet {
     }
 }
 
+/// The error of a pull as the kubelet tells it: the code of one that has none is left out
+/// (staging/src/k8s.io/cri-client/pkg/remote_image.go).
+fn told(error: &Error) -> Text {
+    match error.code {
+        Code::Unknown => error.message.clone(),
+        _ => error.to_string().into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_code_is_left_out_of_a_pulls_error() {
+        for (code, expected) in [(Code::Unknown, "gone"), (Code::NotFound, "rpc error: code = NotFound desc = gone")] {
+            assert_eq!(told(&Error::new(code, "gone")).as_str(), expected);
+        }
+    }
 
     #[test]
     fn a_name_without_tag_or_digest_means_latest() {

@@ -24,8 +24,10 @@ mod admission;
 mod backoff;
 mod calls;
 pub mod config;
+pub mod configuration;
 mod container_config;
 mod containers;
+mod credentials;
 mod environment;
 mod events;
 mod expansion;
@@ -40,6 +42,7 @@ mod pod_actions;
 mod pod_manager;
 mod pod_worker;
 mod probes;
+mod pull_secrets;
 mod runtime_status;
 mod sandbox_config;
 mod status;
@@ -138,7 +141,7 @@ pub enum Out {
     Api(Box<api::Request>),
     Cri(Box<cri::Request>),
     Probe(Box<probe::Request>),
-    /// Only where [`config::Config::host`] is known.
+    /// Where the machine is real, and where a simulated program can look at what a volume holds.
     Volume(Box<volume::Request>),
 }
 
@@ -200,6 +203,7 @@ pub struct Kubelet {
 struct KubeletStreams {
     phase: Stream,
     requeue: Stream,
+    remount: Stream,
     probes: Stream,
     watch: Stream,
 }
@@ -213,6 +217,7 @@ impl Kubelet {
         let streams = KubeletStreams {
             phase: stream("phase"),
             requeue: stream("requeue-jitter"),
+            remount: stream("remount-jitter"),
             probes: stream("probe-spread"),
             watch: stream("watch-backoff"),
         };
@@ -220,10 +225,10 @@ impl Kubelet {
         Kubelet {
             allocatable: config.allocatable(),
             events: events::Events::new(config.name()),
+            calls: Calls::new(config.records_calls().then(|| config.name())),
             config,
             streams,
             started: Time::ZERO,
-            calls: Calls::default(),
             pods: BTreeMap::new(),
             admission: <_>::default(),
             sources_ready: false,
@@ -268,7 +273,7 @@ impl Kubelet {
                 }
             }
             In::Cri(response) => {
-                if let Some(owner) = self.calls.cri_answered(response.id) {
+                if let Some(owner) = self.calls.cri_answered(&response, fx) {
                     self.cri_answered(owner, response.result, fx);
                 }
             }
@@ -291,7 +296,7 @@ impl Kubelet {
     fn start(&mut self, fx: &mut Fx) {
         let now = fx.now();
         self.started = now;
-        self.calls.start(now);
+        self.calls.start(now, self.config.kubelet.runtime_request_timeout);
         // Tickers of a process that has run for a while have any phase; the others begin with it, one after another.
         let was_running = self.config.start == StartKind::WasRunning;
         let mut grid = |period: Duration, offset: Duration| {
@@ -309,6 +314,15 @@ impl Kubelet {
         self.housekeeping_grid = grid(second * 2, Duration::from_millis(230));
         self.garbage_grid = grid(second * 60, none);
         self.start_node(fx);
+    }
+
+    /// Containers that run for more than 10 s at this moment are another process's: what that one has said of them holds until
+    /// a probe says otherwise. Before Kubernetes 1.35 they began anew.
+    fn adopts_before(&self) -> Time {
+        match self.config.kubelet.feature_gates.change_container_status_on_kubelet_restart {
+            true => Time::ZERO,
+            false => self.started,
+        }
     }
 
     /// The grid on which a starting process looks whether its informers have synced.
@@ -394,6 +408,7 @@ impl Kubelet {
             ApiOwner::PodDelete(pod) => self.pod_deleted(pod, result, fx),
             ApiOwner::Volumes(pod) => self.volume_answered(pod, result, fx),
             ApiOwner::Environment(pod) => self.environment_answered(pod, result, fx),
+            ApiOwner::PullSecret(pod) => self.pull_secret_answered(pod, result, fx),
             ApiOwner::Register => self.register_answered(result, fx),
             ApiOwner::NodeStatus => self.node_status_written(result, fx),
             ApiOwner::Lease => self.lease_answered(result, fx),

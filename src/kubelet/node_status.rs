@@ -21,6 +21,8 @@ use super::{Fx, In, Kubelet, Timer};
 pub struct NodeState {
     /// As the API server has it.
     seen: Option<Arc<Node>>,
+    /// `spec.unschedulable` as it was last told by an event.
+    is_cordoned: bool,
     images: Option<Arc<[NodeImage]>>,
     is_registered: bool,
     register_tries: u32,
@@ -142,8 +144,8 @@ impl Kubelet {
 
     /// Says that from now on the lease is renewed.
     pub(super) fn renew_lease(&mut self, fx: &mut Fx) {
-        let node = self.config.name();
-        self.calls.api(ApiOwner::Lease, Call::RenewLease { node }, fx);
+        let (node, every) = (self.config.name(), self.config.kubelet.node_lease_duration / 4);
+        self.calls.api(ApiOwner::Lease, Call::RenewLease { node, every }, fx);
     }
 
     /// The API server answered about the lease.
@@ -168,6 +170,11 @@ impl Kubelet {
         let Some(node) = node else { return };
         let first = self.node.seen.is_none();
         self.node.seen = Some(node.clone());
+        if first && self.config.start == StartKind::WasRunning {
+            self.node.is_cordoned = node.spec.unschedulable;
+        } else if node.spec.unschedulable != self.node.is_cordoned {
+            self.arm_round(fx);
+        }
         let listed = matches!(event, WatchEvent::Listed(..));
         if listed && first {
             let ours = self.config.node.status.boot_id;
@@ -300,10 +307,21 @@ impl Kubelet {
     /// A round of the node's status.
     pub(super) fn node_round(&mut self, fx: &mut Fx) {
         self.node.round = None;
+        self.tell_cordon(fx);
         if std::mem::take(&mut self.node.list_images) {
             return self.calls.cri(CriOwner::Images, cri::Call::ListImages, fx);
         }
         self.refresh_node(fx);
+    }
+
+    /// An event says that the node was cordoned or uncordoned, in the round after (recordNodeSchedulableEvent).
+    fn tell_cordon(&mut self, fx: &mut Fx) {
+        let cordoned = self.known_node().spec.unschedulable;
+        if std::mem::replace(&mut self.node.is_cordoned, cordoned) != cordoned {
+            let what = if cordoned { "NodeNotSchedulable" } else { "NodeSchedulable" };
+            let message = format!("Node {} status is now: {what}", self.config.name());
+            self.node_event(EventType::Normal, what, message, fx);
+        }
     }
 
     /// The first looks of a new node: each 100 ms until it is ready.

@@ -144,9 +144,10 @@ pub fn should_be_restarted(pod: &Pod, container: &Container, newest: Option<&Con
     }
 }
 
-/// The same for a container that is known to have ended with this code, as the pod's phase asks.
+/// The same for a container that is known to have ended with this code, as the pod's phase asks: it looks at the policy
+/// alone, so that a pod that is being deleted does not fail before its end.
 pub fn may_run_again(pod: &Pod, container: &Container, exit_code: i32) -> bool {
-    pod.meta.deletion.is_none() && restarts_on_exit(pod, container, exit_code)
+    restarts_on_exit(pod, container, exit_code)
 }
 
 /// True if a container ended in a way for which a rule restarts the whole pod in place.

@@ -394,6 +394,8 @@ impl Kubelet {
             entry.worker.state = State::Terminated;
             entry.worker.terminated_at = fx.now();
         }
+        // Admission counts no pod that is known to be terminated, whether its object is still there or not.
+        self.release(uid);
         if let Some(made) = self.make_status(uid, &runtime, true, fx) {
             self.set_status(uid, made, fx);
         }
@@ -418,7 +420,8 @@ impl Kubelet {
 
     /// The worker ends: nothing of the pod is left on the node but dead containers.
     pub(super) fn finish(&mut self, uid: Uid, fx: &mut Fx) {
-        if self.config.host.is_some() {
+        let is_set_up = self.pods.get(&uid).is_some_and(|entry| entry.volumes.is_set_up());
+        if self.config.host.is_some() || is_set_up {
             fx.send(Out::Volume(Box::new(volume::Request::TearDown { pod: uid })));
         }
         self.release(uid);
@@ -464,7 +467,7 @@ impl Kubelet {
             probes: &entry.probes,
             now: fx.now(),
             host_ip: self.config.node_ip,
-            kubelet_started: self.started,
+            kubelet_started: self.adopts_before(),
             is_terminal,
         };
         let mut made = status::generate(&input, &mut trigger);

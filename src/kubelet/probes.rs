@@ -261,9 +261,22 @@ impl Kubelet {
 
     fn worker_tick(&mut self, uid: Uid, number: u16, fx: &mut Fx) {
         let polling = self.config.observe == Observe::Polling;
-        let turn = self.probe_turn(uid, number, self.started, fx);
+        let probed = |kubelet: &Kubelet| {
+            let worker = kubelet.pods.get(&uid).and_then(|entry| entry.probes.workers.get(usize::from(number)));
+            worker.map(|worker| worker.id)
+        };
+        let before = probed(self);
+        let turn = self.probe_turn(uid, number, self.adopts_before(), fx);
+        let is_new = probed(self) != before;
         let Some(entry) = self.pods.get_mut(&uid) else { return };
         let Some(worker) = entry.probes.workers.get_mut(usize::from(number)) else { return };
+        // The result that a new container begins with is one that changed: the pod is synced, after the next relist, and its
+        // readiness probed once more then.
+        let begins = match worker.purpose {
+            Purpose::Readiness => worker.result == Some(false),
+            Purpose::Startup => worker.result.is_none(),
+            _ => false,
+        };
         match turn {
             Turn::End => worker.ended = true,
             Turn::Wait if polling => {
@@ -276,6 +289,13 @@ impl Kubelet {
                 worker.wake_at(at.max(worker.grid.after(fx.now())), &mut self.probe_ticks, fx);
             }
             Turn::Probe => self.ask_probe(uid, number, fx),
+        }
+        if is_new && begins {
+            // What an earlier process has said of the container holds since 1.35.
+            if self.is_shown_ready(uid, number) {
+                self.publish_probe(uid, number, fx);
+            }
+            self.sync_soon(uid, fx);
         }
     }
 
@@ -307,7 +327,7 @@ impl Kubelet {
                 _ => None,
             };
             if let ContainerState::Running { started_at } = reported.state
-                && started_at + Duration::from_secs(10) < kubelet_started
+                && started_at + Duration::from_secs(10) < kubelet_started.into()
             {
                 // A container that an earlier kubelet has started keeps what that one has reported of it
                 // (ChangeContainerStatusOnKubeletRestart is off since 1.35).
@@ -340,7 +360,7 @@ impl Kubelet {
             worker.result = Some(true);
             return Turn::End;
         }
-        let due = started_at.truncated_to_second() + probe.initial_delay;
+        let due = (started_at.truncated_to_second() + probe.initial_delay).time();
         if fx.now() < due {
             return Turn::Until(due);
         }
@@ -451,6 +471,16 @@ impl Kubelet {
     }
 
     /// A stored result changed: the sync loop hears of it.
+    /// True if the status shows the container of a readiness probe as ready.
+    fn is_shown_ready(&self, uid: Uid, number: u16) -> bool {
+        let Some(entry) = self.pods.get(&uid) else { return false };
+        let Some(worker) = entry.probes.workers.get(usize::from(number)) else { return false };
+        let name = worker.container.of(&entry.pod.spec).map(|container| container.name);
+        let status = &entry.status.status;
+        let list = if worker.container.init { &status.init_containers } else { &status.containers };
+        worker.purpose == Purpose::Readiness && list.iter().any(|one| Some(one.name) == name && one.ready)
+    }
+
     fn publish_probe(&mut self, uid: Uid, number: u16, fx: &mut Fx) {
         let Some(entry) = self.pods.get(&uid) else { return };
         let Some(worker) = entry.probes.workers.get(usize::from(number)) else { return };

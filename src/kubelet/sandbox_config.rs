@@ -71,9 +71,10 @@ impl Facts<'_> {
     /// What the pod's containers may use together.
     fn pod_resources(&self) -> LinuxResources {
         let containers = || self.running_containers();
-        let mut all = LinuxResources { cpu_period: 100_000, ..LinuxResources::default() };
+        let mut all = LinuxResources::default();
         for container in containers() {
             let one = self.resources(container);
+            all.cpu_period = one.cpu_period;
             all.cpu_shares += one.cpu_shares;
             all.cpu_quota += one.cpu_quota;
             all.memory_limit_in_bytes += one.memory_limit_in_bytes;

@@ -44,6 +44,7 @@ pub struct Input<'a> {
     pub probes: &'a PodProbes,
     pub now: Time,
     pub host_ip: Ipv4Addr,
+    /// Containers that run for more than 10 s at this moment were started by an earlier process.
     pub kubelet_started: Time,
     /// The pod has been terminated: nothing of it runs or will run.
     pub is_terminal: bool,
@@ -259,7 +260,7 @@ fn flags(
     let Some(started_at) = running.filter(|_| started) else { return };
     let old_list = if one.init { &input.old.init_containers } else { &input.old.containers };
     let old = old_list.iter().find(|old| old.name == container.name && old.container_id == status.container_id);
-    let adopted = started_at + Duration::from_secs(10) < input.kubelet_started;
+    let adopted = started_at + Duration::from_secs(10) < input.kubelet_started.into();
     status.ready = match input.probes.result(Purpose::Readiness, one, id) {
         Some(success) => success,
         None if adopted && container.readiness.is_some() => {
@@ -357,7 +358,7 @@ fn conditions(input: &Input<'_>, status: &PodStatus) -> Conditions {
     let (pod, spec) = (input.pod, &input.pod.spec);
     let mut made = Made { input, conditions: Conditions::with_capacity(5) };
     for kind in ["DisruptionTarget", "AllContainersRestarting"] {
-        if kind == "AllContainersRestarting" && (triggers_restart_all(input) || condition_known(input, kind)) {
+        if kind == "AllContainersRestarting" && (may_restart_all(spec) || condition_known(input, kind)) {
             let on = triggers_restart_all(input);
             let (reason, message) = if on {
                 ("RestartAllContainersStarted", "container exited with restart policy rule")
@@ -377,8 +378,11 @@ fn conditions(input: &Input<'_>, status: &PodStatus) -> Conditions {
         .filter(|(container, one)| if container.is_sidecar() { one.started != Some(true) } else { !one.ready })
         .map(|(container, _)| container.name)
         .collect();
-    let regular_ran =
-        status.containers.iter().any(|one| matches!(one.state, ContainerState::Running { .. }) || ran(&one.state));
+    // Containers that restart in place have run before.
+    let regular_ran = status
+        .containers
+        .iter()
+        .any(|one| matches!(one.state, ContainerState::Running { .. }) || ran(&one.state) || is_reset(one));
     if status.phase == Phase::Succeeded {
         made.add("Initialized", true, "PodCompleted", Text::default());
     } else if incomplete.is_empty() || (regular_ran && !spec.init_containers.is_empty()) {
@@ -396,6 +400,12 @@ fn conditions(input: &Input<'_>, status: &PodStatus) -> Conditions {
 
 fn ran(state: &ContainerState) -> bool {
     matches!(state, ContainerState::Terminated(end) if end.reason != *"ContainerStatusUnknown")
+}
+
+/// True if a rule of a container may restart the whole pod.
+fn may_restart_all(spec: &PodSpec) -> bool {
+    let all = spec.init_containers.iter().chain(spec.containers.iter());
+    all.flat_map(|container| container.restart_rules.iter()).any(|rule| rule.restart_all)
 }
 
 fn condition_known(input: &Input<'_>, kind: &str) -> bool {

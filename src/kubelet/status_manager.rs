@@ -4,7 +4,7 @@
 //! Kubernetes: pkg/kubelet/status/status_manager.go. The GET before each PATCH is left out, because the PATCH here says
 //! which uid it is for.
 
-use crate::kernel::{Duration, Time};
+use crate::kernel::{Duration, Moment, Time};
 use crate::model::pod::Terminated;
 use crate::model::{ContainerState, Key, Kind, Name, Phase, Pod, PodStatus, Text, Uid, condition};
 use crate::protocol::api::{Answer, Call, DeleteOptions, Patch, Propagation, Status, StatusReason};
@@ -216,15 +216,16 @@ impl Kubelet {
 /// (`normalizeStatus`).
 fn cut_times(status: &mut PodStatus) {
     let cut = |time: &mut Time| *time = time.truncated_to_second();
+    let cut_moment = |moment: &mut Moment| *moment = moment.truncated_to_second();
     let cut_end = |end: &mut Terminated| {
-        cut(&mut end.started_at);
-        cut(&mut end.finished_at);
+        cut_moment(&mut end.started_at);
+        cut_moment(&mut end.finished_at);
     };
     status.start_time.iter_mut().for_each(cut);
     status.conditions.iter_mut().for_each(|condition| cut(&mut condition.last_transition));
     for one in status.init_containers.iter_mut().chain(&mut status.containers) {
         match &mut one.state {
-            ContainerState::Running { started_at } => cut(started_at),
+            ContainerState::Running { started_at } => cut_moment(started_at),
             ContainerState::Terminated(end) => cut_end(end),
             ContainerState::Waiting { .. } => {}
         }

@@ -17,6 +17,7 @@ use super::environment::Facts;
 use super::kill::KillTarget;
 use super::pod_actions::{self, ContainerRef, PodActions};
 use super::pod_worker::{Outcome, Task, kill_targets};
+use super::pull_secrets::PullSecrets;
 use super::runtime_status::RuntimeStatus;
 use super::status::StartFailure;
 use super::{Fx, In, Kubelet, Timer, pod_ref};
@@ -34,6 +35,7 @@ pub struct Sync {
     pub(super) start: usize,
     pub(super) sandbox: Option<SandboxId>,
     pub(super) sandbox_config: Option<Arc<PodSandboxConfig>>,
+    pub(super) secrets: PullSecrets,
     /// Something was done, well or not.
     pub(super) acted: bool,
     /// The end of the shortest back-off that refused a start.
@@ -48,6 +50,8 @@ pub struct Sync {
 #[derive(Debug)]
 pub enum Step {
     Volumes,
+    /// A pull secret is read.
+    PullSecrets,
     /// The kill of the whole pod or of one container.
     Kill,
     Reset,
@@ -67,6 +71,7 @@ impl Sync {
             start: 0,
             sandbox: None,
             sandbox_config: None,
+            secrets: PullSecrets::default(),
             acted: false,
             refused_until: None,
             failed: false,
@@ -126,6 +131,16 @@ impl Kubelet {
         let pod = entry.pod.clone();
         sync.actions = pod_actions::compute(&pod, &sync.runtime, &entry.probes);
         sync.sandbox = sync.actions.sandbox;
+        if !pod.spec.image_pull_secrets.is_empty() && (sync.actions.create_sandbox || !sync.actions.start.is_empty()) {
+            return self.read_pull_secrets(uid, sync, fx);
+        }
+        self.sync_actions(uid, sync, fx);
+    }
+
+    /// What is to be done is known, and all that it needs.
+    pub(super) fn sync_actions(&mut self, uid: Uid, mut sync: Box<Sync>, fx: &mut Fx) {
+        let Some(entry) = self.pods.get(&uid) else { return };
+        let pod = entry.pod.clone();
         if sync.actions.kill_pod {
             sync.acted = true;
             if sync.actions.create_sandbox && sync.actions.sandbox.is_some() {
@@ -260,7 +275,7 @@ impl Kubelet {
                 self.sandbox_failed(uid, "FailedPodSandBoxStatus", message, fx);
             }
             (Step::Reset, _) => self.sync_on(uid, sync, fx),
-            (Step::Volumes | Step::Kill, _) => self.put_sync(uid, sync),
+            (Step::Volumes | Step::PullSecrets | Step::Kill, _) => self.put_sync(uid, sync),
         }
     }
 
@@ -304,11 +319,12 @@ impl Kubelet {
                 && status.summary.state == crate::protocol::cri::ContainerState::Exited
         });
         if let Some(exited) = exited {
-            let max = self.config.kubelet.max_container_restart_period;
+            let settings = &self.config.kubelet;
+            let (initial, max) = (settings.initial_container_restart_period, settings.max_container_restart_period);
             let image = container.image;
             let at = entry.backoffs.iter().position(|(known, of, _)| *known == one && *of == image);
             let known = at.map(|at| entry.backoffs[at].2);
-            let until = backoff::blocked_until(known, exited.finished_at, fx.now(), max);
+            let until = backoff::blocked_until(known, exited.finished_at.time(), fx.now(), max);
             if let (Some(until), Some(known)) = (until, known) {
                 let full = format!("{}_{}({uid})", pod.meta.name, pod.meta.namespace);
                 let event = format!("Back-off restarting failed container {} in pod {full}", container.name);
@@ -319,7 +335,7 @@ impl Kubelet {
                 sync.refused_until = Some(sync.refused_until.map_or(until, |other| other.min(until)));
                 return self.start_refused(uid, sync, one, "CrashLoopBackOff", message.into(), fx);
             }
-            let next = backoff::next(known, exited.finished_at, fx.now(), max);
+            let next = backoff::next(known, exited.finished_at.time(), fx.now(), initial, max);
             match at {
                 Some(at) => entry.backoffs[at].2 = next,
                 None => entry.backoffs.push((one, image, next)),

@@ -21,8 +21,9 @@ const STAND_IN_TOKEN: &str = "simlet-stand-in-no-token-was-issued";
 pub type Found = [(Key, Arc<ConfigData>)];
 
 impl Facts<'_> {
-    /// The pod's volumes with their files. Volumes of other makers (claims, CSI, images) are not set up here.
-    pub fn volumes(&self, host: &Host, found: &Found) -> Arc<[Volume]> {
+    /// The pod's volumes with their files. Volumes of other makers (claims, CSI, images) are not set up here. On a simulated
+    /// machine a volume's path is its name.
+    pub fn volumes(&self, host: Option<&Host>, found: &Found) -> Arc<[Volume]> {
         let uid = self.pod.meta.uid;
         let fs_group = self.pod.spec.security.fs_group;
         let mut made = Vec::new();
@@ -53,9 +54,12 @@ impl Facts<'_> {
                 | VolumeSource::Image { .. }
                 | VolumeSource::Other { .. } => continue,
             };
-            made.push(Volume { name: volume.name, path: host.volume_path(uid, volume), kind, fs_group });
+            let path = host.map_or(volume.name, |host| host.volume_path(uid, volume));
+            made.push(Volume { name: volume.name, path, kind, fs_group });
         }
-        if self.pod.spec.automount_token {
+        if let Some(host) = host
+            && self.pod.spec.automount_token
+        {
             let kind = files(|all| {
                 put(all, Name::new("token"), STAND_IN_TOKEN.as_bytes().into(), DEFAULT_MODE, true);
                 let namespace = self.pod.meta.namespace;

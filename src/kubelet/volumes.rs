@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use crate::kernel::{Duration, Time};
 use crate::model::config::ConfigData;
-use crate::model::pod::{KeyToPath, ProjectedSource, VolumeSource};
+use crate::model::pod::{Handler, KeyToPath, ProjectedSource, VolumeSource};
 use crate::model::storage::ClaimPhase;
-use crate::model::{EventType, Key, Kind, Name, Object, Pod, Text, Uid};
+use crate::model::{Container, EventType, Key, Kind, Name, Object, Pod, Text, Uid};
 use crate::protocol::api::{Answer, Call, Status, StatusReason};
 use crate::protocol::volume::{self, Request};
 use crate::trace::{Stage, StageEdge};
@@ -39,9 +39,26 @@ pub struct PodVolumes {
     found: Vec<(Key, Arc<ConfigData>)>,
     /// Asked for; the answer is awaited.
     setting_up: bool,
+    /// The files, as the machine was told last.
+    told: Option<Arc<[volume::Volume]>>,
+    /// When they are brought up to date.
+    refresh_at: Option<Time>,
 }
 
 impl PodVolumes {
+    /// Everything is read from the beginning.
+    fn begin_try(&mut self) {
+        self.reading = Some(0);
+        self.failed = false;
+        self.unprocessed = None;
+        self.found.clear();
+    }
+
+    /// True if the machine was told of them.
+    pub fn is_set_up(&self) -> bool {
+        self.told.is_some()
+    }
+
     /// True once everything was mounted.
     pub fn is_mounted(&self) -> bool {
         self.mounted
@@ -60,6 +77,39 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(122);
 /// How long until a claim that isn't bound is read again.
 const CLAIM_RETRY: Duration = Duration::from_secs(1);
+
+/// How often a healthy pod is synced anew, which brings its volumes up to date; up to half as long again (`syncFrequency`,
+/// pkg/kubelet/util/queue/work_queue.go).
+const RESYNC: Duration = Duration::from_secs(60);
+/// From a sync until the reconciler has mounted again.
+const REMOUNT: Duration = Duration::from_millis(100);
+
+/// True for volumes whose files are made from what may change.
+fn has_files(source: &VolumeSource) -> bool {
+    matches!(
+        source,
+        VolumeSource::ConfigMap { .. }
+            | VolumeSource::Secret { .. }
+            | VolumeSource::Projected { .. }
+            | VolumeSource::DownwardApi { .. }
+    )
+}
+
+/// Whether a container of the pod mounts files, and something of it that `reads` sees them.
+fn mounts_files(pod: &Pod, reads: impl Fn(&Container) -> bool) -> bool {
+    let with_files = |name: Name| pod.spec.volumes.iter().any(|one| one.name == name && has_files(&one.source));
+    let mut all = pod.spec.containers.iter().chain(pod.spec.init_containers.iter());
+    all.any(|one| one.volume_mounts.iter().any(|mount| with_files(mount.volume)) && reads(one))
+}
+
+/// Whether commands are executed in a container while it runs.
+fn executes(container: &Container) -> bool {
+    let probes = [&container.startup, &container.readiness, &container.liveness];
+    let hooks = [&container.post_start, &container.pre_stop];
+    let is_exec = |handler: &Handler| matches!(handler, Handler::Exec { .. });
+    probes.into_iter().flatten().any(|probe| is_exec(&probe.handler))
+        || hooks.into_iter().flatten().any(|hook| is_exec(hook))
+}
 
 /// An object that a volume needs, with the keys that it must have.
 struct Need<'a> {
@@ -107,7 +157,14 @@ impl Kubelet {
         let spec = &entry.pod.spec;
         let has_any = !spec.volumes.is_empty() || spec.automount_token || self.config.host.is_some();
         let volumes = &mut entry.volumes;
-        if !has_any || volumes.mounted {
+        if !has_any {
+            return true;
+        }
+        if volumes.mounted {
+            if volumes.refresh_at.is_some() {
+                volumes.refresh_at = Some(fx.now() + REMOUNT);
+                fx.wake_after(REMOUNT, In::Timer(Timer::Volumes { pod: uid }));
+            }
             return true;
         }
         volumes.waits = Some(fx.now());
@@ -116,7 +173,7 @@ impl Kubelet {
             volumes.tries = 0;
         }
         let try_at = volumes.try_at;
-        let needs_nothing = needs(&entry.pod).is_empty();
+        let needs_nothing = needs(&entry.pod).is_empty() && self.config.host.is_none();
         self.stage(uid, Name::default(), Stage::Volumes, StageEdge::Begin, fx);
         if needs_nothing {
             // Nothing of it can fail: the first look after the loops' turn finds all mounted.
@@ -143,14 +200,16 @@ impl Kubelet {
             _ => {}
         }
         if volumes.mounted {
+            if volumes.refresh_at.is_some_and(|at| at <= now) && volumes.reading.is_none() && !volumes.setting_up {
+                volumes.refresh_at = None;
+                volumes.begin_try();
+                self.read_need(uid, fx);
+            }
             return self.volumes_polled(uid, fx);
         }
         if volumes.try_at.is_some_and(|at| at <= now) {
             volumes.try_at = None;
-            volumes.reading = Some(0);
-            volumes.failed = false;
-            volumes.unprocessed = None;
-            volumes.found.clear();
+            volumes.begin_try();
             return self.read_need(uid, fx);
         }
         if let Some(since) = volumes.waits
@@ -184,19 +243,26 @@ impl Kubelet {
         if volumes.failed || volumes.unprocessed.is_some() {
             return self.mount_later(uid, fx);
         }
-        let Some(host) = self.config.host.clone() else { return self.volumes_mounted(uid, fx) };
-        volumes.setting_up = true;
         let found = std::mem::take(&mut volumes.found);
+        if !self.tells_files(&pod) {
+            return self.volumes_mounted(uid, fx);
+        }
         let facts = Facts { pod: &pod, pod_ip: None, config: &self.config };
-        let request = Request::SetUp { pod: uid, volumes: facts.volumes(&host, &found) };
-        fx.send(Out::Volume(Box::new(request)));
+        let made = facts.volumes(self.config.host.as_deref(), &found);
+        let Some(entry) = self.pods.get_mut(&uid) else { return };
+        if entry.volumes.told.as_ref() == Some(&made) {
+            return self.volumes_mounted(uid, fx);
+        }
+        entry.volumes.setting_up = true;
+        entry.volumes.told = Some(made.clone());
+        fx.send(Out::Volume(Box::new(Request::SetUp { pod: uid, volumes: made })));
     }
 
     /// What the machine said to a pod's volumes, or to the files of a container.
     pub(super) fn volume_set_up(&mut self, answer: volume::Answer, fx: &mut Fx) {
         let (uid, failed) = match answer {
             volume::Answer::Done { pod } => (pod, None),
-            volume::Answer::NotPlaced { pod, message } => (pod, Some((Name::default(), message))),
+            volume::Answer::NotPlaced { pod, message } => return self.files_placed(pod, Some(message), fx),
             volume::Answer::Failed { pod, volume, message } => (pod, Some((volume, message))),
         };
         let Some(entry) = self.pods.get_mut(&uid) else { return };
@@ -205,6 +271,8 @@ impl Kubelet {
         }
         let Some((volume, problem)) = failed else { return self.volumes_mounted(uid, fx) };
         entry.volumes.failed = true;
+        // Not as it should be: the next try tells it again.
+        entry.volumes.told = Some(Arc::new([]));
         let pod = entry.pod.clone();
         let message = format!("MountVolume.SetUp failed for volume \"{volume}\" : {problem}");
         self.pod_event(&pod, None, EventType::Warning, "FailedMount", message.into(), fx);
@@ -214,8 +282,16 @@ impl Kubelet {
     fn volumes_mounted(&mut self, uid: Uid, fx: &mut Fx) {
         let now = fx.now();
         let Some(entry) = self.pods.get_mut(&uid) else { return };
-        entry.volumes.mounted = true;
-        if !entry.worker.is_syncing() {
+        entry.volumes.tries = 0;
+        if self.refreshes(uid) {
+            let wait = self.streams.remount.jitter(RESYNC, 0.5);
+            if let Some(entry) = self.pods.get_mut(&uid) {
+                entry.volumes.refresh_at = Some(now + wait);
+            }
+            fx.wake_after(wait, In::Timer(Timer::Volumes { pod: uid }));
+        }
+        let Some(entry) = self.pods.get_mut(&uid) else { return };
+        if std::mem::replace(&mut entry.volumes.mounted, true) || !entry.worker.is_syncing() {
             return;
         }
         if let Some(since) = entry.volumes.waits {
@@ -239,14 +315,20 @@ impl Kubelet {
         } else {
             CLAIM_RETRY
         };
-        volumes.try_at = Some(now + wait);
+        if volumes.mounted {
+            // What was mounted stays as it is.
+            volumes.refresh_at = Some(now + wait);
+        } else {
+            volumes.try_at = Some(now + wait);
+        }
         fx.wake_after(wait, In::Timer(Timer::Volumes { pod: uid }));
     }
 
     /// The API server answered about an object that a volume needs.
     pub(super) fn volume_answered(&mut self, uid: Uid, result: Result<Answer, Status>, fx: &mut Fx) {
+        let Some(pod) = self.pods.get(&uid).map(|entry| entry.pod.clone()) else { return };
+        let tells = self.tells_files(&pod);
         let Some(entry) = self.pods.get_mut(&uid) else { return };
-        let pod = entry.pod.clone();
         let Some(at) = entry.volumes.reading else { return };
         if !entry.worker.is_syncing() {
             entry.volumes.reading = None;
@@ -271,7 +353,7 @@ impl Kubelet {
         let kind = if need.key.kind == Kind::Secret { "secret" } else { "configmap" };
         let problem = match result {
             Ok(Answer::Object(Object::ConfigMap(data) | Object::Secret(data))) => {
-                if self.config.host.is_some() {
+                if tells {
                     entry.volumes.found.push((need.key, data.clone()));
                 }
                 need.items.iter().find(|item| !need.optional && !data.has_key(item.key)).map(|_| {
@@ -290,6 +372,20 @@ impl Kubelet {
             self.pod_event(&pod, None, EventType::Warning, "FailedMount", message.into(), fx);
         }
         self.read_need(uid, fx);
+    }
+
+    /// Whether the machine is told which files the pod's volumes hold: a real one is; a simulated one where a program can
+    /// look at them, so that all other pods cost nothing.
+    fn tells_files(&self, pod: &Pod) -> bool {
+        self.config.host.is_some() || mounts_files(pod, |one| !one.command.is_empty() || executes(one))
+    }
+
+    /// Whether the pod's files are brought up to date while it runs: on a simulated machine only commands that are executed
+    /// later see that.
+    fn refreshes(&self, uid: Uid) -> bool {
+        let Some(entry) = self.pods.get(&uid) else { return false };
+        let is_real = self.config.host.is_some();
+        entry.worker.is_syncing() && mounts_files(&entry.pod, |one| is_real || executes(one))
     }
 
     fn volumes_timed_out(&mut self, uid: Uid, fx: &mut Fx) {

@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::kernel::Time;
+use crate::kernel::{Moment, Time};
 
 /// The calendar moment of [`Time::ZERO`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,8 @@ impl Epoch {
     }
 
     /// As Kubernetes prints a `Time`: RFC 3339, UTC, whole seconds.
-    pub fn rfc3339(self, time: Time) -> String {
-        let nanos = self.0.as_nanosecond() + i128::from(time.as_nanos());
+    pub fn rfc3339(self, time: impl Into<Moment>) -> String {
+        let nanos = self.0.as_nanosecond() + i128::from(time.into().as_nanos());
         let seconds = i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(i64::MAX);
         Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_string()
     }

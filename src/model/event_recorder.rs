@@ -20,11 +20,17 @@ pub struct EventRecorder {
 
 #[derive(Clone, Debug)]
 struct AboutObject {
-    /// Events that may still be written at once, and when that was reckoned.
-    tokens: u32,
-    refilled: Time,
+    /// Normal ones and warnings each have their own allowance.
+    allowed: [Allowance; 2],
     written: SmallVec<[Written; 0]>,
     similar: SmallVec<[Similar; 0]>,
+}
+
+/// Events that may still be written at once, and when that was reckoned.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    tokens: u32,
+    refilled: Time,
 }
 
 #[derive(Clone, Debug)]
@@ -48,7 +54,7 @@ struct Similar {
     last: Time,
 }
 
-/// Events about one object that may be written at once.
+/// Events of one type about one object that may be written at once (`getSpamKey`: source, object, type).
 const BURST: u32 = 25;
 /// After the burst one more each this long.
 const REFILL: Duration = Duration::from_secs(300);
@@ -75,7 +81,8 @@ impl EventRecorder {
     ) -> Option<Event> {
         let (reason, mut message) = (Name::new(reason), message.into());
         let about = self.objects.entry(involved.uid).or_insert_with(|| {
-            Box::new(AboutObject { tokens: BURST, refilled: now, written: SmallVec::new(), similar: SmallVec::new() })
+            let allowed = [Allowance { tokens: BURST, refilled: now }; 2];
+            Box::new(AboutObject { allowed, written: SmallVec::new(), similar: SmallVec::new() })
         });
         let combined = about.combine(now, kind, reason, involved.field_path, &message);
         if combined {
@@ -109,7 +116,7 @@ impl EventRecorder {
                 (name, 1, now)
             }
         };
-        if !about.take_token(now) {
+        if !about.allowed[usize::from(kind == EventType::Warning)].take(now) {
             return None;
         }
         let namespace = if involved.namespace.is_empty() { Name::new("default") } else { involved.namespace };
@@ -170,8 +177,10 @@ impl AboutObject {
         similar.messages.remove(0);
         true
     }
+}
 
-    fn take_token(&mut self, now: Time) -> bool {
+impl Allowance {
+    fn take(&mut self, now: Time) -> bool {
         let gained = now.since(self.refilled).as_nanos() / REFILL.as_nanos();
         if gained > 0 {
             self.tokens = (u64::from(self.tokens) + gained).min(u64::from(BURST)) as u32;
@@ -211,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_gets_a_burst_of_25_then_one_event_each_5_minutes() {
+    fn an_object_gets_a_burst_of_25_warnings_then_one_each_5_minutes() {
         let mut recorder = EventRecorder::new("kubelet", Name::new("n1"));
         let mut written = |second| {
             recorder.record(Time::from_secs(second), pod(), EventType::Warning, "Unhealthy", "probe failed").is_some()
@@ -221,6 +230,8 @@ mod tests {
         assert!(!written(299));
         assert!(written(301));
         assert!(!written(302));
+        let normal = recorder.record(Time::from_secs(303), pod(), EventType::Normal, "Pulled", "there");
+        assert!(normal.is_some(), "normal events have their own burst");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use crate::kernel::{Duration, Time};
+use crate::kernel::{Duration, Moment, Time};
 
 use super::condition::{self, Conditions};
 use super::resources::ResourceList;
@@ -546,7 +546,7 @@ pub struct ContainerStatus {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ContainerState {
     Waiting { reason: Name, message: Text },
-    Running { started_at: Time },
+    Running { started_at: Moment },
     Terminated(Box<Terminated>),
 }
 
@@ -558,8 +558,8 @@ pub struct Terminated {
     /// `Completed`, `Error`, `OOMKilled`, `StartError`, …
     pub reason: Name,
     pub message: Text,
-    pub started_at: Time,
-    pub finished_at: Time,
+    pub started_at: Moment,
+    pub finished_at: Moment,
     pub container_id: u64,
 }
 

@@ -54,9 +54,9 @@ pub enum Call {
     Bind { pod: Key, uid: Uid, node: Name },
     /// POST to `pods/eviction`: a deletion that respects PodDisruptionBudgets; refused with 429.
     Evict { pod: Key, grace: Option<Duration>, dry_run: bool },
-    /// The kubelet says that from now on it renews its node's lease (period 10 s, jitter 0.04), until it says something
+    /// The kubelet says that from now on it renews its node's lease (period `every`, jitter 0.04), until it says something
     /// else or is cut off. Stands for the periodic PUTs, whose effect is known in advance.
-    RenewLease { node: Name },
+    RenewLease { node: Name, every: Duration },
 }
 
 /// What a patch changes.

@@ -7,9 +7,11 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use crate::kernel::{Duration, Time};
+use crate::kernel::{Duration, Moment, Time};
 use crate::model::pod::{MountPropagation, Protocol, Seccomp};
 use crate::model::{Labels, Name, Text, Uid};
+
+use super::pull::AuthConfig;
 
 /// A call of the kubelet; the answer comes with the same `id`.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,7 +72,7 @@ pub enum Call {
     ListContainerStats,
     PullImage {
         image: Name,
-        auth: Option<Name>,
+        auth: Option<AuthConfig>,
         sandbox: Option<Arc<PodSandboxConfig>>,
     },
     ImageStatus {
@@ -371,8 +373,8 @@ pub struct ContainerSummary {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContainerStatus {
     pub summary: ContainerSummary,
-    pub started_at: Time,
-    pub finished_at: Time,
+    pub started_at: Moment,
+    pub finished_at: Moment,
     pub exit_code: i32,
     /// `Completed`, `Error`, `OOMKilled`, `StartError`, …; empty while it runs.
     pub reason: Name,

@@ -1,5 +1,6 @@
 //! Image pulls: what a runtime asks of a registry (the OCI distribution protocol, as far as it takes time or fails).
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::model::{Name, Text};
@@ -21,11 +22,25 @@ pub struct FetchId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetch {
     /// Resolve the reference, authenticate, get manifest and configuration.
-    Manifest { image: Name },
+    Manifest { image: Name, auth: Option<AuthConfig> },
     /// One layer, over a connection of its own.
     Layer { image: Name, layer: Layer },
     /// Give up an unfinished fetch with this request's id.
     Cancel,
+}
+
+/// A user of a registry, as the kubelet hands it to the runtime (`AuthConfig` of CRI).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AuthConfig {
+    pub username: Name,
+    pub password: Name,
+}
+
+/// Without the password: this goes to messages and logs.
+impl fmt::Debug for AuthConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:***", self.username)
+    }
 }
 
 /// A layer by its content.
@@ -68,7 +83,10 @@ pub enum Error {
     /// 404: no such repository or tag.
     #[error("not found")]
     NotFound,
-    /// 401 or 403.
+    /// 401 without credentials.
+    #[error("no basic auth credentials")]
+    NoCredentials,
+    /// 401 with credentials that the registry doesn't know.
     #[error("unauthorized: authentication required")]
     Unauthorized,
     /// 429, with the registry's words.

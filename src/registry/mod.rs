@@ -1,7 +1,7 @@
 //! An image registry: what images it holds (`images`), how downloads share its bandwidth (`flows`), and how it answers,
 //! limits and fails (`server`).
 //!
-//! Left out: authentication, uploads, mirrors, garbage collection, and the transport's own dynamics (slow start, loss).
+//! Left out: tokens, uploads, garbage collection, and the transport's own dynamics (slow start, loss).
 
 mod flows;
 mod images;
@@ -43,6 +43,13 @@ pub enum Fault {
     /// Manifest requests beyond this many in a window are refused with 429 and these words (empty: Docker Hub's own). As at
     /// Docker Hub, layers do not count. The window begins with the first request, and anew with the first after its end.
     RateLimit(Option<(u32, crate::kernel::Duration, Text)>),
+    /// No credentials are good (true): all requests are answered 401.
+    Unauthorized(bool),
+    /// Layers of images matching this pattern come with other content than their digest says (true).
+    Corrupt {
+        pattern: Name,
+        corrupt: bool,
+    },
     /// Images matching this pattern are (true) or are no longer (false) missing.
     Missing {
         pattern: Name,

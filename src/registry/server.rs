@@ -1,10 +1,11 @@
 //! The registry's answers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::kernel::{Distribution, Duration, Stream, Streams, Time};
-use crate::model::{Name, Text};
-use crate::protocol::pull::{self, Error, Fetch, FetchId, Fetched};
+use crate::model::{Name, Text, image};
+use crate::protocol::pull::{self, AuthConfig, Error, Fetch, FetchId, Fetched};
 use crate::trace::Effects;
 
 use super::flows::{Ended, Flows, Limits};
@@ -20,6 +21,10 @@ pub struct Config {
     pub limits: Limits,
     /// Of each round trip. A manifest takes [`MANIFEST_ROUND_TRIPS`], a layer one.
     pub latency: Distribution,
+    /// Who may pull; empty: everybody.
+    pub users: Arc<[AuthConfig]>,
+    /// The registries that it is a mirror of.
+    pub mirrors: Arc<[Name]>,
     /// What it holds; the first rule that matches counts. Others: see [`super::images`].
     pub images: Arc<[ImageRule]>,
 }
@@ -31,6 +36,8 @@ impl Default for Config {
             host: Name::new("docker.io"),
             limits: Limits { total: None, per_node: None, per_stream: Some(50_000_000) },
             latency: Distribution::LogNormal { p50: Duration::from_millis(60), p99: Duration::from_millis(400) },
+            users: Arc::new([]),
+            mirrors: Arc::new([]),
             images: Arc::new([]),
         }
     }
@@ -53,6 +60,11 @@ pub struct Registry {
     armed: Option<Time>,
     ended: Vec<Ended>,
     down: bool,
+    unauthorized: bool,
+    /// Images whose layers come broken.
+    corrupt: Vec<Name>,
+    /// Downloads under way that will be found broken.
+    broken: BTreeSet<(RuntimeId, FetchId)>,
     error_rate: f64,
     rate_limit: Option<RateLimit>,
     latency: Stream,
@@ -78,6 +90,9 @@ impl Registry {
             armed: None,
             ended: Vec::new(),
             down: false,
+            unauthorized: false,
+            corrupt: Vec::new(),
+            broken: BTreeSet::new(),
             error_rate: 0.0,
             rate_limit: None,
             latency: streams.stream(&owner, "latency"),
@@ -90,7 +105,10 @@ impl Registry {
     pub fn handle(&mut self, message: In, fx: &mut Effects<In, Out>) {
         match message {
             In::Request { from, request } => self.request(from, *request, fx),
-            In::Disconnected(runtime) => self.flows.cancel_node(fx.now(), runtime),
+            In::Disconnected(runtime) => {
+                self.broken.retain(|(node, _)| *node != runtime);
+                self.flows.cancel_node(fx.now(), runtime);
+            }
             In::Fault(fault) => self.fault(*fault, fx),
             In::Timer(Timer::FlowEnds { at }) => {
                 if self.armed == Some(at) {
@@ -104,6 +122,7 @@ impl Registry {
 
     fn request(&mut self, from: RuntimeId, request: pull::Request, fx: &mut Effects<In, Out>) {
         if request.what == Fetch::Cancel {
+            self.broken.remove(&(from, request.id));
             self.flows.cancel(fx.now(), from, request.id);
             return;
         }
@@ -111,13 +130,18 @@ impl Registry {
             return self.respond(from, request.id, Err(error), 1, fx);
         }
         match request.what {
-            Fetch::Manifest { image } => {
+            Fetch::Manifest { image, .. } => {
                 let result = self.images.manifest(image).map(Fetched::Manifest).ok_or(Error::NotFound);
                 let round_trips = if result.is_ok() { MANIFEST_ROUND_TRIPS } else { 1 };
                 self.respond(from, request.id, result, round_trips, fx);
             }
             // Blobs stay where they are when a tag goes, so a fault `missing` in the middle of a pull does not stop it.
-            Fetch::Layer { layer, .. } => self.flows.begin(fx.now(), from, request.id, layer.bytes, fx.cause()),
+            Fetch::Layer { image, layer } => {
+                if self.corrupt.iter().any(|pattern| image::matches(pattern, &image)) {
+                    self.broken.insert((from, request.id));
+                }
+                self.flows.begin(fx.now(), from, request.id, layer.bytes, fx.cause());
+            }
             Fetch::Cancel => {}
         }
     }
@@ -128,6 +152,17 @@ impl Registry {
         }
         if self.error_rate > 0.0 && self.errors.chance(self.error_rate) {
             return Err(Error::ServerError(500));
+        }
+        if let Fetch::Manifest { auth, .. } = what
+            && (self.unauthorized || !self.config.users.is_empty())
+        {
+            match auth {
+                None => return Err(Error::NoCredentials),
+                Some(auth) if self.unauthorized || !self.config.users.contains(auth) => {
+                    return Err(Error::Unauthorized);
+                }
+                Some(_) => {}
+            }
         }
         if let (Some(limit), Fetch::Manifest { .. }) = (&mut self.rate_limit, what) {
             if limit.since.is_none_or(|since| now.since(since) >= limit.window) {
@@ -147,6 +182,7 @@ impl Registry {
             Fault::Down(down) => {
                 self.down = down;
                 if down {
+                    self.broken.clear();
                     for end in self.flows.cancel_all(fx.now()) {
                         self.respond(end.to, end.id, Err(Error::ConnectionReset), 1, fx);
                     }
@@ -165,6 +201,13 @@ impl Registry {
                     RateLimit { requests, window, text, since: None, counted: 0 }
                 });
             }
+            Fault::Unauthorized(unauthorized) => self.unauthorized = unauthorized,
+            Fault::Corrupt { pattern, corrupt } => {
+                self.corrupt.retain(|existing| *existing != pattern);
+                if corrupt {
+                    self.corrupt.push(pattern);
+                }
+            }
             Fault::Missing { pattern, missing } => self.images.set_missing(pattern, missing),
         }
     }
@@ -175,7 +218,9 @@ impl Registry {
         let cause = fx.cause();
         for end in ended.drain(..) {
             fx.because(end.cause);
-            self.respond(end.to, end.id, Ok(Fetched::Layer), 1, fx);
+            let is_broken = !self.broken.is_empty() && self.broken.remove(&(end.to, end.id));
+            let result = if is_broken { Err(Error::Corrupt) } else { Ok(Fetched::Layer) };
+            self.respond(end.to, end.id, result, 1, fx);
         }
         fx.because(cause);
         self.ended = ended;
@@ -269,7 +314,7 @@ mod tests {
     }
 
     fn manifest(node: u32, id: u64, image: &str) -> In {
-        ask(node, id, Fetch::Manifest { image: image.into() })
+        ask(node, id, Fetch::Manifest { image: image.into(), auth: None })
     }
 
     fn fault(fault: Fault) -> In {

@@ -42,6 +42,8 @@ pub struct Journal {
     pub faults: Vec<Done>,
     /// The notable, in the order in which it happened.
     pub facts: Vec<Fact>,
+    /// Calls of container runtimes, in the order of their answers. Few runs record them.
+    pub calls: Vec<Call>,
     /// Broken invariants of simlet itself.
     pub invariants: Vec<(Time, Text)>,
     /// The last state of every object that is neither pod, node nor workload.
@@ -59,6 +61,17 @@ pub struct Journal {
     pod_by_name: FxHashMap<(Name, Name), Uid>,
     /// The youngest workload of each key.
     workload_by_key: FxHashMap<Key, Uid>,
+}
+
+/// A call of a container runtime.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Call {
+    pub node: Name,
+    /// `RunPodSandbox`, as CRI calls it.
+    pub method: Name,
+    pub begin: Time,
+    pub end: Time,
+    pub failed: bool,
 }
 
 /// A record in the chain of causes.

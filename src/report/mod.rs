@@ -4,6 +4,8 @@
 //! [`Sink`](crate::trace::Sink)), and a [`Footer`](crate::trace::Footer). Nothing here knows the cluster or reads a clock,
 //! and the same trace gives the same bytes. Read `journal`, then `story`.
 
+pub mod calibrate;
+pub mod compare;
 pub mod events;
 pub mod html;
 pub mod journal;
@@ -12,6 +14,7 @@ pub mod latency;
 pub mod metrics;
 pub mod perfetto;
 pub mod plot;
+pub mod recording;
 #[cfg(test)]
 mod sample;
 mod series;
@@ -25,7 +28,7 @@ pub use html::html;
 pub use journal::Journal;
 pub use junit::junit;
 pub use latency::Latency;
-pub use metrics::metrics;
+pub use metrics::{Tally, metrics};
 pub use perfetto::perfetto;
 pub use plot::plots;
 pub use story::story;

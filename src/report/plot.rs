@@ -2,7 +2,9 @@
 //!
 //! Text is measured with a font that simlet brings along, so that the same trace gives the same bytes everywhere.
 
+mod axis;
 mod cdf;
+mod compare;
 mod nodes;
 mod phases;
 mod png;
@@ -14,6 +16,7 @@ use plotters::style::{FontStyle, register_font};
 
 use crate::trace::{Footer, Header};
 
+use super::compare::Comparison;
 use super::journal::Journal;
 use super::latency::Latency;
 
@@ -38,6 +41,8 @@ pub enum Plot<'a> {
     Cdf(&'a [Series]),
     /// Where the time goes: one bar a series and percentile, made of steps.
     Stages(&'a [Series]),
+    /// Stages of two runs side by side.
+    Compare(&'a Comparison),
     /// Pods over time by phase.
     Phases(&'a Journal, &'a Footer),
     /// Nodes and what befell them over time.
@@ -58,6 +63,7 @@ impl Plot<'_> {
         match self {
             Plot::Cdf(_) => (1000, 560),
             Plot::Stages(series) => (1000, (190 + 34 * 4 * series.len() as u32).clamp(260, 1200)),
+            Plot::Compare(comparison) => (1000, compare::height(comparison)),
             Plot::Phases(..) => (1000, 420),
             Plot::Nodes(journal, _) => (1000, nodes::height(journal)),
         }
@@ -94,6 +100,7 @@ impl Plot<'_> {
         match self {
             Plot::Cdf(series) => cdf::draw(area, series),
             Plot::Stages(series) => stages::draw(area, series),
+            Plot::Compare(comparison) => compare::draw(area, comparison),
             Plot::Phases(journal, footer) => phases::draw(area, journal, footer),
             Plot::Nodes(journal, footer) => nodes::draw(area, journal, footer),
         }

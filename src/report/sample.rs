@@ -331,7 +331,7 @@ impl World {
         let started = now;
         id = self.write_pod(now + 20, id, name, |pod| {
             pod.status.phase = Phase::Running;
-            pod.status.containers = vec![status(ContainerState::Running { started_at: ms(started) }, 0)];
+            pod.status.containers = vec![status(ContainerState::Running { started_at: ms(started).into() }, 0)];
         });
         now += 20 + ready;
         self.write_pod(now, id, name, |pod| set_ready(pod, now, true));
@@ -586,7 +586,7 @@ pub fn zone_outage(scale: u64) -> Sample {
         at += (10_000 << restart) + 6_000;
     }
     world.write_pod(at, id, "search-7f9c-001", |pod| {
-        pod.status.containers = vec![status(ContainerState::Running { started_at: ms(at) }, 4)];
+        pod.status.containers = vec![status(ContainerState::Running { started_at: ms(at).into() }, 4)];
     });
     world.write_pod(at + 1_000, id, "search-7f9c-001", |pod| set_ready(pod, at + 1_000, true));
 

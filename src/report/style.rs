@@ -101,6 +101,24 @@ pub fn length(length: Duration) -> String {
     }
 }
 
+/// A length of time with three figures, for tables in which lengths are compared: `7.81ms`, `15.2ms`, `188ms`, `53.5s`, `3m1s`.
+pub fn three_figures(whole: Duration) -> String {
+    let nanos = whole.as_nanos();
+    for (unit, name) in [(1_000, "µs"), (1_000_000, "ms"), (1_000_000_000, "s")] {
+        for decimals in [2, 1, 0] {
+            let step = unit / 10u64.pow(decimals);
+            let steps = (nanos + step / 2) / step;
+            let fits = steps < 1000 && (name != "s" || nanos < 60_000_000_000);
+            if fits && steps * 10 >= 10u64.pow(decimals) {
+                let (whole, rest) = (steps / 10u64.pow(decimals), steps % 10u64.pow(decimals));
+                let width = decimals as usize;
+                return if width == 0 { format!("{whole}{name}") } else { format!("{whole}.{rest:0width$}{name}") };
+            }
+        }
+    }
+    length(whole)
+}
+
 /// An age as kubectl prints it.
 ///
 /// Kubernetes: staging/src/k8s.io/apimachinery/pkg/util/duration/duration.go (HumanDuration).
@@ -276,6 +294,24 @@ mod tests {
             (7_500_000_000_000, "2h5m"),
         ] {
             assert_eq!(length(Duration::from_nanos(nanos)), text);
+        }
+    }
+
+    #[test]
+    fn lengths_that_are_compared_have_three_figures() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (7, "7ns"),
+            (100_000, "100µs"),
+            (999_600, "1.00ms"),
+            (7_812_000, "7.81ms"),
+            (15_250_000, "15.3ms"),
+            (188_400_000, "188ms"),
+            (8_520_000_000, "8.52s"),
+            (59_960_000_000, "60.0s"),
+            (181_000_000_000, "3m1s"),
+        ] {
+            assert_eq!(three_figures(Duration::from_nanos(nanos)), text);
         }
     }
 

@@ -4,19 +4,21 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::cluster::{Config, NodeConfig, NodeRuntime};
-use crate::kernel::{Distribution, Duration};
+use crate::kernel::{Distribution, Duration, Time};
 use crate::manifest::epoch::Epoch;
 use crate::manifest::{Node as TreeNode, Value, nearest};
 use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
 use crate::model::quantity::Quantity;
 use crate::model::storage::StorageClass;
-use crate::model::{Bytes, Labels, Meta, MilliCpu, Name, Node, Object, Resources, Taint, TaintEffect};
+use crate::model::{Bytes, Labels, Meta, MilliCpu, Name, Node, NodeImage, Object, Resources, Taint, TaintEffect};
+use crate::protocol::pull::AuthConfig;
 use crate::registry::{self, ImageRule};
 use crate::runtime::simulated::Profile;
 use crate::runtime::simulated::behavior::Rule;
 use crate::{apiserver, controllers, kubelet, scheduler};
 
 use super::file::Reading;
+use super::kubelet_config;
 use super::read::{Fields, Problems};
 use super::scheduler_config;
 use super::values;
@@ -31,6 +33,12 @@ pub(super) struct Builder {
     images: Vec<ImageRule>,
     controllers: controllers::Config,
     scheduler: scheduler::Config,
+    /// Of nodes that do not name one of their own.
+    kubelet: kubelet::KubeletConfiguration,
+    /// Fields of configuration files that have no effect: the kind, the field, how many files have it.
+    without_effect: Vec<(String, String, u32)>,
+    /// The files that were counted there.
+    counted: Vec<usize>,
 }
 
 /// The size of a node of the default cluster, and of a template that does not say.
@@ -38,6 +46,8 @@ const DEFAULT_CPU: MilliCpu = MilliCpu(8000);
 const DEFAULT_MEMORY: Bytes = Bytes(32 << 30);
 const DEFAULT_PODS: i64 = 110;
 const DEFAULT_EPHEMERAL: Bytes = Bytes(100 << 30);
+/// The size of an image that is on a node at the start, in bytes; nothing pulls it.
+const IMAGE_THERE: i64 = 50 << 20;
 
 impl Builder {
     pub(super) fn new(default_nodes: Option<u32>, size: Option<(MilliCpu, Bytes)>) -> Builder {
@@ -49,12 +59,19 @@ impl Builder {
             images: Vec::new(),
             controllers: controllers::Config::default(),
             scheduler: scheduler::Config::default(),
+            kubelet: kubelet::KubeletConfiguration::default(),
+            without_effect: Vec::new(),
+            counted: Vec::new(),
         }
     }
 
     /// Reads the section.
     pub(super) fn cluster(&mut self, node: &TreeNode<'_>, reading: &mut Reading<'_>) {
         let Some(mut fields) = Fields::new(node, "cluster", reading.problems) else { return };
+        if let Some(kubelet) = fields.fields("kubelet", reading.problems) {
+            let settings = self.kubelet_config(kubelet, reading);
+            set(&mut self.kubelet, settings);
+        }
         for (index, template) in fields.list("nodes", reading.problems).iter().enumerate() {
             self.template(template, &format!("cluster.nodes[{index}]"), reading);
         }
@@ -94,8 +111,55 @@ impl Builder {
         set(&mut self.scheduler, config);
     }
 
+    /// `kubelet: {config: FILE}`, or a list of files: the first, and what is laid over it.
+    fn kubelet_config(
+        &mut self,
+        mut kubelet: Fields<'_, '_>,
+        reading: &mut Reading<'_>,
+    ) -> Option<kubelet::KubeletConfiguration> {
+        let config = kubelet.get("config");
+        let path = kubelet.path("config");
+        kubelet.end(reading.problems);
+        let config = config?;
+        let named = match &config.value {
+            Value::Seq(items) => items.as_slice(),
+            _ => std::slice::from_ref(config),
+        };
+        let mut files: Vec<usize> = Vec::new();
+        for one in named {
+            match one.as_str() {
+                Some(file) => files.extend(reading.named_file(file, one.span.clone(), &path)?),
+                None => reading.problems.add(one.span.clone(), &path, "a file's name is expected", None),
+            }
+        }
+        let sources: Vec<_> = files.iter().filter_map(|index| reading.text_of(*index)).collect();
+        let read = kubelet_config::read(&sources);
+        let of = |at: usize| files.get(at).copied().unwrap_or_default();
+        reading.elsewhere.extend(read.problems.into_iter().map(|(at, problem)| (of(at), problem)));
+        if !files.iter().all(|file| self.counted.contains(file)) {
+            for field in read.without_effect {
+                let kind = "KubeletConfiguration";
+                match self.without_effect.iter_mut().find(|(_, known, _)| *known == field) {
+                    Some((_, _, count)) => *count += 1,
+                    None => self.without_effect.push((kind.to_owned(), field, 1)),
+                }
+            }
+            self.counted.extend(files);
+        }
+        read.settings
+    }
+
+    /// The fields of configuration files that have no effect: the kind, the field, how many files have it.
+    pub(super) fn without_effect(&mut self) -> Vec<(String, String, u32)> {
+        std::mem::take(&mut self.without_effect)
+    }
+
     /// A node that a manifest or a dump names.
     pub(super) fn node(&mut self, node: &Arc<Node>) {
+        self.node_with(node, self.kubelet.clone());
+    }
+
+    fn node_with(&mut self, node: &Arc<Node>, kubelet: kubelet::KubeletConfiguration) {
         let index = self.nodes.len() as u32;
         let mut node = (**node).clone();
         if node.status.internal_ip.is_none() {
@@ -114,17 +178,21 @@ impl Builder {
             Some("docker") => Profile::docker(),
             _ => Profile::containerd(),
         };
-        self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime: NodeRuntime::Simulated(profile) });
+        let config = kubelet::Config { kubelet, ..kubelet::Config::new(node) };
+        self.nodes.push(NodeConfig { kubelet: config, runtime: NodeRuntime::Simulated(profile) });
     }
 
     fn template(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
         let Some(mut fields) = Fields::new(node, path, reading.problems) else { return };
+        let own = fields.fields("kubelet", reading.problems);
+        let own = own.and_then(|kubelet| self.kubelet_config(kubelet, reading));
+        let configuration = own.unwrap_or_else(|| self.kubelet.clone());
         if let Some(from) = fields.get("from") {
             if let Some(file) = from.as_str() {
                 let path = fields.path("from");
                 for object in reading.manifests(file, from.span.clone(), &path).unwrap_or_default() {
                     if let Object::Node(node) = object {
-                        self.node(&node);
+                        self.node_with(&node, configuration.clone());
                     }
                 }
             }
@@ -153,33 +221,45 @@ impl Builder {
         for (index, taint) in fields.list("taints", reading.problems).iter().enumerate() {
             taints.extend(read_taint(taint, &format!("{path}.taints[{index}]"), reading.problems));
         }
-        let mut capacity = default_capacity();
+        // How many pods there may be is the kubelet's to say.
+        let mut capacity = Resources { pods: 0, ..default_capacity() };
         if let Some(node) = fields.get("capacity") {
             read_capacity(node, &fields.path("capacity"), &mut capacity, reading.problems);
         }
-        let runtime = fields.get("runtime");
-        let profile = match runtime.map(|node| (node.as_str().and_then(Profile::named), node)) {
+        let profile = match fields.get("runtime") {
+            Some(node) => super::runtime::read(node, &fields.path("runtime"), reading),
             None => Profile::containerd(),
-            Some((Some(profile), _)) => profile,
-            Some((None, node)) => {
-                let hint = Some("one of containerd, cri-o, docker".to_owned());
-                reading.problems.add(node.span.clone(), &fields.path("runtime"), "not a container runtime", hint);
-                Profile::containerd()
-            }
         };
-        let mut configuration = kubelet::KubeletConfiguration::default();
-        if let Some(mut kubelet) = fields.fields("kubelet", reading.problems) {
-            if let Some(config) = kubelet.get("config") {
-                let path = kubelet.path("config");
-                if let Some(file) = config.as_str() {
-                    let sources = reading.named_file(file, config.span.clone(), &path);
-                    if let Some(source) = sources.and_then(|range| reading.text_of(range.start)) {
-                        read_kubelet_configuration(source, &mut configuration);
-                    }
+        let mut taken = configuration.eviction.reserved(&capacity);
+        taken.add(&configuration.system_reserved);
+        taken.add(&configuration.kube_reserved);
+        for (resource, taken, there) in [
+            ("cpu", taken.cpu.0, capacity.cpu.0),
+            ("memory", taken.memory.0, capacity.memory.0),
+            ("ephemeral-storage", taken.ephemeral_storage.0, capacity.ephemeral_storage.0),
+        ] {
+            if taken > there {
+                let unit = if resource == "cpu" { "m" } else { "" };
+                let message = format!(
+                    "invalid Node Allocatable configuration. Resource {resource:?} has a reservation of {taken}{unit} but capacity of {there}{unit}. Expected capacity >= reservation."
+                );
+                let hint = Some("evictionHard, systemReserved and kubeReserved together".to_owned());
+                reading.problems.add(fields.span(), path, message, hint);
+            }
+        }
+        let joins = fields.get("joins");
+        let joins = joins.and_then(|node| values::duration(node, &fields.path("joins"), reading.problems));
+        let mut images = Vec::new();
+        for (index, image) in fields.list("images", reading.problems).iter().enumerate() {
+            match image.as_str() {
+                Some(name) => images.push(NodeImage { names: vec![Name::new(name)], size_bytes: IMAGE_THERE }),
+                None => {
+                    let path = format!("{path}.images[{index}]");
+                    reading.problems.add(image.span.clone(), &path, "an image's name is expected", None);
                 }
             }
-            kubelet.end(reading.problems);
         }
+        let images: Arc<[NodeImage]> = images.into();
         let span = fields.span();
         fields.end(reading.problems);
         if !(0..=100_000).contains(&count) {
@@ -194,9 +274,13 @@ impl Builder {
         for index in 0..count as usize {
             let zone = (!zones.is_empty()).then(|| zones[index % zones.len()]);
             let name = pattern.replace("{index}", &index.to_string()).replace("{zone}", zone.as_deref().unwrap_or(""));
-            let node = worker(&name, zone, &labels, &taints, capacity.clone(), self.nodes.len() as u32);
-            let mut config = kubelet::Config::new(node);
-            config.kubelet = configuration.clone();
+            let mut node = worker(&name, zone, &labels, &taints, capacity.clone(), self.nodes.len() as u32);
+            node.status.images = Arc::clone(&images);
+            let mut config = configured(node, &configuration);
+            if let Some(after) = joins.filter(|after| !after.is_zero()) {
+                config.start = kubelet::StartKind::Registers;
+                config.joins = Time::ZERO + after;
+            }
             self.nodes.push(NodeConfig { kubelet: config, runtime: NodeRuntime::Simulated(profile.clone()) });
         }
     }
@@ -220,6 +304,24 @@ impl Builder {
         let latency = fields.get("latency");
         let latency = latency.and_then(|node| values::distribution(node, &fields.path("latency"), problems));
         set(&mut config.latency, latency);
+        let mut users = Vec::new();
+        for (index, node) in fields.list("users", problems).iter().enumerate() {
+            let path = format!("{path}.users[{index}]");
+            let Some(mut user) = Fields::new(node, &path, problems) else { continue };
+            let username = user.text("username", problems).unwrap_or_default();
+            let password = user.text("password", problems).unwrap_or_default();
+            users.push(AuthConfig { username: Name::new(username), password: Name::new(password) });
+            user.end(problems);
+        }
+        config.users = users.into();
+        let mirrors = fields.list("mirrors", problems).iter().filter_map(|node| match node.as_str() {
+            Some(host) => Some(Name::new(host)),
+            None => {
+                problems.add(node.span.clone(), path, "the host of a registry is expected", None);
+                None
+            }
+        });
+        config.mirrors = mirrors.collect();
         fields.end(problems);
         self.registries.push(config);
     }
@@ -310,22 +412,29 @@ impl Builder {
                 let zone = Name::new(["zone-a", "zone-b", "zone-c"][index as usize % 3]);
                 let name = format!("worker-{}", index + 1);
                 let (cpu, memory) = self.default_size;
-                let capacity = Resources { cpu, memory, ..default_capacity() };
+                let capacity = Resources { cpu, memory, pods: 0, ..default_capacity() };
                 let node = worker(&name, Some(zone), &[], &[], capacity, index);
                 let runtime = NodeRuntime::Simulated(Profile::containerd());
-                self.nodes.push(NodeConfig { kubelet: kubelet::Config::new(node), runtime });
+                self.nodes.push(NodeConfig { kubelet: configured(node, &self.kubelet), runtime });
             }
         }
         let images: Arc<[ImageRule]> = self.images.into();
         // The last registry serves every host that has none of its own.
         let mut rest = registry::Config { host: Name::new("*"), ..registry::Config::default() };
+        // What pulls were measured to take holds what the registry takes; one that the scenario describes may be slower.
+        if self.nodes.iter().any(|node| node.runtime.has_measured_pulls()) {
+            rest.limits = registry::Limits::default();
+            rest.latency = Distribution::Constant(Duration::ZERO);
+        }
         rest.images = Arc::clone(&images);
         for registry in &mut self.registries {
             registry.images = Arc::clone(&images);
         }
         self.registries.push(rest);
+        // Who joins later registers itself.
+        let there = self.nodes.iter().filter(|node| node.kubelet.joins == Time::ZERO);
         let mut initial: Vec<Object> =
-            self.nodes.iter().map(|node| Object::Node(Arc::new(node.kubelet.running_node()))).chain(existing).collect();
+            there.map(|node| Object::Node(Arc::new(node.kubelet.running_node()))).chain(existing).collect();
         if !has_class {
             initial.push(Object::StorageClass(Arc::new(default_class())));
         }
@@ -414,6 +523,17 @@ fn worker(
     node
 }
 
+/// The settings of a node's kubelet, and the node with what its kubelet says of it when it registers.
+fn configured(mut node: Node, configuration: &kubelet::KubeletConfiguration) -> kubelet::Config {
+    node.spec.provider_id = configuration.provider_id;
+    for taint in &configuration.register_with_taints {
+        if !node.spec.taints.iter().any(|known| known.is_same(taint)) {
+            node.spec.taints.push(taint.clone());
+        }
+    }
+    kubelet::Config { kubelet: configuration.clone(), ..kubelet::Config::new(node) }
+}
+
 /// `key=value:NoSchedule` or `key:NoExecute`.
 fn read_taint(node: &TreeNode<'_>, path: &str, problems: &mut Problems) -> Option<Taint> {
     let parsed = node.as_str().and_then(|text| {
@@ -458,28 +578,6 @@ fn read_capacity(node: &TreeNode<'_>, path: &str, capacity: &mut Resources, prob
             "pods" => capacity.pods = quantity.value_rounding_up(),
             other => capacity.set_extended(Name::new(other), quantity.value_rounding_up()),
         }
-    }
-}
-
-/// Takes the fields that matter out of a KubeletConfiguration.
-fn read_kubelet_configuration(source: &crate::manifest::Source, into: &mut kubelet::KubeletConfiguration) {
-    for document in crate::manifest::documents(source) {
-        let integer = |field: &str| match document.get(field).map(|node| &node.value) {
-            Some(Value::Int(number)) => Some(*number),
-            _ => None,
-        };
-        set(&mut into.max_pods, integer("maxPods"));
-        set(&mut into.pods_per_core, integer("podsPerCore"));
-        set(&mut into.max_parallel_image_pulls, integer("maxParallelImagePulls").map(|n| n.max(0) as u32));
-        set(&mut into.registry_pull_qps, integer("registryPullQPS").map(|n| n.max(0) as u32));
-        set(&mut into.registry_burst, integer("registryBurst").map(|n| n.max(0) as u32));
-        if let Some(Value::Bool(serial)) = document.get("serializeImagePulls").map(|node| &node.value) {
-            into.serialize_image_pulls = *serial;
-        }
-        let duration = |node: Option<&TreeNode<'_>>| node.and_then(TreeNode::as_str).and_then(Duration::parse_go);
-        set(&mut into.node_status_update_frequency, duration(document.get("nodeStatusUpdateFrequency")));
-        let backoff = document.get("crashLoopBackOff").and_then(|node| node.get("maxContainerRestartPeriod"));
-        set(&mut into.max_container_restart_period, duration(backoff));
     }
 }
 

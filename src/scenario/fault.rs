@@ -78,8 +78,12 @@ impl FaultSpec {
         }
         if effects.is_empty() || !effects.iter().all(fits) {
             let hint = match target {
-                Target::Nodes { .. } => "power: off, kubelet: stopped, runtime: stopped or hung, network: cut",
-                Target::Registry(_) => "down: true, bandwidth: 2Mi/s, errorRate: 0.1, rateLimit: {…}, missing: [image]",
+                Target::Nodes { .. } => {
+                    "power: off, kubelet: stopped, runtime: stopped or hung, network: cut, cni: hung"
+                }
+                Target::Registry(_) => {
+                    "down: true, bandwidth: 2Mi/s, errorRate: 0.1, rateLimit: {…}, missing: [image], corrupt: [image], unauthorized: true"
+                }
                 Target::ApiServer | Target::Scheduler | Target::ControllerManager => "such as `scheduler: down`",
                 Target::Containers { .. } => "exit: 1, oom: true, hang: true",
             };
@@ -326,6 +330,14 @@ fn read_effects(fields: &mut Fields<'_, '_>, problems: &mut Problems) -> Vec<Eff
         "network",
         &[("cut", node_fault(NodeFault::Network(false))), ("open", node_fault(NodeFault::Network(true)))],
     );
+    word(
+        fields,
+        "cni",
+        &[
+            ("hung", node_fault(NodeFault::NetworkPlugin(false))),
+            ("working", node_fault(NodeFault::NetworkPlugin(true))),
+        ],
+    );
     if let Some(down) = fields.boolean("down", problems) {
         effects.push(Effect::Registry(registry::Fault::Down(down)));
     }
@@ -355,6 +367,18 @@ fn read_effects(fields: &mut Fields<'_, '_>, problems: &mut Problems) -> Vec<Eff
             }
             None => problems.add(image.span.clone(), "missing", "an image is expected", None),
         }
+    }
+    for image in fields.list("corrupt", problems) {
+        match image.as_str() {
+            Some(pattern) => {
+                let pattern = Name::new(pattern);
+                effects.push(Effect::Registry(registry::Fault::Corrupt { pattern, corrupt: true }));
+            }
+            None => problems.add(image.span.clone(), "corrupt", "an image is expected", None),
+        }
+    }
+    if let Some(unauthorized) = fields.boolean("unauthorized", problems) {
+        effects.push(Effect::Registry(registry::Fault::Unauthorized(unauthorized)));
     }
     if let Some(code) = fields.integer("exit", problems) {
         effects.push(Effect::Container(ContainerFault::Exit { code: code as i32 }));

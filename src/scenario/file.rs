@@ -59,6 +59,8 @@ impl Scenario {
         self.epoch = Epoch::at_nanos(epoch_nanos);
         self.header.epoch = self.epoch.moment().as_second();
         self.config.controllers.start_unix_seconds = self.header.epoch;
+        // What an earlier run has left is found again by its uid, whatever came first then.
+        self.config.apiserver.identity = crate::apiserver::Identity::Named;
         real.iter().all(|real| {
             let Some(node) = self.config.node_mut(model::Name::new(&real.name)) else { return false };
             node.runtime = cluster::NodeRuntime::Outside;
@@ -149,6 +151,9 @@ pub struct LoadOptions {
     pub colour: bool,
 }
 
+/// Kinds that are no objects of a cluster, and yet are not passed over.
+const OURS: [&str; 4] = ["Scenario", "RuntimeProfile", "KubeSchedulerConfiguration", "KubeletConfiguration"];
+
 /// A run without `until` ends at the latest so long after the last line of its timeline.
 const AFTERWARDS: Duration = Duration::from_secs(600);
 
@@ -196,14 +201,15 @@ fn is_scenario(node: &Node<'_>) -> bool {
         && node.get("apiVersion").and_then(Node::as_str).is_some_and(|version| version.starts_with("simlet.dev/"))
 }
 
-/// The files that a scenario names, with their places: `manifests`, `from`, `config`, `apply`.
+/// The files that a scenario names, with their places: `manifests`, `from`, `config`, `runtime`, `apply`.
 fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
     let documents = crate::manifest::documents(source);
     let Some(root) = documents.iter().find(|node| is_scenario(node)) else { return Vec::new() };
-    let mut named = Vec::new();
+    let mut named: Vec<(String, Range<usize>)> = Vec::new();
     let mut add = |node: Option<&Node<'_>>| {
         if let Some(node) = node {
-            named.extend(node.as_str().map(|path| (path.to_owned(), node.span.clone())));
+            let path = node.as_str().filter(|path| named.iter().all(|(known, _)| known != path));
+            named.extend(path.map(|path| (path.to_owned(), node.span.clone())));
         }
     };
     for manifest in items(root.get("manifests")) {
@@ -212,13 +218,24 @@ fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
     let cluster = root.get("cluster");
     for node in items(cluster.and_then(|cluster| cluster.get("nodes"))) {
         add(node.get("from"));
-        add(node.get("kubelet").and_then(|kubelet| kubelet.get("config")));
+        add_config(node.get("kubelet"), &mut add);
+        add(node.get("runtime").filter(|runtime| runtime.as_str().is_some_and(super::runtime::is_file)));
     }
+    add_config(cluster.and_then(|cluster| cluster.get("kubelet")), &mut add);
     add(cluster.and_then(|cluster| cluster.get("scheduler")).and_then(|scheduler| scheduler.get("config")));
     for entry in items(root.get("timeline")) {
         add(entry.get("apply"));
     }
     named
+}
+
+/// The files of `kubelet: {config: …}`: one, or a list.
+fn add_config(kubelet: Option<&Node<'_>>, add: &mut impl FnMut(Option<&Node<'_>>)) {
+    let config = kubelet.and_then(|kubelet| kubelet.get("config"));
+    add(config);
+    for one in items(config) {
+        add(Some(one));
+    }
 }
 
 fn items<'n, 'a>(node: Option<&'n Node<'a>>) -> &'n [Node<'a>] {
@@ -265,7 +282,7 @@ impl Loader<'_> {
         };
         let compiled = self.compile(&objects, &mut header);
         for (kind, passed) in &objects.passed_over {
-            if !matches!(kind.kind.as_str(), "Scenario" | "KubeSchedulerConfiguration") {
+            if !OURS.contains(&kind.kind.as_str()) {
                 let name = format!("{} {}", kind.api_version, kind.kind);
                 pass_over(&mut header.passed_over, name, passed.count as u32);
             }
@@ -572,6 +589,8 @@ impl Reading<'_> {
         let has_class = existing.iter().any(|object| object.kind() == Kind::StorageClass)
             || applied.iter().flat_map(|(_, objects)| objects.iter()).any(takes_place);
         existing.extend(super::dump::proven(&existing));
+        let mut header = header;
+        header.not_modelled.extend(builder.without_effect());
         let config = builder.build(existing, behaviors, has_class, epoch);
         let last = timeline.iter().map(last_moment).chain(expectations.iter().map(Expected::last)).max();
         let until = until.unwrap_or(Until::Default(last.unwrap_or(Time::ZERO) + AFTERWARDS));

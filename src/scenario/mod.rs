@@ -1,8 +1,8 @@
 //! The scenario language: a file that says what a cluster is, what happens to it, and what is expected of it.
 //!
 //! It leaves out files and terminals: `cli/` reads the files that a scenario names, through [`Files`]. Read `file` (the
-//! document), `cluster` and `scheduler_config` (what the cluster is made of), `timeline` and `fault` (what happens), `world` and `condition`
-//! (expressions over the cluster's state), `expect`, then `run`, which walks through all of it.
+//! document), `cluster`, `kubelet_config` and `scheduler_config` (what the cluster is made of), `timeline` and `fault` (what happens),
+//! `world` and `condition` (expressions over the cluster's state), `expect`, then `run`, which walks through all of it.
 
 mod behavior;
 mod cluster;
@@ -11,9 +11,12 @@ mod dump;
 mod expect;
 mod fault;
 mod file;
+pub mod kubelet_config;
+mod patch;
 mod read;
 mod remarks;
 mod run;
+mod runtime;
 pub mod scheduler_config;
 mod timeline;
 mod values;

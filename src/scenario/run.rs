@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use cel::Context;
 
-use crate::client::Action;
+use crate::client::{Action, Verb};
 use crate::cluster::{Cluster, Fault, Message, Nobody, Outside};
 use crate::kernel::{Clock, Duration, Stream, Time, Virtual};
 use crate::model::{Key, Kind, Labels, Name, Object, Selector, Text};
+use crate::protocol::api;
 use crate::trace::{Footer, Sink};
 
 use super::condition::{Condition, Uses};
@@ -25,6 +26,8 @@ pub struct Options {
     pub until: Option<Duration>,
     /// Record every node's verdict of every scheduling attempt.
     pub explain: bool,
+    /// Record what each call of a container runtime takes.
+    pub calls: bool,
     /// Periodic work is done at every point of its grid instead of sleeping: slow, for comparison only.
     pub polling: bool,
     /// Never ends by itself: [`Message::Interrupt`] ends it, unless `until` does.
@@ -57,6 +60,9 @@ pub fn run_with(
     let mut config = scenario.config.clone();
     config.seed = seed;
     config.scheduler.explain = options.explain;
+    for node in config.nodes.iter_mut().filter(|_| options.calls) {
+        node.kubelet.record_calls = true;
+    }
     if options.polling {
         config.set_polling();
     }
@@ -328,7 +334,7 @@ impl<'s> Walk<'s> {
         let happening: &Happening = &self.scenario.timeline[index];
         match &happening.what {
             What::Client { text, verb } => {
-                let verb = (**verb).clone();
+                let verb = self.reckoned(verb);
                 self.cluster.act(Action { text: Text::new(text), source: Some(happening.source), verb });
             }
             What::Fault(spec) => {
@@ -341,6 +347,16 @@ impl<'s> Walk<'s> {
                 }
             }
         }
+    }
+
+    /// What kubectl is told: of a patch, what comes of it now.
+    fn reckoned(&self, verb: &Verb) -> Verb {
+        let Verb::Patch { target, kind, patch } = verb else { return verb.clone() };
+        let object = match self.cluster.store().get(target) {
+            Some(live) => super::patch::patched(live, *kind, patch, self.scenario.epoch).map_err(Text::from),
+            None => Err(format!("Error from server (NotFound): {}", api::Status::not_found(target)).into()),
+        };
+        Verb::Put { target: *target, object }
     }
 
     fn finish(mut self, reason: &str) -> End {

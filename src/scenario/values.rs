@@ -72,7 +72,8 @@ pub(super) fn bytes_per_minute(node: &Node<'_>, path: &str, problems: &mut Probl
     parsed
 }
 
-/// Reads a distribution: a plain duration is constant; `{p50, p99}`, `{uniform: [a, b]}`, `{exponential: mean}`.
+/// Reads a distribution: a plain duration is constant; `{p50, p99}`, `{uniform: [a, b]}`, `{exponential: mean}`,
+/// `{quantiles: [a, b, c]}`.
 pub(super) fn distribution(node: &Node<'_>, path: &str, problems: &mut Problems) -> Option<Distribution> {
     if !matches!(node.value, Value::Map(_)) {
         return duration(node, path, problems).map(Distribution::Constant);
@@ -81,12 +82,13 @@ pub(super) fn distribution(node: &Node<'_>, path: &str, problems: &mut Problems)
     let (p50, p99) = (fields.get("p50"), fields.get("p99"));
     let uniform = fields.get("uniform");
     let exponential = fields.get("exponential");
+    let quantiles = fields.get("quantiles");
     let span = fields.span();
     fields.end(problems);
     let read =
         |node: &Node<'_>, name: &str, problems: &mut Problems| duration(node, &format!("{path}.{name}"), problems);
-    match (p50, p99, uniform, exponential) {
-        (Some(p50), Some(p99), None, None) => {
+    match (p50, p99, uniform, exponential, quantiles) {
+        (Some(p50), Some(p99), None, None, None) => {
             let at = p99.span.clone();
             let (p50, p99) = (read(p50, "p50", problems)?, read(p99, "p99", problems)?);
             if p99 < p50 {
@@ -95,7 +97,7 @@ pub(super) fn distribution(node: &Node<'_>, path: &str, problems: &mut Problems)
             }
             Some(Distribution::LogNormal { p50, p99 })
         }
-        (None, None, Some(bounds), None) => match &bounds.value {
+        (None, None, Some(bounds), None, None) => match &bounds.value {
             Value::Seq(items) if items.len() == 2 => {
                 let (min, max) = (read(&items[0], "uniform[0]", problems)?, read(&items[1], "uniform[1]", problems)?);
                 ordered(min, max, bounds.span.clone(), path, problems)?;
@@ -106,11 +108,29 @@ pub(super) fn distribution(node: &Node<'_>, path: &str, problems: &mut Problems)
                 None
             }
         },
-        (None, None, None, Some(mean)) => {
+        (None, None, None, Some(mean), None) => {
             Some(Distribution::Exponential { mean: read(mean, "exponential", problems)? })
         }
+        (None, None, None, None, Some(marks)) => match &marks.value {
+            Value::Seq(items) if !items.is_empty() => {
+                let mut lengths = Vec::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    let length = read(item, &format!("quantiles[{index}]"), problems)?;
+                    let before = lengths.last().copied().unwrap_or_default();
+                    ordered(before, length, item.span.clone(), &format!("{path}.quantiles"), problems)?;
+                    lengths.push(length);
+                }
+                Some(Distribution::Quantiles(lengths))
+            }
+            _ => {
+                let message = "`quantiles` takes a list of durations, shortest first";
+                problems.add(marks.span.clone(), path, message, None);
+                None
+            }
+        },
         _ => {
-            let hint = "a duration, {p50: …, p99: …}, {uniform: [a, b]} or {exponential: mean}".to_owned();
+            let hint = "a duration, {p50: …, p99: …}, {uniform: [a, b]}, {exponential: mean} or {quantiles: [a, b, …]}"
+                .to_owned();
             problems.add(span, path, "not a distribution", Some(hint));
             None
         }

@@ -203,6 +203,9 @@ impl Specs {
             Record::Decided { object, by, text } => {
                 What::Decided { object: key_line(object), by: *by, text: text.clone() }
             }
+            Record::Called { node, method, took, failed } => {
+                What::Called { node: *node, method: *method, took: *took, failed: *failed }
+            }
             Record::NodeFault { node, what } => What::NodeFault { node: *node, what: what.clone() },
             Record::Invariant { text } => What::Invariant { text: text.clone() },
         }

@@ -80,7 +80,7 @@ prop_compose! {
 
 prop_compose! {
     fn terminated()(exit_code: i32, signal in 0..64, reason in name(), message in text(), at in time()) -> Terminated {
-        Terminated { exit_code, signal, reason, message, started_at: at, finished_at: at, container_id: 7 }
+        Terminated { exit_code, signal, reason, message, started_at: at.into(), finished_at: at.into(), container_id: 7 }
     }
 }
 
@@ -237,6 +237,12 @@ fn record() -> impl Strategy<Value = Record> {
             object: Key::new(Kind::Job, namespace, by),
             by,
             text
+        }),
+        (name(), name(), time(), any::<bool>()).prop_map(|(node, method, took, failed)| Record::Called {
+            node,
+            method,
+            took: took.since(Time::ZERO),
+            failed
         }),
         (name(), text()).prop_map(|(node, what)| Record::NodeFault { node, what }),
         text().prop_map(|text| Record::Invariant { text }),

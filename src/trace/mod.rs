@@ -29,3 +29,9 @@ pub trait Sink {
     /// Takes one record. Records come in the order of their ids.
     fn take(&mut self, entry: &Entry);
 }
+
+impl<S: Sink + ?Sized> Sink for Box<S> {
+    fn take(&mut self, entry: &Entry) {
+        (**self).take(entry);
+    }
+}

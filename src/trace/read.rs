@@ -217,6 +217,7 @@ impl<R: io::BufRead> Reader<R> {
                 Record::Probed { pod: read_pod_ref(pod), container, purpose, success, message }
             }
             What::Decided { object, by, text } => Record::Decided { object: read_key(object), by, text },
+            What::Called { node, method, took, failed } => Record::Called { node, method, took, failed },
             What::NodeFault { node, what } => Record::NodeFault { node, what },
             What::Invariant { text } => Record::Invariant { text },
         })

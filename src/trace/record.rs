@@ -27,6 +27,8 @@ pub enum Record {
     /// A kubelet or controller decided something that no other record shows, in plain words about an object:
     /// "back-off 10s", "wait for the next relist".
     Decided { object: Key, by: Name, text: Text },
+    /// A runtime answered a kubelet's call. Recorded where containers are real, and where a run is asked for it.
+    Called { node: Name, method: Name, took: Duration, failed: bool },
     /// A node's power, kubelet, runtime or network changed by a fault or its end.
     NodeFault { node: Name, what: Text },
     /// An invariant of simlet itself was broken.

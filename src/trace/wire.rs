@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::kernel::{Cause, Duration, Time};
+use crate::kernel::{Cause, Duration, Moment, Time};
 use crate::model::{ConditionStatus, Kind, Name, Source, Text, Uid};
 
 /// The first line's `format`.
@@ -168,6 +168,13 @@ pub(super) enum What {
         by: Name,
         text: Text,
     },
+    Called {
+        node: Name,
+        method: Name,
+        took: Duration,
+        #[serde(default, skip_serializing_if = "is_default")]
+        failed: bool,
+    },
     NodeFault {
         node: Name,
         what: Text,
@@ -321,7 +328,7 @@ pub(super) struct ContainerLine {
     #[serde(default, skip_serializing_if = "is_default")]
     pub message: Text,
     #[serde(default, skip_serializing_if = "is_default")]
-    pub started_at: Option<Time>,
+    pub started_at: Option<Moment>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub terminated: Option<TerminatedLine>,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -347,8 +354,8 @@ pub(super) struct TerminatedLine {
     pub reason: Name,
     #[serde(default, skip_serializing_if = "is_default")]
     pub message: Text,
-    pub started_at: Time,
-    pub finished_at: Time,
+    pub started_at: Moment,
+    pub finished_at: Moment,
     #[serde(default, skip_serializing_if = "is_default")]
     pub container_id: u64,
 }
@@ -633,6 +640,7 @@ macro_rules! as_integer {
 }
 
 as_integer!(Time, u64, Time::as_nanos, Time::from_nanos);
+as_integer!(Moment, i64, Moment::as_nanos, Moment::from_nanos);
 as_integer!(Duration, u64, Duration::as_nanos, Duration::from_nanos);
 as_integer!(Uid, u64, |uid: Uid| uid.0, Uid);
 as_integer!(Cause, u32, Cause::raw, Cause::from_raw);

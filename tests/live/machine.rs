@@ -84,6 +84,13 @@ impl Machine {
         }
     }
 
+    /// Sends containerd's process a signal, such as `STOP`.
+    pub fn signal_containerd(&self, name: &str) {
+        if let Some(containerd) = &self.containerd {
+            signal(containerd, name);
+        }
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.folder.join("containerd.sock")
     }
@@ -104,6 +111,24 @@ impl Machine {
     /// The containers that there are, sandboxes among them.
     pub fn containers(&self) -> usize {
         self.ctr(&["containers", "list", "-q"]).lines().count()
+    }
+
+    /// The ids of a pod's containers of this name, sorted; of its sandbox where the name is empty.
+    pub fn ids(&self, pod: &str, container: &str) -> Vec<String> {
+        let pod = format!(r#"labels."io.kubernetes.pod.name"=={pod}"#);
+        let filter = match container {
+            "" => format!(r#"{pod},labels."io.cri-containerd.kind"==sandbox"#),
+            _ => format!(r#"{pod},labels."io.kubernetes.container.name"=={container}"#),
+        };
+        let mut ids: Vec<String> =
+            self.ctr(&["containers", "list", "-q", &filter]).lines().map(str::to_owned).collect();
+        ids.sort();
+        ids
+    }
+
+    /// How many containers run, sandboxes among them.
+    pub fn running(&self) -> usize {
+        self.ctr(&["tasks", "list"]).lines().filter(|line| line.contains("RUNNING")).count()
     }
 
     /// Writes a file into the machine's folder.
@@ -187,13 +212,18 @@ impl Registry {
         fs::create_dir_all(&folder).expect("a folder for the registry");
         let mut registry = Registry { port, folder, server: None };
         registry.begin();
-        let file = image(&machine.folder, "localhost/app:1", "sh");
+        registry.push(machine, "app:1", 0);
+        registry
+    }
+
+    /// Makes an image with so many MiB that nothing compresses, beside busybox.
+    pub fn push(&self, machine: &Machine, name: &str, mebibytes: usize) {
+        let file = image_with(&machine.folder, &format!("localhost/{name}"), "sh", mebibytes);
         let mut push = Command::new("skopeo");
         push.args(["copy", "--dest-tls-verify=false", "--insecure-policy"]);
-        push.arg(format!("oci-archive:{}", file.display())).arg(format!("docker://127.0.0.1:{port}/app:1"));
+        push.arg(format!("oci-archive:{}", file.display())).arg(format!("docker://127.0.0.1:{}/{name}", self.port));
         let pushed = push.output().expect("skopeo runs");
         assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
-        registry
     }
 
     /// Starts it, the first time or again.
@@ -255,6 +285,13 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("waited in vain: {what}");
 }
 
+/// Seconds since 1970.
+#[expect(clippy::disallowed_types, reason = "what is real has happened at some time")]
+pub fn calendar_seconds() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+    i64::try_from(now.as_secs()).expect("it is not that late")
+}
+
 /// Lets some time pass.
 #[expect(clippy::disallowed_methods, reason = "what is real takes its time")]
 pub fn pass(millis: u64) {
@@ -292,6 +329,11 @@ const NETWORK: &str = r#"{"cniVersion": "0.4.0", "name": "test", "plugins": [{
 
 /// An OCI image archive: one layer with a static busybox and links to it.
 fn image(folder: &Path, name: &str, entry: &str) -> PathBuf {
+    image_with(folder, name, entry, 0)
+}
+
+/// Such an image, with so many MiB that nothing compresses.
+fn image_with(folder: &Path, name: &str, entry: &str, mebibytes: usize) -> PathBuf {
     let (_, short) = name.rsplit_once('/').expect("a name with a host");
     let work = folder.join(format!("image-{}", short.replace(':', "-")));
     let root = work.join("root");
@@ -301,6 +343,16 @@ fn image(folder: &Path, name: &str, entry: &str) -> PathBuf {
     fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox");
     for program in ["sh", "sleep", "cat", "echo", "httpd", "true", "false", "tail", "touch", "test", "id", "trap"] {
         let _there = std::os::unix::fs::symlink("busybox", root.join("bin").join(program));
+    }
+    if mebibytes > 0 {
+        // Of each name another, so that no two images share a layer.
+        let mut state = name.bytes().fold(1u64, |state, byte| state.wrapping_mul(257) + u64::from(byte));
+        let mut words = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state ^ (state >> 29)).to_le_bytes()
+        };
+        let filler: Vec<u8> = (0..mebibytes << 17).flat_map(|_| words()).collect();
+        fs::write(root.join("filler"), filler).expect("the image's filler");
     }
     let blobs = work.join("oci/blobs/sha256");
     fs::create_dir_all(&blobs).expect("the image's blobs");

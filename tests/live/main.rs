@@ -5,12 +5,13 @@
 #![cfg(feature = "cri")]
 
 mod machine;
+mod measured;
 
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use machine::{Lacks, Machine, Registry, Said, pass, signal, wait_until};
+use machine::{Lacks, Machine, Registry, Said, calendar_seconds, pass, signal, wait_until};
 
 /// A scenario with these pods, and what is below `timeline`, `expect` and so on.
 fn write_scenario(machine: &Machine, name: &str, pods: &str, rest: &str) {
@@ -32,8 +33,24 @@ fn start(machine: &Machine, name: &str) -> Child {
 fn end(machine: &Machine, name: &str, child: Child) -> Said {
     let said = Said::from(child.wait_with_output().expect("simlet ends"));
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+    check_folder_and_cgroups(machine, name);
     check_replay(machine, name);
     said
+}
+
+/// Nothing is left of the pods' volumes, and no cgroup of a pod that was there at the end.
+fn check_folder_and_cgroups(machine: &Machine, name: &str) {
+    assert!(!machine.folder.join(name).join("pods").exists(), "volumes of {name} are left");
+    let pods = read(machine, &format!("{name}/final/pods.yaml"));
+    let uids: Vec<&str> = pods.lines().filter_map(|line| line.trim().strip_prefix("uid: ")).collect();
+    for parent in ["kubepods", "kubepods/burstable", "kubepods/besteffort"] {
+        for hierarchy in ["", "cpu", "memory", "pids", "systemd", "unified"] {
+            for uid in &uids {
+                let path = Path::new("/sys/fs/cgroup").join(hierarchy).join(parent).join(format!("pod{uid}"));
+                assert!(!path.exists(), "{} is left", path.display());
+            }
+        }
+    }
 }
 
 fn check_replay(machine: &Machine, name: &str) {
@@ -324,6 +341,113 @@ expect:
 }
 
 #[test]
+fn a_run_taken_over_goes_on_with_ids_counts_and_logs_and_sees_what_ended_while_nobody_watched() {
+    let machine = Machine::start(14);
+    let pods = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: again}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: localhost/busybox:1
+    command: [sh, -c, "echo begins; [ -f /kept/seen ] || { touch /kept/seen; exit 9; }; while true; do sleep 0.2; done"]
+    volumeMounts: MOUNTS
+  volumes: VOLUMES
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: prepared}
+spec:
+  terminationGracePeriodSeconds: 1
+  initContainers: [{name: first, image: "localhost/busybox:1", command: [sh, -c, "echo prepared >> /kept/log"], volumeMounts: MOUNTS}]
+  containers: [{name: main, image: "localhost/busybox:1", command: [sh, -c, "cat /kept/log; while true; do sleep 0.2; done"], volumeMounts: MOUNTS}]
+  volumes: VOLUMES
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: failed}
+spec:
+  terminationGracePeriodSeconds: 1
+  restartPolicy: OnFailure
+  containers: [{name: main, image: "localhost/busybox:1", command: SIGNALLED}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: done}
+spec:
+  restartPolicy: OnFailure
+  containers: [{name: main, image: "localhost/busybox:1", command: SIGNALLED}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{name: main, image: "localhost/busybox:1", command: SIGNALLED}]
+"#;
+    let rest = r#"
+until: 12s
+expect:
+- {that: 'pods.exists(p, p.name == "again" && p.ready && p.restarts == 1 && p.status.containerStatuses[0].lastState.terminated.exitCode == 9)'}
+- {that: 'pods.exists(p, p.name == "prepared" && p.ready && p.restarts == 0 && p.status.initContainerStatuses[0].state.terminated.exitCode == 0)'}
+- {that: 'pods.exists(p, p.name == "failed" && p.ready && p.restarts == 1 && p.status.containerStatuses[0].lastState.terminated.exitCode == 4)'}
+- {that: 'pods.exists(p, p.name == "done" && p.phase == "Succeeded" && p.restarts == 0)'}
+- {that: 'pods("app=web").size() == 2 && pods("app=web").all(p, p.ready && p.restarts == 0)'}
+- {never: 'events.exists(e, e.object != "Pod/failed" && (e.reason == "Created" || e.reason == "Killing"))', name: only what failed is made again}
+"#;
+    let signalled =
+        r#"[sh, -c, "echo begins; trap 'exit 4' USR1; trap 'exit 0' USR2; while true; do sleep 0.2; done"]"#;
+    let pods = pods.replace("SIGNALLED", signalled).replace("MOUNTS", "[{name: kept, mountPath: /kept}]");
+    let pods = pods.replace("VOLUMES", "[{name: kept, emptyDir: {}}]");
+    write_scenario(&machine, "over", &pods, rest);
+    let mut first = start(&machine, "over");
+    let has_run_again = || machine.ids("again", "main").len() == 2;
+    wait_until("all pods run", || machine.running() == 12 && has_run_again());
+    pass(1500);
+    first.kill().expect("it can be killed");
+    let _ended = first.wait();
+    let of_web = || machine.ctr(&["containers", "list", "-q", r#"labels."io.kubernetes.pod.namespace"==default"#]);
+    let before = of_web();
+    let ended_at = calendar_seconds();
+    for (pod, with) in [("failed", "SIGUSR1"), ("done", "SIGUSR2")] {
+        let ids = machine.ids(pod, "main");
+        machine.ctr(&["tasks", "kill", "-s", with, &ids[0]]);
+    }
+    wait_until("two have ended", || machine.running() == 10);
+    pass(2500);
+    let failed = machine.ids("failed", "main");
+    let again = machine.ids("again", "main");
+    let second = start(&machine, "over");
+    wait_until("what failed runs again", || machine.ids("failed", "main").len() == 2);
+    pass(3000);
+    assert_eq!(machine.ids("again", "main"), again, "its containers are the same");
+    assert!(machine.ids("failed", "main").contains(&failed[0]), "the old one is kept");
+    let added: Vec<String> =
+        of_web().lines().filter(|id| !before.lines().any(|old| old == *id)).map(str::to_owned).collect();
+    assert_eq!(added.len(), 1, "only what failed was made again: {added:?}");
+    end(&machine, "over", second);
+    machine.check_nothing_is_left();
+
+    assert_eq!(log(&machine, "over", "again", "main", 0), "begins");
+    assert_eq!(log(&machine, "over", "again", "main", 1), "begins");
+    assert_eq!(log(&machine, "over", "failed", "main", 0), "begins");
+    assert_eq!(log(&machine, "over", "failed", "main", 1), "begins");
+    assert_eq!(log(&machine, "over", "prepared", "main", 0), "prepared");
+    let status = read(&machine, "over/final/pods.yaml");
+    let of_failed = status.split("name: failed").nth(1).expect("the pod");
+    let finished = of_failed.split("finishedAt: ").nth(1).and_then(|text| text.lines().next()).expect("an end");
+    let moment: jiff::Timestamp = finished.trim_matches(['"', '\'']).parse().expect("a moment");
+    assert!((moment.as_second() - ended_at).abs() <= 1, "it ended at {ended_at}, not {}", moment.as_second());
+}
+
+#[test]
 fn ctrl_c_ends_a_run_and_removes_its_pods_and_no_others() {
     let machine = Machine::start(7);
     let pod = |name: &str| {
@@ -465,6 +589,82 @@ expect:
 }
 
 #[test]
+fn a_runtime_that_hangs_makes_its_node_not_ready_until_it_goes_on() {
+    let machine = Machine::start(15);
+    let pods = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: calm}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: localhost/busybox:1
+    command: [sleep, "1000"]
+    readinessProbe: {exec: {command: ["true"]}, periodSeconds: 1, failureThreshold: 100}
+"#;
+    let rest = r#"
+until: 72s
+expect:
+- {at: 5s, that: 'pods.all(p, p.ready)'}
+- {at: 48s, that: 'nodes.all(n, !n.ready && n.status.conditions.exists(c, c.type == "Ready" && c.message.contains("container runtime is down")))'}
+- {that: 'events.exists(e, e.object == "Node/worker-1" && e.reason == "NodeNotReady")'}
+- {that: 'nodes.all(n, n.ready) && pods.all(p, p.ready && p.restarts == 0)'}
+"#;
+    write_scenario(&machine, "hangs", pods, rest);
+    let child = start(&machine, "hangs");
+    pass(6000);
+    machine.signal_containerd("STOP");
+    pass(45_000);
+    machine.signal_containerd("CONT");
+    end(&machine, "hangs", child);
+    machine.check_nothing_is_left();
+}
+
+#[test]
+fn changed_configuration_reaches_mounted_files_but_neither_the_environment_nor_sub_paths() {
+    let machine = Machine::start(16);
+    let pods = r#"
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: conf}
+data: {mode: slow}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: reader}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: localhost/busybox:1
+    command: [sh, -c, "while true; do echo $(cat /etc/conf/mode /etc/one) $MODE; sleep 0.5; done"]
+    env: [{name: MODE, valueFrom: {configMapKeyRef: {name: conf, key: mode}}}]
+    volumeMounts: [{name: conf, mountPath: /etc/conf}, {name: conf, mountPath: /etc/one, subPath: mode}]
+    readinessProbe: {exec: {command: [grep, -q, fast, /etc/conf/mode]}, periodSeconds: 1}
+  volumes: [{name: conf, configMap: {name: conf}}]
+"#;
+    machine.write("changed.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\ndata: {mode: fast}\n");
+    let rest = r#"
+until: 112s
+timeline:
+- {at: 15s, apply: changed.yaml}
+expect:
+- {at: 50s, that: 'pods.all(p, !p.ready)'}
+- {that: 'pods.all(p, p.ready && p.restarts == 0)'}
+"#;
+    write_scenario(&machine, "reads", pods, rest);
+    let simulated = Said::from(machine.simlet(&["run", "reads.scenario.yaml"]).output().expect("simlet runs"));
+    assert_eq!(simulated.code, Some(0), "simulated: {}{}", simulated.out, simulated.err);
+    let child = start(&machine, "reads");
+    end(&machine, "reads", child);
+    let said = log(&machine, "reads", "reader", "main", 0);
+    let (first, last) = (said.lines().next(), said.lines().next_back());
+    assert_eq!((first, last), (Some("slowslow slow"), Some("fastslow slow")));
+    machine.check_nothing_is_left();
+}
+
+#[test]
 fn what_is_wrong_with_a_runtime_is_said_before_anything_is_made() {
     let machine = Machine::start_with(11, Lacks::Network);
     let bare = Machine::start_with(12, Lacks::CriPlugin);
@@ -538,8 +738,19 @@ cluster: {nodes: [{name: node}]}
     let simulated = Said::from(simulated);
     let through = ["live", "same.scenario.yaml", "--runtime", &socket, "--out", "live"];
     let live = Said::from(machine.simlet(&through).output().expect("simlet runs"));
+    let heard = read(&machine, "live/recording.jsonl").matches("\"event\":").count();
+    assert!(heard > 10, "only {heard} events of the runtime were heard");
+    // The server goes away while a run goes on.
+    let short = ["live", "same.scenario.yaml", "--runtime", &socket, "--until", "9s", "--out", "broken"];
+    let mut broken = machine.simlet(&short);
+    let broken = broken.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("simlet starts");
+    pass(4000);
     let _ended = server.kill();
     let _ended = server.wait();
+    let broken = Said::from(broken.wait_with_output().expect("simlet ends"));
+    assert_eq!(broken.code, Some(0), "{}{}", broken.out, broken.err);
+    assert!(read(&machine, "broken/recording.jsonl").contains("\"stream\":false"), "the stream's end was not heard");
+    check_replay(&machine, "broken");
     assert_eq!((simulated.code, live.code), (Some(0), Some(0)), "{}{}{}", simulated.err, live.out, live.err);
     check_replay(&machine, "live");
     let states = |run: &str| {

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test that replays timelines uses its own part of this")]
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -16,6 +17,10 @@ pub struct Timeline {
     pub name: String,
     /// How long the recording goes on, in seconds.
     pub duration: f64,
+    /// The second of the minute at which it began.
+    second: i64,
+    /// Its nodes were objects without a kubelet: only what the control plane does is real.
+    pub is_fake: bool,
     /// The scenario as text, and the files that it applies.
     pub text: String,
     pub files: BTreeMap<String, String>,
@@ -49,6 +54,27 @@ pub fn lines(name: &str, file: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
 }
 
+/// The essential facts of a recording, with what it says of its start.
+pub fn summary(name: &str) -> Value {
+    let path = root().join(name).join("summary.json");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Everything that a recording's watches delivered, as text, and the file's name.
+pub fn watch(name: &str) -> (String, String) {
+    let folder = root().join(name);
+    let plain = folder.join("watch.jsonl");
+    if let Ok(text) = std::fs::read_to_string(&plain) {
+        return (plain.to_string_lossy().into_owned(), text);
+    }
+    let packed = folder.join("watch.jsonl.gz");
+    let file = std::fs::File::open(&packed).unwrap_or_else(|problem| panic!("{}: {problem}", packed.display()));
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).expect("it can be unpacked");
+    (packed.to_string_lossy().into_owned(), text)
+}
+
 impl Files for Timeline {
     fn read(&self, path: &str, _: &str) -> Result<Vec<Source>, String> {
         match self.files.get(path) {
@@ -69,11 +95,25 @@ impl Timeline {
         Translator::new(name, value(document)).translate()
     }
 
+    /// Writes the scenario with its files, for people to run.
+    pub fn write(&self, folder: &Path) {
+        let write = |file: &str, text: &str| {
+            std::fs::write(folder.join(file), text).unwrap_or_else(|problem| panic!("{}: {problem}", folder.display()));
+        };
+        std::fs::create_dir_all(folder).unwrap_or_else(|problem| panic!("{}: {problem}", folder.display()));
+        write("scenario.yaml", &self.text);
+        self.files.iter().for_each(|(file, text)| write(file, text));
+    }
+
     /// The scenario.
     pub fn scenario(&self) -> Scenario {
         let source = Source::new("scenario.yaml", self.text.as_str());
         let loaded = scenario::load(vec![source], self, &LoadOptions::default());
-        loaded.unwrap_or_else(|problems| panic!("{}: {problems}\n{}", self.name, self.text)).scenario
+        let loaded = loaded.unwrap_or_else(|problems| panic!("{}: {problems}\n{}", self.name, self.text));
+        let mut scenario = loaded.scenario;
+        let start = &mut scenario.config.controllers.start_unix_seconds;
+        *start = *start - start.rem_euclid(60) + self.second;
+        scenario
     }
 }
 
@@ -95,6 +135,12 @@ fn value(node: &manifest::Node<'_>) -> Value {
 /// Kinds without a namespace.
 const CLUSTER_SCOPED: &[&str] = &["Namespace", "Node", "PersistentVolume", "PriorityClass", "StorageClass"];
 
+/// What every machine had on its disk.
+const IMAGES: &[&str] = &["localhost/app:1", "localhost/web:1", "localhost/web:2", "localhost/web:3"];
+
+/// The memory of a real node, in bytes: what is allocatable, and the default hard threshold.
+const MEMORY: i64 = 24_684_092 << 10;
+
 struct Translator {
     name: String,
     from: Value,
@@ -102,6 +148,8 @@ struct Translator {
     behaviors: Vec<Value>,
     files: BTreeMap<String, String>,
     untranslated: Vec<String>,
+    /// Where in a second of the clock the recording began: what Kubernetes cuts to the second is cut alike.
+    fraction: f64,
 }
 
 impl Translator {
@@ -113,81 +161,159 @@ impl Translator {
             behaviors: Vec::new(),
             files: BTreeMap::new(),
             untranslated: Vec::new(),
+            fraction: summary(name)["start_wall_fraction"].as_f64().unwrap_or_default(),
         }
     }
 
     fn translate(mut self) -> Timeline {
         let duration = self.from["duration"].as_f64().unwrap_or(60.0);
-        for (who, what) in self.from["behaviour"].as_object().cloned().unwrap_or_default() {
+        let behaviours = self.from["behaviour"].as_object().cloned().unwrap_or_default();
+        let is_fake = self.from["fake_nodes"].is_array();
+        for (who, what) in behaviours {
             self.behavior(&who, &what);
         }
         let actions = self.from["actions"].as_array().cloned().unwrap_or_default();
         for (index, action) in actions.iter().enumerate() {
             self.action(action, &actions[index + 1..], index);
         }
-        let mut documents = vec![json!({
+        if is_fake {
+            // A pod on a fake node is gone a while after its deletion, whatever its program is.
+            self.behaviors.push(json!({"match": {"pod": "*"}, "onTerm": {"exitAfter": "500ms", "code": 0}}));
+        }
+        let nodes = self.nodes();
+        let scenario = json!({
             "apiVersion": "simlet.dev/v1",
             "kind": "Scenario",
             "metadata": {"name": self.name},
-            "until": seconds(duration),
-            // Only the images of registries on the loopback interface are pulled.
-            "images": [{"match": "localhost/*", "size": "1Mi"}],
+            "until": seconds(duration + self.fraction),
+            "cluster": {"nodes": nodes},
+            "images": self.images(),
             "behaviors": self.behaviors,
             "timeline": self.timeline,
-        })];
+        });
+        let mut documents = vec![scenario];
         documents.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name}}));
-        documents.extend(self.nodes());
         documents.extend(self.from["cluster_objects"].as_array().cloned().unwrap_or_default());
         Timeline {
             name: self.name,
             duration,
+            second: self.from["starts_at_second_of_minute"].as_i64().unwrap_or_default(),
+            is_fake,
             text: join(&documents),
             files: self.files,
             untranslated: self.untranslated,
         }
     }
 
-    /// The machines that were there at the start, as `settings` of the README say.
-    fn nodes(&self) -> Vec<Value> {
+    /// What the registries hold: the recording's own events tell the sizes, and what was not there.
+    fn images(&self) -> Vec<Value> {
+        let mut images: Vec<Value> = Vec::new();
+        let mut missing = Vec::new();
+        let (_, text) = watch(&self.name);
+        for line in text.lines().filter(|line| line.contains("pull image") || line.contains("pulled image")) {
+            let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+            let message = event["object"]["message"].as_str().unwrap_or_default();
+            let image = message.split('"').nth(1).unwrap_or_default();
+            let size = message.split_once("Image size: ").and_then(|(_, rest)| rest.strip_suffix(" bytes."));
+            if let (Some(size), true) = (size, message.starts_with("Successfully pulled")) {
+                images.push(json!({"match": image, "size": size}));
+            } else if message.ends_with(": not found") && !missing.contains(&image.to_owned()) {
+                missing.push(image.to_owned());
+            }
+        }
+        images.extend(missing.into_iter().map(|image| json!({"match": image, "missing": true})));
+        images.push(json!({"match": "*", "size": "1Mi"}));
+        images
+    }
+
+    /// The machines, as `settings` of the README say.
+    fn nodes(&mut self) -> Vec<Value> {
         let actions = self.from["actions"].as_array().cloned().unwrap_or_default();
-        let joins: Vec<&Value> =
-            actions.iter().filter(|one| one["do"] == "node-join").map(|one| &one["node"]).collect();
-        let named = self.from["nodes"].as_array().cloned().unwrap_or_default();
-        let all = ["n1", "n2", "n3", "n4"].map(Value::from);
-        let there = all.iter().filter(|node| !joins.contains(node) && (named.is_empty() || named.contains(node)));
-        let images = ["app:1", "web:1", "web:2", "web:3"];
-        let images: Vec<Value> =
-            images.iter().map(|image| json!({"names": [format!("localhost/{image}")], "sizeBytes": 1 << 20})).collect();
-        let node = |name: &Value| {
-            let name = name.as_str().unwrap_or_default();
-            let mut labels = Map::new();
-            labels.insert("kubernetes.io/hostname".to_owned(), name.into());
-            labels.insert("topology.kubernetes.io/zone".to_owned(), "real".into());
-            for (pool, nodes) in [("pool-main", ["n1", "n2"]), ("pool-fault", ["n2", "n3"])] {
-                if nodes.contains(&name) {
-                    labels.insert(pool.to_owned(), "true".into());
+        let joins = |name: &str| {
+            let is_it = |one: &&Value| one["do"] == "node-join" && one["node"] == name;
+            actions.iter().find(is_it).and_then(|one| one["at"].as_f64())
+        };
+        let mut nodes = Vec::new();
+        for name in ["n1", "n2", "n3", "n4"] {
+            let mut labels = json!({"topology.kubernetes.io/region": "r"});
+            for (pool, members) in [("pool-main", ["n1", "n2"]), ("pool-fault", ["n2", "n3"])] {
+                if members.contains(&name) {
+                    labels[pool] = "".into();
                 }
             }
-            let size = json!({"cpu": "2", "memory": "24581692Ki", "pods": "110", "ephemeral-storage": "100Gi"});
-            json!({
-                "apiVersion": "v1", "kind": "Node",
-                "metadata": {"name": name, "labels": labels},
-                "status": {"capacity": size, "allocatable": size, "images": images},
-            })
-        };
-        there.map(node).collect()
+            let capacity =
+                json!({"cpu": "2", "memory": MEMORY.to_string(), "pods": "110", "ephemeral-storage": "264212084Ki"});
+            let mut node = json!({
+                "name": name, "count": 1, "zones": ["real"], "labels": labels, "capacity": capacity, "images": IMAGES,
+            });
+            // 2 s from the start of the machine's programs to the registration.
+            if let Some(at) = joins(name) {
+                node["joins"] = seconds(at + 1.9 + self.fraction).into();
+            }
+            if let Some(settings) = self.from["settings"].get(format!("{name} KubeletConfiguration")) {
+                let file = format!("kubelet-{name}.yaml");
+                let mut config = json!({"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"});
+                for (field, value) in settings.as_object().into_iter().flatten() {
+                    config[field] = quantities(value);
+                }
+                self.files.insert(file.clone(), format!("{config:#}"));
+                node["kubelet"] = json!({"config": file});
+            }
+            nodes.push(node);
+        }
+        let fakes = self.from["fake_nodes"].as_array().cloned().unwrap_or_default();
+        nodes.extend(fakes.iter().map(|fake| self.fake(fake, None)));
+        for action in actions.iter().filter(|action| action["do"] == "fake-add") {
+            nodes.push(self.fake(&action["node"], action["at"].as_f64()));
+        }
+        nodes
+    }
+
+    /// A node that was only an object and a lease; here it is a machine like the others, of which only what the control
+    /// plane does is compared.
+    fn fake(&self, fake: &Value, joins: Option<f64>) -> Value {
+        let mut labels = fake["labels"].as_object().cloned().unwrap_or_default();
+        let zone = labels.shift_remove("topology.kubernetes.io/zone").unwrap_or_default();
+        let mut taints = vec![format!("sim.test/fake={}:NoSchedule", self.name)];
+        for taint in fake["taints"].as_array().into_iter().flatten() {
+            let text = |field: &str| taint[field].as_str().unwrap_or_default();
+            taints.push(format!("{}={}:{}", text("key"), text("value"), text("effect")));
+        }
+        let capacity = json!({"cpu": fake["cpu"], "memory": "8Gi", "pods": "110", "ephemeral-storage": "100Gi"});
+        let mut node = json!({
+            "name": fake["name"], "count": 1, "labels": labels, "taints": taints, "capacity": capacity, "images": ["fake"],
+        });
+        if zone.is_string() {
+            node["zones"] = json!([zone]);
+        }
+        if let Some(at) = joins {
+            node["joins"] = seconds(at + self.fraction).into();
+        }
+        node
     }
 
     fn behavior(&mut self, who: &str, what: &Value) {
-        let Some(forms) = what.as_object() else {
-            return self.untranslated.push(format!("behaviour {who}: {what}"));
-        };
         let mut rule = Map::new();
         let mut matches = Map::new();
-        let (pod, container) = who.split_once('/').unwrap_or((who, "*"));
-        if pod.contains(' ') {
-            return self.untranslated.push(format!("behaviour {who}"));
+        let (revision, who) = match who.strip_prefix("revision ").and_then(|rest| rest.split_once(' ')) {
+            Some((revision, rest)) => (revision.parse::<usize>().ok(), rest),
+            None => (None, who),
+        };
+        let all_of_a_kind = format!("{}*", who.trim_end_matches('*'));
+        let (pod, container) = who.split_once('/').unwrap_or((&all_of_a_kind, "*"));
+        if let Some(image) = revision.and_then(|revision| self.image_of_revision(revision)) {
+            matches.insert("image".to_owned(), image.into());
         }
+        let none = Map::new();
+        let forms = match what {
+            Value::Object(forms) => forms,
+            Value::String(prose) if prose == "never ready" => {
+                rule.insert("startup".to_owned(), "1000000s".into());
+                &none
+            }
+            // Prose says what the container's command does, which the simulated shell reads itself.
+            _ => return,
+        };
         for (field, name) in [("pod", pod), ("container", container)] {
             if name != "*" {
                 matches.insert(field.to_owned(), name.into());
@@ -196,6 +322,10 @@ impl Translator {
         let mut probes = Vec::new();
         for (form, what) in forms {
             let done = match form.as_str() {
+                "each_start" if what["exit_code"].is_string() => match self.ends_by_index(pod, what) {
+                    Some((field, rest)) => rule.insert(field, rest).is_none(),
+                    None => false,
+                },
                 "each_start" => match how(what) {
                     Some(Some((field, what))) => rule.insert(field, what).is_none(),
                     other => other.is_some(),
@@ -237,13 +367,67 @@ impl Translator {
         self.behaviors.push(rule.into());
     }
 
+    /// `1 for index 2, else 0`: a rule for that pod of an indexed Job comes first; the end of the others is returned.
+    fn ends_by_index(&mut self, pod: &str, what: &Value) -> Option<(String, Value)> {
+        let (first, rest) = what["exit_code"].as_str()?.split_once(", else ")?;
+        let (code, index) = first.split_once(" for index ")?;
+        let exit = |code: &str| {
+            Some(json!({"after": seconds(what["exit_after_s"].as_f64()?), "code": code.parse::<i64>().ok()?}))
+        };
+        let pattern = format!("{}-{index}-*", pod.trim_end_matches(['*', '-']));
+        self.behaviors.push(json!({"match": {"pod": pattern}, "exit": exit(code)?}));
+        Some(("exit".to_owned(), exit(rest)?))
+    }
+
+    /// The patch; one that makes pods of fake nodes unready gives them a probe that says so.
+    fn patch(&self, action: &Value) -> Value {
+        let mut patch = action["patch"].clone();
+        if patch["spec"]["template"]["metadata"]["annotations"]["sim.test/ready"] != "never" {
+            return patch;
+        }
+        let actions = self.from["actions"].as_array().into_iter().flatten();
+        let made = actions.flat_map(|one| one["manifests"].as_array().into_iter().flatten());
+        let is_it = |one: &&Value| one["kind"] == action["kind"] && one["metadata"]["name"] == action["name"];
+        let containers = made.filter(is_it).flat_map(|one| one["spec"]["template"]["spec"]["containers"].as_array());
+        let probes = containers
+            .flatten()
+            .map(|container| json!({"name": container["name"], "readinessProbe": {"exec": {"command": ["false"]}}}));
+        patch["spec"]["template"]["spec"] = json!({"containers": probes.collect::<Vec<Value>>()});
+        patch
+    }
+
+    /// The image of the n-th revision of what is rolled out.
+    fn image_of_revision(&self, revision: usize) -> Option<String> {
+        fn images(value: &Value, found: &mut Vec<String>) {
+            match value {
+                Value::Object(fields) => {
+                    if let Some(image) = fields.get("image").and_then(Value::as_str)
+                        && !found.iter().any(|known| known == image)
+                    {
+                        found.push(image.to_owned());
+                    }
+                    fields.values().for_each(|value| images(value, found));
+                }
+                Value::Array(items) => items.iter().for_each(|value| images(value, found)),
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        images(&self.from["actions"], &mut found);
+        found.get(revision.checked_sub(1)?).cloned()
+    }
+
     /// `later` are the actions after this one, where a fault's end is.
     fn action(&mut self, action: &Value, later: &[Value], index: usize) {
-        let at = seconds(action["at"].as_f64().unwrap_or_default());
+        let at = seconds(action["at"].as_f64().unwrap_or_default() + self.fraction);
         let word = action["do"].as_str().unwrap_or_default();
         let namespace = self.name.clone();
+        let kind_has_namespace = !CLUSTER_SCOPED.contains(&action["kind"].as_str().unwrap_or_default());
         let text = |field: &str| action[field].as_str().unwrap_or_default();
-        let kubectl = |words: String| json!({"at": at, "kubectl": format!("{words} -n {namespace}")});
+        let kubectl = |words: String| match kind_has_namespace {
+            true => json!({"at": at, "kubectl": format!("{words} -n {namespace}")}),
+            false => json!({"at": at, "kubectl": words}),
+        };
         let until = |ends: &[&str], field: &str, fault: Value| {
             let end = later.iter().find(|one| {
                 one[field] == action[field] && one["do"].as_str().is_some_and(|word| ends.contains(&word))
@@ -277,6 +461,18 @@ impl Translator {
                 }
                 kubectl(words)
             }
+            "patch" => {
+                let kind = text("kind").to_lowercase();
+                let patch = self.patch(action).to_string();
+                let mut words = format!("patch {kind}/{} -p {}", text("name"), quoted(&patch));
+                if let Some(patch_type) = action["patchType"].as_str() {
+                    words.push_str(&format!(" --type={patch_type}"));
+                }
+                if let Some(subresource) = action["subresource"].as_str() {
+                    words.push_str(&format!(" --subresource={subresource}"));
+                }
+                kubectl(words)
+            }
             "scale" => {
                 let kind = action["kind"].as_str().unwrap_or("Deployment").to_lowercase();
                 kubectl(format!("scale {kind}/{} --replicas={}", text("name"), action["replicas"]))
@@ -284,14 +480,38 @@ impl Translator {
             "kubectl" => {
                 let words: Vec<&str> =
                     action["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                let words: Vec<String> = words.into_iter().map(quoted).collect();
                 let of_nodes = ["cordon", "drain", "taint", "uncordon"];
                 match words.first() {
-                    Some(verb) if of_nodes.contains(verb) => json!({"at": at, "kubectl": words.join(" ")}),
+                    Some(verb) if of_nodes.contains(&verb.as_str()) => json!({"at": at, "kubectl": words.join(" ")}),
                     _ => kubectl(words.join(" ")),
                 }
             }
             "kubelet-kill" | "kubelet-stop" => {
                 until(&["kubelet-start"], "node", json!({"node": action["node"], "kubelet": "stopped"}))
+            }
+            "fake-stop" => {
+                for node in action["nodes"].as_array().cloned().unwrap_or_default() {
+                    let resumes = |one: &&Value| {
+                        one["do"] == "fake-resume" && one["nodes"].as_array().is_some_and(|all| all.contains(&node))
+                    };
+                    let mut line = json!({"at": at, "fault": {"node": node, "network": "cut"}});
+                    if let Some(end) = later.iter().find(resumes).and_then(|one| one["at"].as_f64()) {
+                        line["for"] = seconds(end - action["at"].as_f64().unwrap_or_default()).into();
+                    }
+                    self.timeline.push(line);
+                }
+                return;
+            }
+            "static-pod-write" => {
+                let file = format!("static-{index}.yaml");
+                let mut pod = action["pod"].clone();
+                pod["metadata"]["namespace"] = pod["metadata"]["namespace"].as_str().unwrap_or("default").into();
+                self.files.insert(file.clone(), format!("{pod:#}"));
+                json!({"at": at, "staticPods": {"node": action["node"], "write": file}})
+            }
+            "static-pod-remove" => {
+                json!({"at": at, "staticPods": {"node": action["node"], "remove": action["name"]}})
             }
             "containerd-stop" => {
                 until(&["containerd-start"], "node", json!({"node": action["node"], "runtime": "stopped"}))
@@ -315,7 +535,11 @@ impl Translator {
                 until(&[], "port", json!({"registry": format!("localhost:{}", action["port"]), "bandwidth": bandwidth}))
             }
             // The ends of what began before.
-            "kubelet-start" | "containerd-start" | "component-start" | "partition" | "registry" => return,
+            "kubelet-start" | "containerd-start" | "component-start" | "partition" | "registry" | "fake-resume" => {
+                return;
+            }
+            // In the list of nodes.
+            "node-join" | "fake-add" => return,
             _ => {
                 let what = text("name");
                 return self.untranslated.push(format!("action {word} {what} at {at}"));
@@ -323,7 +547,8 @@ impl Translator {
         };
         // What kubectl can and simlet's client cannot is named.
         if line.get("apply").is_none() && !self.is_understood(&line) {
-            let what = line.get("kubectl").or(line.get("fault")).cloned().unwrap_or_default();
+            let what = ["kubectl", "fault", "staticPods"].iter().find_map(|field| line.get(*field)).cloned();
+            let what = what.unwrap_or_default();
             return self.untranslated.push(format!("action {what} at {at}"));
         }
         self.timeline.push(line);
@@ -331,19 +556,20 @@ impl Translator {
 
     /// True if a scenario with this line alone loads.
     fn is_understood(&self, line: &Value) -> bool {
-        let mut documents = vec![json!({
+        let document = json!({
             "apiVersion": "simlet.dev/v1",
             "kind": "Scenario",
             "metadata": {"name": self.name},
             "timeline": [line],
-        })];
-        documents.extend(self.nodes());
-        let text = join(&documents);
+        });
+        let text = join(&[document]);
         let nothing = Timeline {
             name: self.name.clone(),
             duration: 0.0,
+            second: 0,
+            is_fake: false,
             text: String::new(),
-            files: BTreeMap::new(),
+            files: self.files.clone(),
             untranslated: Vec::new(),
         };
         let sources = vec![Source::new("line.yaml", text)];
@@ -351,13 +577,68 @@ impl Translator {
     }
 
     /// The object in the scenario's namespace, if it has one.
-    fn placed(&self, mut object: Value) -> Value {
-        let kind = object["kind"].as_str().unwrap_or_default();
-        if !CLUSTER_SCOPED.contains(&kind) && object["metadata"]["namespace"].is_null() {
+    fn placed(&mut self, mut object: Value) -> Value {
+        let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+        if !CLUSTER_SCOPED.contains(&kind.as_str()) && object["metadata"]["namespace"].is_null() {
             object["metadata"]["namespace"] = self.name.as_str().into();
         }
         template_without_type(&mut object);
+        never_ready(&mut object);
+        // The fake kubelet takes so many seconds to stop the pod.
+        let meta = if kind == "Pod" { &object["metadata"] } else { &object["spec"]["template"]["metadata"] };
+        if let Some(stop) = meta["annotations"]["sim.test/stop"].as_str().and_then(|stop| stop.parse::<f64>().ok()) {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            let pods = if kind == "Pod" { name.to_owned() } else { format!("{name}-*") };
+            let on_term = json!({"exitAfter": seconds(stop - 0.5), "code": 0});
+            self.behaviors.push(json!({"match": {"pod": pods}, "onTerm": on_term}));
+        }
         object
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: impl AsRef<str>) -> String {
+    let word = word.as_ref();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:,@".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// The amounts of memory that a setting reckons from what was there: nothing but the pods uses memory here.
+fn quantities(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), quantities(value))).collect(),
+        Value::String(text) => {
+            let less = text.strip_prefix("(available at start - ").and_then(|rest| rest.strip_suffix(" GiB)"));
+            match less.and_then(|less| less.parse::<f64>().ok()) {
+                Some(less) => (MEMORY - (less * f64::from(1 << 30)) as i64).to_string().into(),
+                None => value.clone(),
+            }
+        }
+        other => other.clone(),
+    }
+}
+
+/// `sim.test/ready: never`: the fake kubelet leaves the pod unready, as a probe does here.
+fn never_ready(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let annotations = fields.get("metadata").and_then(|meta| meta.get("annotations"));
+            let never = annotations.is_some_and(|all| all["sim.test/ready"] == "never");
+            if let Some(containers) =
+                fields.get_mut("spec").and_then(|spec| spec.get_mut("containers")).filter(|_| never)
+            {
+                for container in containers.as_array_mut().into_iter().flatten() {
+                    container["readinessProbe"] = json!({"exec": {"command": ["false"]}});
+                }
+            }
+            fields.values_mut().for_each(never_ready);
+        }
+        Value::Array(items) => items.iter_mut().for_each(never_ready),
+        _ => {}
     }
 }
 
@@ -387,7 +668,7 @@ fn join(documents: &[Value]) -> String {
 /// The field of a rule for one way to run: an end, or (Some(None)) none. None: not understood.
 fn how(what: &Value) -> Option<Option<(String, Value)>> {
     match what {
-        Value::String(word) if word == "runs for ever" => Some(None),
+        Value::String(word) if word.starts_with("runs for ever") => Some(None),
         Value::Object(end) => {
             if let Some(after) = end.get("oom_after_s").and_then(Value::as_f64) {
                 return Some(Some(("oom".to_owned(), json!({"after": seconds(after)}))));

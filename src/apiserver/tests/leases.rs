@@ -3,6 +3,8 @@
 use super::*;
 use crate::model::config::Lease;
 
+const OTHER: ClientId = ClientId(22);
+
 fn key() -> Key {
     Key::new(Kind::Lease, "kube-node-lease", "n1")
 }
@@ -15,7 +17,7 @@ fn lease(play: &Play) -> Lease {
 }
 
 fn renew() -> Call {
-    Call::RenewLease { node: Name::new("n1") }
+    Call::RenewLease { node: Name::new("n1"), every: Duration::from_secs(10) }
 }
 
 #[test]
@@ -55,6 +57,10 @@ fn intervals_are_ten_seconds_and_up_to_four_percent() {
         }
     }
     let range = Duration::from_secs(10)..Duration::from_millis(10_400);
+    assert!(
+        intervals.remove(0) < Duration::from_secs(10),
+        "who renews since before the start is anywhere in its interval"
+    );
     assert!(intervals.len() >= 18 && intervals.iter().all(|interval| range.contains(interval)), "{intervals:?}");
 }
 
@@ -62,8 +68,10 @@ fn intervals_are_ten_seconds_and_up_to_four_percent() {
 fn an_outage_freezes_the_lease_until_the_holders_next_renewal_after_it() {
     let mut play = Play::new();
     play.call(renew()).unwrap();
+    play.watch(OTHER, Kind::Lease, None);
     play.at(second(100)).hand(In::Up(false));
     let frozen = lease(&play);
+    assert_eq!(play.heard(OTHER)[1..], ["MODIFIED n1", "BROKEN leases"], "watchers know how old it is");
     assert!(!frozen.renewing && second(100).since(frozen.renewed.unwrap()) < Duration::from_millis(10_400));
     play.at(second(150)).hand(In::Up(true));
     play.watch(CLIENT, Kind::Lease, None);

@@ -37,7 +37,12 @@ impl Play {
     /// An API server that needs no time.
     pub(super) fn new() -> Play {
         let none = Distribution::Constant(Duration::ZERO);
-        Play::with(Config { write_latency: none.clone(), read_latency: none.clone(), watch_latency: none })
+        Play::with(Config {
+            write_latency: none.clone(),
+            read_latency: none.clone(),
+            watch_latency: none,
+            ..Config::default()
+        })
     }
 
     pub(super) fn with(config: Config) -> Play {

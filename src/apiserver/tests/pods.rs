@@ -94,7 +94,7 @@ fn the_kubelets_status_leaves_others_conditions_and_goes_before_nothing_of_their
             .into();
     status.containers.push(ContainerStatus {
         name: Name::new("main"),
-        state: ContainerState::Running { started_at: Time::from_nanos(4_999_999_999) },
+        state: ContainerState::Running { started_at: Time::from_nanos(4_999_999_999).into() },
         last_terminated: None,
         ready: true,
         started: Some(true),
@@ -108,7 +108,7 @@ fn the_kubelets_status_leaves_others_conditions_and_goes_before_nothing_of_their
     assert_eq!(kinds(&now), ["DisruptionTarget", "Ready", "PodScheduled"]);
     assert_eq!(now.status.conditions[1].last_transition, second(5));
     assert_eq!(now.status.start_time, Some(second(2)));
-    assert_eq!(now.status.containers[0].state, ContainerState::Running { started_at: second(4) });
+    assert_eq!(now.status.containers[0].state, ContainerState::Running { started_at: second(4).into() });
     assert_eq!(now.meta.generation, 1);
     let version = play.api.store().version();
     play.patch(pod_key("p"), patch);

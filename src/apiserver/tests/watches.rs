@@ -59,7 +59,12 @@ fn one_event_is_made_for_all_watchers() {
 #[test]
 fn a_watch_event_leaves_after_the_commit_and_an_answer_with_it() {
     let millis = |n| Distribution::Constant(Duration::from_millis(n));
-    let mut play = Play::with(Config { write_latency: millis(8), read_latency: millis(3), watch_latency: millis(2) });
+    let mut play = Play::with(Config {
+        write_latency: millis(8),
+        read_latency: millis(3),
+        watch_latency: millis(2),
+        ..Config::default()
+    });
     play.watch(CLIENT, Kind::Pod, None);
     play.at(second(1)).create(pod("p"));
     let times: Vec<Time> = play.events(CLIENT).iter().map(|(at, _)| *at).collect();
@@ -171,7 +176,7 @@ proptest! {
     ) {
         let spread = |max| Distribution::Uniform { min: Duration::ZERO, max: Duration::from_millis(max) };
         let mut play =
-            Play::with(Config { write_latency: spread(20), read_latency: spread(40), watch_latency: spread(30) });
+            Play::with(Config { write_latency: spread(20), read_latency: spread(40), watch_latency: spread(30), ..Config::default() });
         let nodes = ["n0", "n1", "n2"];
         let watches = [None, Some("n0"), Some("n1"), Some("n2")];
         for (client, node) in watches.iter().enumerate() {

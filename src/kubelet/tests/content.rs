@@ -149,7 +149,7 @@ fn volumes_hold_the_keys_that_are_asked_for_and_mounts_find_them() {
         assert_eq!(refused.expect_err(expr), Text::from(problem), "{expr}");
     }
     let host = config.host.as_deref().expect("it is known");
-    let volumes = facts.volumes(host, &[data("c", &[("k", "v"), ("other", "w")])]);
+    let volumes = facts.volumes(Some(host), &[data("c", &[("k", "v"), ("other", "w")])]);
     let volume::Kind::Files(files) = &volumes[0].kind else { panic!("{volumes:?}") };
     assert_eq!(files.len(), 1);
     assert_eq!((files[0].path.as_str(), &*files[0].content, files[0].mode), ("dir/file", &b"v"[..], 0o400));

@@ -83,6 +83,17 @@ fn readiness_is_probed_at_the_start_and_then_each_period() {
 }
 
 #[test]
+fn the_result_that_a_container_begins_with_leads_to_a_second_probe_at_the_next_relist() {
+    let readiness = Container { readiness: probe(10, 3), ..container("main") };
+    let mut world = world(readiness, vec![(Purpose::Readiness, vec![(0, false)])]);
+    world.run(45_000);
+    let failures = world.times("Unhealthy");
+    let [first, second, third] = failures[..3] else { panic!("{failures:?}") };
+    assert!(second - first < 1_200, "with the sync after the next relist: {failures:?}");
+    assert_eq!(third - second, 10_000, "from there each period: {failures:?}");
+}
+
+#[test]
 fn a_startup_probe_holds_back_the_others() {
     let gated = Container { startup: probe(2, 10), readiness: probe(5, 1), liveness: probe(5, 1), ..container("main") };
     let script =

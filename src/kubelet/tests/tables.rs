@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 
 use super::world::{container, pod};
-use crate::kernel::Time;
+use crate::kernel::{Duration, Moment, Time};
 use crate::kubelet::pod_actions::{ContainerRef, compute};
 use crate::kubelet::probes::PodProbes;
 use crate::kubelet::runtime_status::RuntimeStatus;
 use crate::kubelet::status;
 use crate::model::pod::{RestartPolicy, RestartRule};
-use crate::model::{Container, Labels, Name, Phase, Pod, PodStatus, Text, Uid};
+use crate::model::{Container, Deletion, Labels, Name, Phase, Pod, PodStatus, Text, Uid};
 use crate::protocol::cri::{
     ContainerId, ContainerState, ContainerStatus, ContainerSummary, SandboxId, SandboxState, SandboxStatus,
     SandboxSummary,
@@ -50,8 +50,8 @@ fn runtime(sandbox: Option<SandboxState>, containers: &str) -> RuntimeStatus {
                 state,
                 created_at: Time::ZERO,
             },
-            started_at: Time::ZERO,
-            finished_at: Time::ZERO,
+            started_at: Moment::ZERO,
+            finished_at: Moment::ZERO,
             exit_code,
             reason: Name::default(),
             message: Text::default(),
@@ -207,7 +207,15 @@ fn the_phase_follows_from_the_containers() {
     use RestartPolicy::{Always, Never, OnFailure};
     let plain = |policy| sample(policy, Vec::new(), &["a", "b"]);
     let init = |policy| sample(policy, vec![container("i")], &["a"]);
+    let deleted = |mut pod: Pod| {
+        pod.meta.deletion = Some(Deletion { at: Time::ZERO, grace: Duration::ZERO });
+        pod
+    };
     for (pod, containers, is_terminal, expected) in [
+        // A deletion ends nothing by itself: the policy decides until all is dead.
+        (deleted(init(Always)), "i=exit-137", true, Pending),
+        (deleted(plain(Always)), "a=exit-1 b=exit-1", false, Running),
+        (deleted(plain(Always)), "a=exit-1 b=exit-1", true, Failed),
         (plain(Always), "", false, Pending),
         (plain(Always), "a=running", false, Pending),
         (plain(Always), "a=running b=running", false, Running),
@@ -240,5 +248,24 @@ fn the_phase_follows_from_the_containers() {
         let found = status::generate(&input, &mut Default::default()).phase;
         let policy = pod.spec.restart_policy;
         assert_eq!(found, expected, "{policy:?} {containers} {is_terminal}");
+    }
+}
+
+#[test]
+fn a_cpu_limit_is_a_quota_of_the_period_unless_limits_are_not_enforced() {
+    use crate::kernel::Duration;
+    use crate::kubelet::environment::Facts;
+    use crate::model::MilliCpu;
+    for (enforced, period, wanted) in
+        [(true, 100, (100_000, 50_000)), (true, 20, (20_000, 10_000)), (false, 100, (100_000, 0))]
+    {
+        let mut config = super::world::World::new().config;
+        config.kubelet.cpu_cfs_quota = enforced;
+        config.kubelet.cpu_cfs_quota_period = Duration::from_millis(period);
+        let mut half = container("main");
+        half.resources.limits.cpu = Some(MilliCpu(500));
+        let pod = pod("p", vec![half.clone()], |_| {});
+        let made = Facts { pod: &pod, pod_ip: None, config: &config }.resources(&half);
+        assert_eq!((made.cpu_period, made.cpu_quota), wanted, "{enforced} {period}");
     }
 }

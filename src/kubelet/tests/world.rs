@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use crate::kernel::{Cause, Duration, Effect, Effects, Streams, Time};
+use crate::kernel::{Cause, Duration, Effect, Effects, Moment, Streams, Time};
 use crate::model::config::ConfigData;
 use crate::model::pod::{PodSpec, RestartPolicy};
 use crate::model::{
@@ -371,8 +371,8 @@ impl World {
                 };
                 let status = cri::ContainerStatus {
                     summary,
-                    started_at: Time::ZERO,
-                    finished_at: Time::ZERO,
+                    started_at: Moment::ZERO,
+                    finished_at: Moment::ZERO,
                     exit_code: 0,
                     reason: Name::default(),
                     message: Text::default(),
@@ -448,7 +448,7 @@ impl World {
         let now = self.now;
         let Some(run) = self.containers.get_mut(&id) else { return };
         run.status.summary.state = cri::ContainerState::Running;
-        run.status.started_at = now;
+        run.status.started_at = now.into();
         let summary = run.status.summary;
         let program = self.program(summary.name);
         if let Some((after, code)) = program.runs.get(summary.attempt as usize).or_else(|| program.runs.last()).copied()
@@ -465,7 +465,7 @@ impl World {
             return;
         }
         run.status.summary.state = cri::ContainerState::Exited;
-        run.status.finished_at = now;
+        run.status.finished_at = now.into();
         run.status.exit_code = code;
         run.status.reason = Name::new(if code == 0 { "Completed" } else { "Error" });
         let pod = run.status.summary.pod;
@@ -485,7 +485,7 @@ impl World {
             let answer = probe::Answer { id: request.id, outcome, holds: Holds::Once };
             return self.tell(Duration::from_millis(program.hook_millis), In::Probe(Box::new(answer)));
         }
-        let started = run.status.started_at;
+        let started = run.status.started_at.time();
         let since = self.now.since(started).as_millis();
         let empty = Vec::new();
         let script = program.probes.iter().find(|(of, _)| *of == request.purpose).map_or(&empty, |(_, script)| script);

@@ -74,7 +74,7 @@ impl Context<'_> {
 
     fn container_state(&mut self, state: Option<&core::ContainerState>) -> ContainerState {
         if let Some(running) = state.and_then(|state| state.running.as_ref()) {
-            return ContainerState::Running { started_at: self.time_or_zero(running.started_at.as_ref()) };
+            return ContainerState::Running { started_at: self.time_or_zero(running.started_at.as_ref()).into() };
         }
         if let Some(terminated) = state.and_then(|state| state.terminated.as_ref()) {
             return ContainerState::Terminated(Box::new(self.terminated(terminated)));
@@ -92,8 +92,8 @@ impl Context<'_> {
             signal: terminated.signal.unwrap_or(0),
             reason: name(terminated.reason.as_ref()),
             message: Text::new(text(terminated.message.as_ref())),
-            started_at: self.time_or_zero(terminated.started_at.as_ref()),
-            finished_at: self.time_or_zero(terminated.finished_at.as_ref()),
+            started_at: self.time_or_zero(terminated.started_at.as_ref()).into(),
+            finished_at: self.time_or_zero(terminated.finished_at.as_ref()).into(),
             container_id: self.container_id(terminated.container_id.as_ref()),
         }
     }

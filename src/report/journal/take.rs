@@ -12,7 +12,7 @@ use crate::trace::{Change, Entry, Outcome, PodRef, Record};
 
 use super::fact::{Fact, Happened, Loss};
 use super::life::{Done, Happening, NodeLife, Note, PodLife, Replicas, Rollout, WorkloadLife};
-use super::{Journal, Link, LinkText, describe_happening};
+use super::{Call, Journal, Link, LinkText, describe_happening};
 
 /// Warning Events that other records tell better, or that follow from them.
 const TOLD_OTHERWISE: &[&str] = &[
@@ -95,6 +95,11 @@ impl Journal {
             Record::Decided { object, by, text } => {
                 self.decided(time, id, object, *by, text);
                 (Some(*object), self.text(&format!("{by}: {text}")))
+            }
+            Record::Called { node, method, took, failed } => {
+                let begin = Time::from_nanos(time.as_nanos().saturating_sub(took.as_nanos()));
+                self.calls.push(Call { node: *node, method: *method, begin, end: time, failed: *failed });
+                (Some(Key::new(Kind::Node, "", *node)), LinkText::None)
             }
             Record::NodeFault { node, what } => {
                 let life = self.node_life(*node);

@@ -7,85 +7,8 @@ use crate::kernel::Duration;
 
 use super::super::latency::percentile;
 use super::super::style::{count, length};
-use super::{Area, Drawn, Frame, GRID, LINES, SOFT, Series, bold, error, font, line, soft, step_color, text, titled};
-
-/// An axis of lengths of time: linear from 0, or logarithmic where they span more than a factor of 50.
-struct Axis {
-    least: f64,
-    most: f64,
-    log: bool,
-}
-
-impl Axis {
-    fn over(lengths: impl Iterator<Item = Duration>) -> Axis {
-        let mut least = f64::MAX;
-        let mut most = 0.0f64;
-        for length in lengths.filter(|length| !length.is_zero()) {
-            least = least.min(length.as_secs_f64());
-            most = most.max(length.as_secs_f64());
-        }
-        if most == 0.0 {
-            return Axis { least: 0.0, most: 1.0, log: false };
-        }
-        let log = most / least > 50.0;
-        // Room for the ends to be seen.
-        Axis {
-            least: if log { (least / 1.3).max(most / 1e5) } else { 0.0 },
-            most: most * if log { 1.5 } else { 1.06 },
-            log,
-        }
-    }
-
-    fn share(&self, seconds: f64) -> f64 {
-        if self.log {
-            libm::log(seconds.max(self.least) / self.least) / libm::log(self.most / self.least)
-        } else {
-            (seconds - self.least) / (self.most - self.least)
-        }
-    }
-
-    /// Round lengths with whether they have a label.
-    fn ticks(&self) -> Vec<(f64, bool)> {
-        let mut ticks = Vec::new();
-        if self.log {
-            let mut decade = 1e-9;
-            while decade < self.most {
-                for times in 1..10 {
-                    let seconds = decade * f64::from(times);
-                    if seconds >= self.least && seconds <= self.most {
-                        ticks.push((seconds, matches!(times, 1 | 2 | 5)));
-                    }
-                }
-                decade *= 10.0;
-            }
-            // Ten labels are enough.
-            if ticks.iter().filter(|(_, labelled)| *labelled).count() > 12 {
-                for (seconds, labelled) in &mut ticks {
-                    let exponent = libm::log10(*seconds);
-                    *labelled = libm::fabs(exponent - libm::round(exponent)) < 1e-6;
-                }
-            }
-        } else {
-            let step = [
-                1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0,
-                600.0, 1800.0, 3600.0,
-            ]
-            .into_iter()
-            .find(|step| self.most / step <= 10.0)
-            .unwrap_or(self.most / 8.0);
-            let mut index = 0.0;
-            while index * step <= self.most {
-                ticks.push((index * step, true));
-                index += 1.0;
-            }
-        }
-        ticks
-    }
-}
-
-fn words(seconds: f64) -> String {
-    length(Duration::from_nanos((seconds * 1e9).round() as u64))
-}
+use super::axis::Axis;
+use super::{Area, Drawn, Frame, GRID, LINES, Series, bold, error, font, line, soft, step_color, text, titled};
 
 /// One line of the plot.
 struct Curve {
@@ -133,22 +56,7 @@ pub(super) fn draw<B: DrawingBackend>(area: &Area<'_, B>, series: &[Series]) -> 
             text(&area, &format!("{percent}%"), (frame.left - 8, y), soft(12), HPos::Right, VPos::Center)?;
         }
     }
-    let mut last_label = -100;
-    for (seconds, labelled) in axis.ticks() {
-        let x = frame.x(axis.share(seconds));
-        if labelled {
-            line(&area, (x, frame.top), (x, frame.bottom), GRID)?;
-            if x - last_label > 44 {
-                text(&area, &words(seconds), (x, frame.bottom + 7), soft(12), HPos::Center, VPos::Top)?;
-                last_label = x;
-            }
-        } else {
-            line(&area, (x, frame.bottom), (x, frame.bottom + 4), SOFT)?;
-        }
-    }
-    line(&area, (frame.left, frame.bottom), (frame.right, frame.bottom), SOFT)?;
-    let scale = if axis.log { "time, logarithmic" } else { "time" };
-    text(&area, scale, ((frame.left + frame.right) / 2, frame.bottom + 29), soft(12), HPos::Center, VPos::Top)?;
+    axis.draw(&area, frame)?;
     for curve in &curves {
         let number = curve.sorted.len() as f64;
         let mut points = Vec::with_capacity(curve.sorted.len() * 2 + 1);

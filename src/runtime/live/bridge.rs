@@ -3,7 +3,7 @@
 //! Every call is a task of its own, as each is a goroutine in a kubelet; the kubelet decides what waits for what. Nothing is
 //! retried here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -19,6 +19,9 @@ use super::probes;
 use super::tidy::{self, Whose};
 use super::volumes::Folders;
 use super::wire::{Epoch, Wire};
+
+/// After which a stream of events that broke is asked for again.
+const LISTEN_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What a kubelet says to its runtime.
 #[derive(Debug)]
@@ -40,10 +43,17 @@ pub enum Heard {
     Cri(Box<cri::Response>),
     Probe(Box<probe::Answer>),
     Volume(Box<volume::Answer>),
+    /// By itself: where the runtime has GetContainerEvents.
+    Event(Box<cri::ContainerEvent>),
+    /// The stream of events broke.
+    StreamBroke,
 }
 
 /// Takes an answer to where it is waited for; called on the bridge's thread.
 pub type Reply = Box<dyn FnOnce(Heard) + Send>;
+
+/// Takes what a runtime says by itself to the kubelet; called on the bridge's thread.
+pub type Tell = Box<dyn Fn(Heard) + Send + Sync>;
 
 /// A node that is real.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +81,7 @@ pub struct Port {
 
 enum Job {
     Begin(Epoch, Box<dyn Fn() + Send>),
+    Listen(usize, Tell),
     Said { node: usize, said: Said, reply: Reply },
     Finish(std::sync::mpsc::Sender<Vec<String>>),
 }
@@ -79,6 +90,7 @@ impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Job::Said { node, said, .. } => f.debug_tuple("Said").field(node).field(said).finish(),
+            Job::Listen(node, _) => f.debug_tuple("Listen").field(node).finish(),
             Job::Begin(epoch, _) => f.debug_tuple("Begin").field(epoch).finish(),
             Job::Finish(_) => f.write_str("Finish"),
         }
@@ -171,6 +183,12 @@ pub fn clean_up(address: &str) -> Result<(tidy::Removed, Vec<String>), Problem> 
 }
 
 impl Port {
+    /// A kubelet's process has begun: what the runtime says by itself goes to `tell` from now on.
+    pub fn listen(&self, node: usize, tell: Tell) {
+        // After the end there is nothing to hear.
+        let _ = self.jobs.send(Job::Listen(node, tell));
+    }
+
     /// The kubelet of this node says something; the answer goes to `reply`, if there is one.
     pub fn say(&self, node: usize, said: Said, reply: Reply) {
         // After the end nobody waits for answers.
@@ -216,11 +234,20 @@ async fn listen_for_the_end(interrupt: Box<dyn Fn() + Send>) {
 }
 
 async fn serve(runtimes: Vec<Arc<Runtime>>, mut inbox: UnboundedReceiver<Job>) {
+    let mut listeners: BTreeMap<usize, tokio::task::JoinHandle<()>> = BTreeMap::new();
     while let Some(job) = inbox.recv().await {
         match job {
             Job::Begin(epoch, interrupt) => {
                 runtimes.iter().for_each(|runtime| lock(&runtime.wire).begins(epoch));
                 tokio::spawn(listen_for_the_end(interrupt));
+            }
+            Job::Listen(node, tell) => {
+                if let Some(runtime) = runtimes.get(node) {
+                    let listener = tokio::spawn(Arc::clone(runtime).listen(tell));
+                    if let Some(of_before) = listeners.insert(node, listener) {
+                        of_before.abort();
+                    }
+                }
             }
             Job::Said { node, said, reply } => {
                 if let Some(runtime) = runtimes.get(node) {
@@ -228,6 +255,7 @@ async fn serve(runtimes: Vec<Arc<Runtime>>, mut inbox: UnboundedReceiver<Job>) {
                 }
             }
             Job::Finish(done) => {
+                listeners.values().for_each(tokio::task::JoinHandle::abort);
                 let mut problems = Vec::new();
                 for runtime in &runtimes {
                     problems.extend(tidy::remove(&runtime.client, Whose::Label(&runtime.label)).await.1);
@@ -242,6 +270,26 @@ async fn serve(runtimes: Vec<Arc<Runtime>>, mut inbox: UnboundedReceiver<Job>) {
 }
 
 impl Runtime {
+    /// Hands on what the runtime says of its containers, where it has GetContainerEvents; the kubelet polls in any case.
+    async fn listen(self: Arc<Self>, tell: Tell) {
+        loop {
+            match self.client.events().await {
+                Ok(mut events) => {
+                    while let Ok(Some(body)) = events.message().await {
+                        // Of containers of others, and what can't be read, nothing is said.
+                        if let Ok(Some(event)) = lock(&self.wire).event(body) {
+                            tell(Heard::Event(Box::new(event)));
+                        }
+                    }
+                    tell(Heard::StreamBroke);
+                }
+                Err(status) if status.code() == tonic::Code::Unimplemented => return,
+                Err(_) => {}
+            }
+            tokio::time::sleep(LISTEN_AGAIN).await;
+        }
+    }
+
     async fn carry_out(self: Arc<Self>, said: Said, reply: Reply) {
         match said {
             Said::Cri(request) => {

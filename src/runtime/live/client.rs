@@ -134,6 +134,19 @@ impl Client {
         }
     }
 
+    /// The stream of GetContainerEvents.
+    ///
+    /// # Errors
+    /// `Unimplemented` where the runtime has none.
+    pub async fn events(&self) -> Result<tonic::Streaming<Bytes>, Status> {
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_SIZE);
+        grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+        let path =
+            tonic::codegen::http::uri::PathAndQuery::from_static("/runtime.v1.RuntimeService/GetContainerEvents");
+        // The request has no fields.
+        grpc.server_streaming(Request::new(Bytes::new()), path, RawCodec).await.map(tonic::Response::into_inner)
+    }
+
     /// In the words of Go's client where the connection is what failed.
     fn error(&self, status: &Status) -> Error {
         match connection_problem(status) {

@@ -2,11 +2,12 @@
 //!
 //! Kubernetes: pkg/volume/{emptydir,hostpath}, pkg/volume/util/atomic_writer.go, and readLastStringFromContainerLogs and
 //! getTerminationMessage of pkg/kubelet/kuberuntime/kuberuntime_container.go. Simplified: an emptyDir of medium Memory is a
-//! tmpfs only where mounting is permitted, a `sizeLimit` is not enforced, files of a volume are replaced one by one.
+//! tmpfs only where mounting is permitted, a `sizeLimit` is not enforced.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::model::{Name, Text, Uid};
@@ -165,44 +166,64 @@ fn place(path: &Path, content: &[u8], mode: u32) -> Result<(), String> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(say)
 }
 
-/// Writes these files, each by a rename so that nobody sees half of one, and removes all others.
+/// The link that says which folder holds the files.
+const DATA: &str = "..data";
+
+/// Writes these files and removes all others, all at once as Kubernetes' atomic writer does: the files are in a folder of
+/// their own, `..data` is a link to it that is replaced by a rename, and what a container sees are links through `..data`.
+/// Who has opened or mounted a file of before keeps that one.
 fn write_files(folder: &Path, files: &[File], fs_group: Option<i64>) -> Result<(), String> {
     let say = |path: &Path, error: &io::Error| format!("{}: {error}", path.display());
     make_folder(folder, 0o755)?;
+    let mut hash = xxhash_rust::xxh3::Xxh3::new();
     for file in files {
         let inside = Path::new(file.path.as_str());
         if inside.is_absolute() || inside.components().any(|part| part.as_os_str() == "..") {
             return Err(format!("{}: a file of a volume stays in it", file.path));
         }
-        let path = folder.join(inside);
-        if fs::read(&path).is_ok_and(|there| *there == *file.content) {
-            continue;
-        }
-        let half = path.with_extension("simlet-part");
         // What fsGroup owns its group can read.
+        let lengths = [file.path.len() as u64, file.content.len() as u64, u64::from(file.mode)];
+        lengths.iter().for_each(|length| hash.update(&length.to_be_bytes()));
+        hash.update(file.path.as_bytes());
+        hash.update(&file.content);
+    }
+    let data = folder.join(DATA);
+    let new = format!("..{:016x}", hash.digest());
+    let old = fs::read_link(&data).ok();
+    if old.as_deref() == Some(Path::new(&new)) {
+        return Ok(());
+    }
+    let inside = folder.join(&new);
+    // A half of it may be there from a run that was killed.
+    let _ = fs::remove_dir_all(&inside);
+    make_folder(&inside, 0o755)?;
+    for file in files {
         let mode = if fs_group.is_some() { file.mode | (file.mode & 0o400) >> 3 } else { file.mode };
-        place(&half, &file.content, mode)?;
-        fs::rename(&half, &path).map_err(|error| say(&path, &error))?;
+        place(&inside.join(file.path.as_str()), &file.content, mode)?;
     }
-    let mut there = Vec::new();
-    list(folder, Path::new(""), &mut there).map_err(|error| say(folder, &error))?;
-    for path in there {
-        if !files.iter().any(|file| Path::new(file.path.as_str()) == path) {
-            let _ = fs::remove_file(folder.join(path));
+    if let Some(group) = fs_group {
+        give_to_group(&inside, group).map_err(|error| say(&inside, &error))?;
+    }
+    let half = folder.join("..data_tmp");
+    let _ = fs::remove_file(&half);
+    symlink(&new, &half).and_then(|()| fs::rename(&half, &data)).map_err(|error| say(&data, &error))?;
+    // What a container sees: a link for each first part of a path.
+    let first = |file: &File| file.path.split('/').next().unwrap_or_default().to_owned();
+    let seen: BTreeSet<String> = files.iter().map(first).collect();
+    for name in &seen {
+        let link = folder.join(name);
+        if fs::symlink_metadata(&link).is_err() {
+            symlink(Path::new(DATA).join(name), &link).map_err(|error| say(&link, &error))?;
         }
     }
-    Ok(())
-}
-
-fn list(folder: &Path, inside: &Path, into: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(folder.join(inside))? {
-        let entry = entry?;
-        let path = inside.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            list(folder, &path, into)?;
-        } else {
-            into.push(path);
+    for entry in fs::read_dir(folder).map_err(|error| say(folder, &error))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with("..") && !seen.contains(&name) {
+            let _ = fs::remove_file(entry.path());
         }
+    }
+    if let Some(old) = old {
+        let _ = fs::remove_dir_all(folder.join(old));
     }
     Ok(())
 }
@@ -266,6 +287,30 @@ fn end_of_log(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_a_volume_are_replaced_all_at_once_and_who_has_one_open_keeps_it() {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/tmp/volume-of-a-test");
+        let _ = fs::remove_dir_all(&folder);
+        let file = |path: &str, content: &str| File {
+            path: Name::new(path),
+            content: content.as_bytes().into(),
+            mode: 0o644,
+            stand_in: false,
+        };
+        let read = |path: &str| fs::read_to_string(folder.join(path)).ok();
+        write_files(&folder, &[file("a", "1"), file("in/b", "2")], None).unwrap();
+        assert_eq!((read("a").as_deref(), read("in/b").as_deref()), (Some("1"), Some("2")));
+        let before = fs::read_link(folder.join(DATA)).unwrap();
+        let kept = fs::canonicalize(folder.join("a")).map(fs::File::open).unwrap();
+        write_files(&folder, &[file("a", "3"), file("c", "4")], None).unwrap();
+        assert_eq!((read("a").as_deref(), read("c").as_deref(), read("in/b")), (Some("3"), Some("4"), None));
+        assert_eq!(io::read_to_string(kept.unwrap()).unwrap(), "1");
+        assert!(!folder.join(&before).exists(), "the files of before are gone");
+        assert_eq!(fs::read_link(folder.join("a")).unwrap(), Path::new("..data/a"));
+        assert!(write_files(&folder, &[file("../x", "")], None).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn the_end_of_a_log_stands_for_last_words_without_times_and_streams() {

@@ -12,7 +12,7 @@ use prost::Message;
 use prost::bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::kernel::{Duration, Time};
+use crate::kernel::{Duration, Moment, Time};
 use crate::model::pod::{Protocol, Seccomp};
 use crate::model::{Labels, Name, Text, Uid};
 use crate::protocol::cri::{self, Answer, Call, Code, Error};
@@ -29,6 +29,9 @@ pub const POD_UID: &str = "io.kubernetes.pod.uid";
 pub const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 /// Label of sandboxes and containers that a run of simlet made: which run. simlet's own; what it left is found by it.
 pub const RUN: &str = "simlet.dev/run";
+/// Annotation of sandboxes that a run of simlet made: their whole configuration, which a kubelet sends again with each
+/// container, also one that did not make the sandbox itself. simlet's own.
+const SANDBOX_CONFIG: &str = "simlet.dev/sandbox-config";
 
 /// The id with this number as runtimes write ids: 64 hexadecimal digits, the number first.
 pub fn hex(number: u64) -> String {
@@ -57,7 +60,12 @@ impl Epoch {
         self.0.saturating_add(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
     }
 
-    /// The moment; what was before the run is at its start, and so is 0, which says "never" on the wire.
+    /// The moment, also one before the run; 0, which says "never" on the wire, is its start.
+    pub fn moment(self, nanos: i64) -> Moment {
+        Moment::from_nanos(if nanos == 0 { 0 } else { nanos.saturating_sub(self.0) })
+    }
+
+    /// The moment in the run; what was before it is at its start, and so is 0, which says "never" on the wire.
     pub fn time(self, nanos: i64) -> Time {
         Time::from_nanos(u64::try_from(nanos.saturating_sub(self.0)).unwrap_or(0))
     }
@@ -231,9 +239,13 @@ impl Wire {
                 let filter = proto::ContainerStatsFilter { label_selector: self.selector(None), ..Default::default() };
                 encode(&proto::ListContainerStatsRequest { filter: Some(filter) })
             }
-            Call::PullImage { image, sandbox, .. } => encode(&proto::PullImageRequest {
+            Call::PullImage { image, auth, sandbox } => encode(&proto::PullImageRequest {
                 image: image_spec(*image),
-                auth: None,
+                auth: auth.map(|auth| proto::AuthConfig {
+                    username: auth.username.to_string(),
+                    password: auth.password.to_string(),
+                    ..Default::default()
+                }),
                 sandbox_config: sandbox.as_ref().map(|config| self.sandbox_config(config)),
             }),
             Call::ImageStatus { image } => {
@@ -399,7 +411,7 @@ impl Wire {
             seccomp: Some(proto::SecurityProfile::default()),
             ..Default::default()
         };
-        proto::PodSandboxConfig {
+        let mut made = proto::PodSandboxConfig {
             metadata: Some(proto::PodSandboxMetadata {
                 name: config.name.to_string(),
                 uid: config.uid.to_string(),
@@ -423,7 +435,10 @@ impl Wire {
                 options: names(&dns.options),
             }),
             port_mappings: config.port_mappings.iter().map(port_mapping).collect(),
-        }
+        };
+        let text = digits(&made.encode_to_vec());
+        made.annotations.insert(SANDBOX_CONFIG.to_owned(), text);
+        made
     }
 
     fn container_config(&self, sandbox: cri::SandboxId, config: &cri::ContainerConfig) -> proto::ContainerConfig {
@@ -504,11 +519,15 @@ impl Wire {
         let id = self.learn(&sandbox.id)?;
         self.pods.insert(id, pod);
         let metadata = sandbox.metadata.clone().unwrap_or_default();
-        self.sandboxes.entry(id).or_insert_with(|| proto::PodSandboxConfig {
-            metadata: sandbox.metadata.clone(),
-            labels: sandbox.labels.clone(),
-            annotations: sandbox.annotations.clone(),
-            ..Default::default()
+        self.sandboxes.entry(id).or_insert_with(|| {
+            let kept = sandbox.annotations.get(SANDBOX_CONFIG).and_then(|text| bytes(text));
+            let kept = kept.and_then(|bytes| proto::PodSandboxConfig::decode(bytes.as_slice()).ok());
+            proto::PodSandboxConfig {
+                metadata: sandbox.metadata.clone(),
+                labels: sandbox.labels.clone(),
+                annotations: sandbox.annotations.clone(),
+                ..kept.unwrap_or_default()
+            }
         });
         Ok(Some(cri::SandboxSummary {
             id: cri::SandboxId(id),
@@ -575,8 +594,8 @@ impl Wire {
         };
         Ok(cri::ContainerStatus {
             summary,
-            started_at: self.epoch.time(status.started_at),
-            finished_at: self.epoch.time(status.finished_at),
+            started_at: self.epoch.moment(status.started_at),
+            finished_at: self.epoch.moment(status.finished_at),
             exit_code: status.exit_code,
             reason: Name::new(&status.reason),
             message: Text::new(&status.message),
@@ -620,6 +639,21 @@ impl Wire {
             None => xxh3_64_with_seed(id.as_bytes(), 0),
         }
     }
+}
+
+/// Bytes as hexadecimal digits.
+fn digits(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
+}
+
+/// The bytes that the digits are.
+fn bytes(digits: &str) -> Option<Vec<u8>> {
+    let pair = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+    (0..digits.len()).step_by(2).map(pair).collect()
 }
 
 /// What containers may not see, as `procMount: Default` has it.
@@ -764,6 +798,32 @@ mod tests {
         for bad in ["", "abc", "+123456789abcdef0", "zzzzzzzzzzzzzzzz", "日本日本日本日本"] {
             assert_eq!(number(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_container_in_a_sandbox_that_an_earlier_run_made_gets_the_whole_configuration_of_the_sandbox() {
+        let config = cri::PodSandboxConfig {
+            name: Name::new("web"),
+            uid: Uid(42),
+            log_directory: Name::new("/run/logs/web"),
+            cgroup_parent: Name::new("/kubepods/podx"),
+            host_network: true,
+            ..Default::default()
+        };
+        let made = Wire::new(Epoch(0), "r1").sandbox_config(&config);
+        let sandbox = proto::PodSandbox {
+            id: hex(7),
+            metadata: made.metadata.clone(),
+            labels: made.labels.clone(),
+            annotations: made.annotations.clone(),
+            ..Default::default()
+        };
+        let mut wire = Wire::new(Epoch(0), "r1");
+        let list = encode(&proto::ListPodSandboxResponse { items: vec![sandbox] });
+        assert!(wire.answer(&Call::ListPodSandbox { pod: None }, list).is_ok());
+        assert_eq!(wire.sandboxes.get(&7), Some(&made));
+        assert_eq!(bytes(&digits(&[0, 171, 255])), Some(vec![0, 171, 255]));
+        assert_eq!((bytes("0"), bytes("zz")), (None, None));
     }
 
     #[test]

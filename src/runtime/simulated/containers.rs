@@ -222,6 +222,7 @@ impl Runtime {
         let start = Start {
             pod: &sandbox.config,
             container: &container.config,
+            volumes: self.volumes.get(&pod),
             at: now,
             memory_limit: container.resources.memory_limit_in_bytes,
             node_memory: u64::try_from(self.config.memory.0).unwrap_or(0),
@@ -390,8 +391,8 @@ impl Runtime {
         let container = self.containers.get(&id).ok_or_else(|| no_container(id))?;
         Ok(Answer::ContainerStatus(Box::new(ContainerStatus {
             summary: container.summary(id),
-            started_at: container.started_at,
-            finished_at: container.finished_at,
+            started_at: container.started_at.into(),
+            finished_at: container.finished_at.into(),
             exit_code: container.exit_code,
             reason: container.reason,
             message: container.message.clone(),
@@ -459,7 +460,8 @@ impl Runtime {
             return Err(Error::new(Code::Unknown, text));
         };
         let overhead = self.random.exec.draw(&self.config.profile.latency.exec);
-        let run = program.exec_at(command, fx.now());
+        let inside = self.inside(container.pod, &container.config, program);
+        let run = program.exec_at(command, fx.now(), &inside);
         let end = run.map_or(Some((Duration::ZERO, 0)), |run| run.end);
         let (takes, ends) = match end {
             Some((after, code)) if timeout.is_zero() || after + overhead <= timeout => {

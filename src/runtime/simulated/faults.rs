@@ -10,6 +10,7 @@ use crate::protocol::pull;
 use crate::trace::Effects;
 
 use super::containers::Asker;
+use super::profile::Dialect;
 use super::program::Ending;
 use super::runtime::{Caller, Process, Runtime, reply};
 use super::sandboxes::Operation;
@@ -61,6 +62,7 @@ impl Runtime {
                     self.end(id, Ending::Oom(None), fx);
                 }
             }
+            Fault::CallerGone => self.caller_gone(),
             Fault::Hang { namespace, pod, container, hangs } => {
                 for id in self.running(namespace, pod, container) {
                     if let Some(program) = self.containers.get_mut(&id).and_then(|container| container.program.as_mut())
@@ -77,6 +79,17 @@ impl Runtime {
     fn exec_probes_change(&mut self, fx: &mut Effects<In, Out>) {
         for id in self.running(Name::default(), Name::default(), Name::default()) {
             self.probes_change(id, fx);
+        }
+    }
+
+    /// Stops under way are cancelled with their calls: SIGTERM was sent, SIGKILL will not be. CRI-O's stop goes on by itself.
+    fn caller_gone(&mut self) {
+        let cancels = self.config.profile.dialect != Dialect::CriO;
+        for container in self.containers.values_mut().filter(|container| !container.stops.is_empty()) {
+            container.stops.clear();
+            if let Some(program) = container.program.as_mut().filter(|_| cancels) {
+                program.spare();
+            }
         }
     }
 

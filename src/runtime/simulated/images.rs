@@ -13,7 +13,7 @@ use crate::kernel::{Duration, Time};
 use crate::model::Name;
 use crate::model::image::{InvalidReference, Reference};
 use crate::protocol::cri::{Answer, Code, Error, Image, ImageId};
-use crate::protocol::pull::{self, Fetch, FetchId, Fetched, Layer, Manifest};
+use crate::protocol::pull::{self, AuthConfig, Fetch, FetchId, Fetched, Layer, Manifest};
 use crate::trace::Effects;
 
 use super::profile::Profile;
@@ -81,20 +81,28 @@ struct Pull {
     reference: Reference,
     asked: Name,
     whole: Name,
+    auth: Option<AuthConfig>,
     callers: SmallVec<[Caller; 1]>,
+    /// Mirrors of the registry that have failed.
+    mirrors_tried: usize,
     manifest: Option<Arc<Manifest>>,
     /// Layers whose unpacking is settled.
     settled: usize,
     /// When the last of them is unpacked.
     unpacked_at: Time,
+    /// Where pulls were measured, what they take: before the first layer, and for each MiB on disk.
+    measured: Option<(Duration, Duration)>,
+    began: Time,
+    /// It is not done before this moment.
+    least_end: Time,
     /// Streams in use.
     streams: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Target {
-    Manifest { pull: u64 },
-    Layer { pull: u64, digest: u64 },
+    Manifest { pull: u64, host: Name },
+    Layer { pull: u64, digest: u64, host: Name },
 }
 
 impl Images {
@@ -218,9 +226,9 @@ impl Images {
     /// Everything under way is lost; what was downloaded stays.
     pub fn abandon(&mut self) -> Vec<(Name, FetchId)> {
         let fetches = std::mem::take(&mut self.fetches);
-        let hosts = fetches.into_iter().filter_map(|(id, target)| {
-            let (Target::Manifest { pull } | Target::Layer { pull, .. }) = target;
-            Some((self.pulls.get(&pull)?.reference.host, id))
+        let hosts = fetches.into_iter().map(|(id, target)| {
+            let (Target::Manifest { host, .. } | Target::Layer { host, .. }) = target;
+            (host, id)
         });
         let hosts = hosts.collect();
         self.pulls.clear();
@@ -264,31 +272,73 @@ impl Images {
 }
 
 impl Runtime {
-    pub(super) fn pull_image(&mut self, caller: Caller, image: Name, fx: &mut Effects<In, Out>) {
+    pub(super) fn pull_image(
+        &mut self,
+        caller: Caller,
+        image: Name,
+        auth: Option<AuthConfig>,
+        fx: &mut Effects<In, Out>,
+    ) {
         let (reference, whole) = match self.images.resolve(image) {
             Ok(resolved) => resolved,
             Err(error) => return reply(caller.id, Err(invalid(image, error)), fx),
         };
-        if let Some(pull) = self.images.pulls.values_mut().find(|pull| pull.whole == whole) {
+        if let Some(pull) = self.images.pulls.values_mut().find(|pull| pull.whole == whole && pull.auth == auth) {
             return pull.callers.push(caller);
         }
         let number = self.images.next_number();
+        let profile = Arc::clone(&self.config.profile);
+        let resolve = self.random.pull.draw(&profile.latency.resolve);
+        let measured = profile.pull_per_mebibyte.as_ref().map(|each| (resolve, self.random.pull.draw(each)));
         let pull = Pull {
             reference,
             asked: image,
             whole,
+            auth,
             callers: SmallVec::from_elem(caller, 1),
+            mirrors_tried: 0,
             manifest: None,
             settled: 0,
             unpacked_at: Time::ZERO,
+            measured,
+            began: fx.now(),
+            least_end: Time::ZERO,
             streams: 0,
         };
         self.images.pulls.insert(number, pull);
-        let delay = self.random.pull.draw(&self.config.profile.latency.resolve);
-        self.fetch(delay, reference.host, Target::Manifest { pull: number }, Fetch::Manifest { image: whole }, fx);
+        // What was measured holds all that a pull takes, so that the registry's part goes on meanwhile.
+        let delay = if measured.is_some() { Duration::ZERO } else { resolve };
+        self.fetch_manifest(number, delay, fx);
     }
 
-    fn fetch(&mut self, delay: Duration, host: Name, target: Target, what: Fetch, fx: &mut Effects<In, Out>) {
+    fn fetch_manifest(&mut self, number: u64, delay: Duration, fx: &mut Effects<In, Out>) {
+        let Some(pull) = self.images.pulls.get(&number) else { return };
+        let what = Fetch::Manifest { image: pull.whole, auth: pull.auth };
+        let host = self.host_of(pull);
+        self.fetch(delay, Target::Manifest { pull: number, host }, what, fx);
+    }
+
+    /// Where a pull fetches from: the mirrors of its registry, in their order, until they fail, then the registry itself.
+    fn host_of(&self, pull: &Pull) -> Name {
+        let origin = pull.reference.host;
+        let mirrors = self.config.mirrors.iter().filter(|mirror| mirror.of == origin);
+        mirrors.map(|mirror| mirror.host).nth(pull.mirrors_tried).unwrap_or(origin)
+    }
+
+    /// A mirror has failed: true if another host is left to be asked.
+    fn next_host(&mut self, number: u64) -> bool {
+        let Some(pull) = self.images.pulls.get(&number) else { return false };
+        let origin = pull.reference.host;
+        let mirrors = self.config.mirrors.iter().filter(|mirror| mirror.of == origin).count();
+        let is_left = pull.mirrors_tried < mirrors;
+        if is_left && let Some(pull) = self.images.pulls.get_mut(&number) {
+            pull.mirrors_tried += 1;
+        }
+        is_left
+    }
+
+    fn fetch(&mut self, delay: Duration, target: Target, what: Fetch, fx: &mut Effects<In, Out>) {
+        let (Target::Manifest { host, .. } | Target::Layer { host, .. }) = target;
         let id = FetchId(self.images.next_number());
         self.images.fetches.insert(id, target);
         fx.send_after(delay, Out::Pull { host, request: Box::new(pull::Request { id, what }) });
@@ -300,14 +350,15 @@ impl Runtime {
             return;
         };
         match target {
-            Target::Manifest { pull } => match response.result {
+            Target::Manifest { pull, .. } => match response.result {
                 Ok(Fetched::Manifest(manifest)) => self.manifest_came(pull, manifest, fx),
-                Ok(Fetched::Layer) => self.pull_failed(pull, &pull::Error::Corrupt, false, fx),
-                Err(error) => self.pull_failed(pull, &error, false, fx),
+                Ok(Fetched::Layer) => self.pull_failed(pull, &pull::Error::Corrupt, None, fx),
+                Err(_) if self.next_host(pull) => self.fetch_manifest(pull, Duration::ZERO, fx),
+                Err(error) => self.pull_failed(pull, &error, None, fx),
             },
-            Target::Layer { pull, digest } => {
+            Target::Layer { pull: number, digest, host } => {
                 self.images.streams = self.images.streams.saturating_sub(1);
-                if let Some(pull) = self.images.pulls.get_mut(&pull) {
+                if let Some(pull) = self.images.pulls.get_mut(&number) {
                     pull.streams = pull.streams.saturating_sub(1);
                 }
                 match response.result {
@@ -319,10 +370,11 @@ impl Runtime {
                             self.settle(pull, fx);
                         }
                     }
+                    Err(_) if self.fetch_elsewhere(number, digest, host) => {}
                     Err(error) => {
                         self.images.layers.remove(&digest);
                         for pull in self.images.wanting(digest) {
-                            self.pull_failed(pull, &error, true, fx);
+                            self.pull_failed(pull, &error, Some(digest), fx);
                         }
                     }
                 }
@@ -336,12 +388,19 @@ impl Runtime {
             return;
         };
         pull.manifest = Some(Arc::clone(&manifest));
+        let mut brought = 0u64;
         for layer in manifest.layers.iter() {
             let (layers, queue) = (&mut self.images.layers, &mut self.images.queue);
             layers.entry(layer.digest).or_insert_with(|| {
+                brought = brought.saturating_add(on_disk(&manifest, *layer));
                 queue.push_back((number, *layer));
                 LayerState { images: 0, unpacked: on_disk(&manifest, *layer), stage: LayerStage::Wanted }
             });
+        }
+        if let Some((resolve, each)) = pull.measured {
+            let nanos = (u128::from(each.as_nanos()) * u128::from(brought)) >> 20;
+            let takes = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+            pull.least_end = pull.began + resolve + takes;
         }
         self.settle(number, fx);
         self.fetch_layers(fx);
@@ -355,10 +414,24 @@ impl Runtime {
             };
             pull.streams += 1;
             self.images.streams += 1;
-            let (host, image) = (pull.reference.host, pull.whole);
-            let target = Target::Layer { pull: number, digest: layer.digest };
-            self.fetch(Duration::ZERO, host, target, Fetch::Layer { image, layer }, fx);
+            let image = pull.whole;
+            let host = self.images.pulls.get(&number).map(|pull| self.host_of(pull)).unwrap_or_default();
+            let target = Target::Layer { pull: number, digest: layer.digest, host };
+            self.fetch(Duration::ZERO, target, Fetch::Layer { image, layer }, fx);
         }
+    }
+
+    /// A host could not give a layer: it waits for a stream again if there is another to be asked.
+    fn fetch_elsewhere(&mut self, number: u64, digest: u64, failed: Name) -> bool {
+        let Some(pull) = self.images.pulls.get(&number) else { return false };
+        let layers = pull.manifest.as_ref().map(|manifest| Arc::clone(&manifest.layers)).unwrap_or_default();
+        let Some(layer) = layers.iter().find(|layer| layer.digest == digest) else { return false };
+        // Another layer may have found out already.
+        if self.host_of(pull) == failed && !self.next_host(number) {
+            return false;
+        }
+        self.images.queue.push_front((number, *layer));
+        true
     }
 
     fn settle(&mut self, number: u64, fx: &mut Effects<In, Out>) {
@@ -366,7 +439,8 @@ impl Runtime {
         if self.images.settle(number, fx.now(), rate)
             && let Some(pull) = self.images.pulls.get(&number)
         {
-            fx.wake_at(pull.unpacked_at, In::Timer(Timer::Unpacked { boot: self.boot, pull: number }));
+            let at = pull.unpacked_at.max(pull.least_end);
+            fx.wake_at(at, In::Timer(Timer::Unpacked { boot: self.boot, pull: number }));
         }
     }
 
@@ -386,11 +460,11 @@ impl Runtime {
         }
     }
 
-    fn pull_failed(&mut self, number: u64, error: &pull::Error, layer: bool, fx: &mut Effects<In, Out>) {
+    fn pull_failed(&mut self, number: u64, error: &pull::Error, layer: Option<u64>, fx: &mut Effects<In, Out>) {
         let Some(pull) = self.images.pulls.remove(&number) else {
             return;
         };
-        self.images.hand_on(number, pull.manifest.as_deref(), pull.reference.host, fx);
+        self.images.hand_on(number, pull.manifest.as_deref(), fx);
         let profile = &self.config.profile;
         let error = profile.pull_error(&pull.asked, &pull.whole, &pull.reference.host, layer, error);
         for caller in pull.callers {
@@ -416,7 +490,7 @@ impl Images {
     }
 
     /// A pull failed: layers of its own that others want are theirs now, the rest is given up.
-    fn hand_on(&mut self, number: u64, manifest: Option<&Manifest>, host: Name, fx: &mut Effects<In, Out>) {
+    fn hand_on(&mut self, number: u64, manifest: Option<&Manifest>, fx: &mut Effects<In, Out>) {
         for layer in manifest.into_iter().flat_map(|manifest| manifest.layers.iter()) {
             if self.layers.get(&layer.digest).is_none_or(|state| state.stage != LayerStage::Wanted) {
                 continue;
@@ -428,18 +502,20 @@ impl Images {
                 *owner = heir.unwrap_or(*owner);
             }
             let fetch = self.fetches.iter().find_map(|(id, target)| match target {
-                Target::Layer { pull, digest } if *pull == number && *digest == layer.digest => Some(*id),
+                Target::Layer { pull, digest, host } if *pull == number && *digest == layer.digest => {
+                    Some((*id, *host))
+                }
                 _ => None,
             });
             match (fetch, heir) {
                 // The stream stays counted as one of all; per pull it is the heir's.
-                (Some(fetch), Some(heir)) => {
-                    self.fetches.insert(fetch, Target::Layer { pull: heir, digest: layer.digest });
+                (Some((fetch, host)), Some(heir)) => {
+                    self.fetches.insert(fetch, Target::Layer { pull: heir, digest: layer.digest, host });
                     if let Some(pull) = self.pulls.get_mut(&heir) {
                         pull.streams += 1;
                     }
                 }
-                (Some(fetch), None) => {
+                (Some((fetch, host)), None) => {
                     self.fetches.remove(&fetch);
                     self.streams = self.streams.saturating_sub(1);
                     self.layers.remove(&layer.digest);

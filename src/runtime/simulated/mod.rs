@@ -23,6 +23,7 @@ mod runtime;
 mod sandboxes;
 mod shell;
 mod shell_syntax;
+mod shell_words;
 #[cfg(test)]
 mod tests;
 mod volumes;
@@ -33,8 +34,8 @@ use crate::protocol::{cri, probe, pull, volume};
 
 pub use images::PresentImage;
 pub use network::Subnet;
-pub use profile::{Dialect, Latencies, OnRepeat, Profile, StartFailure, bridge_cni, overlay_cni};
-pub use runtime::{Config, Runtime};
+pub use profile::{Dialect, Latencies, LatencyField, OnRepeat, Profile, StartFailure, bridge_cni, overlay_cni};
+pub use runtime::{Config, Mirror, Runtime};
 pub use shell::script_of;
 pub use shell_syntax::{Command as ShellCommand, Joint, List as ShellList};
 
@@ -64,6 +65,8 @@ pub enum Fault {
     Hung,
     /// The runtime's process works again.
     Restored,
+    /// The kubelet's process ended: nobody waits for answers any more.
+    CallerGone,
     /// CNI ADD does not come back (true) or works again (false): RunPodSandbox hangs.
     NetworkHangs(bool),
     /// These containers' programs exit with this code. Names are pod namespace, pod name, container (empty: all).

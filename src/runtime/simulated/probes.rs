@@ -146,8 +146,10 @@ impl Runtime {
             return answer(request, Duration::ZERO, Outcome::Error(text.into()), holds, fx);
         };
         // How long the command itself runs, if the shell knows it.
-        let program = self.containers.get(&request.container).and_then(|container| container.program.as_ref());
-        let run = program.and_then(|program| program.exec_at(command, now));
+        let run = self.containers.get(&request.container).and_then(|container| {
+            let program = container.program.as_ref()?;
+            program.exec_at(command, now, &self.inside(container.pod, &container.config, program))
+        });
         let takes = run.and_then(|run| run.end).map_or(Duration::ZERO, |(after, _)| after) + latency;
         match given {
             Answer::Hangs => answer(request, request.timeout, timed_out(), holds, fx),
@@ -206,11 +208,12 @@ impl Runtime {
 
     /// What the program answers (`None`: nothing runs) and until when that holds.
     fn given(&self, id: ContainerId, probed: &Probed, now: Time) -> (Option<Answer>, Holds) {
-        let program = self.containers.get(&id).and_then(|container| container.program.as_ref());
-        let Some(program) = program else {
+        let container = self.containers.get(&id);
+        let Some((container, program)) = container.and_then(|one| Some((one, one.program.as_ref()?))) else {
             return (None, Holds::UntilChanged);
         };
-        let (given, until) = program.answer(probed, now);
+        let inside = self.inside(container.pod, &container.config, program);
+        let (given, until) = program.answer(probed, now, &inside);
         (Some(given), until.map_or(Holds::UntilChanged, Holds::Until))
     }
 

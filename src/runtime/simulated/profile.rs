@@ -29,6 +29,9 @@ pub struct Profile {
     pub shared_streams: bool,
     /// Compressed bytes per second that an image's layers are unpacked at, one after the other.
     pub unpack_bytes_per_second: u64,
+    /// Where pulls were measured: what each MiB takes that an image brings to the disk, download and unpacking together. A pull
+    /// then takes `resolve` and this, and longer only where the registry is slower.
+    pub pull_per_mebibyte: Option<Distribution>,
     /// Where a program that cannot be started fails.
     pub start_failure: StartFailure,
     /// What RunPodSandbox does while an earlier one for the same pod and attempt is under way.
@@ -73,6 +76,28 @@ pub struct Latencies {
     pub remove: Distribution,
     /// A pull before its first layer, beyond the registry's own latency.
     pub resolve: Distribution,
+}
+
+/// A field of [`Latencies`].
+pub type LatencyField = fn(&mut Latencies) -> &mut Distribution;
+
+impl Latencies {
+    /// The latencies by the names that profile files have for them, in the order in which they are written there.
+    pub const NAMED: [(&'static str, LatencyField); 13] = [
+        ("sandbox", |latency| &mut latency.sandbox),
+        ("cniAdd", |latency| &mut latency.cni_add),
+        ("create", |latency| &mut latency.create),
+        ("start", |latency| &mut latency.start),
+        ("stop", |latency| &mut latency.stop),
+        ("stopSandbox", |latency| &mut latency.stop_sandbox),
+        ("remove", |latency| &mut latency.remove),
+        ("resolve", |latency| &mut latency.resolve),
+        ("exec", |latency| &mut latency.exec),
+        ("status", |latency| &mut latency.status),
+        ("list", |latency| &mut latency.list),
+        ("inspect", |latency| &mut latency.inspect),
+        ("imageStatus", |latency| &mut latency.image_status),
+    ];
 }
 
 /// Where a bad entry point shows.
@@ -156,6 +181,7 @@ impl Profile {
             pull_streams: 3,
             shared_streams: true,
             unpack_bytes_per_second: 60_000_000,
+            pull_per_mebibyte: None,
             start_failure: StartFailure::AtStart { code: 128, reason: "StartError" },
             on_repeat: OnRepeat::Refuse,
             lost: (255, Name::new("Unknown")),
@@ -229,7 +255,7 @@ impl Profile {
     }
 
     /// Why a pull failed, as this runtime tells the kubelet. `image` is the reference as asked for, `whole` completed.
-    pub fn pull_error(&self, image: &str, whole: &str, host: &str, layer: bool, failure: &pull::Error) -> Error {
+    pub fn pull_error(&self, image: &str, whole: &str, host: &str, layer: Option<u64>, failure: &pull::Error) -> Error {
         let not_found = *failure == pull::Error::NotFound;
         let code = if not_found && self.dialect == Dialect::Containerd { Code::NotFound } else { Code::Unknown };
         let (path, tag) = repository_and_tag(whole, host);
@@ -240,6 +266,13 @@ impl Profile {
             pull::Error::ConnectionRefused => format!("dial tcp {address}: connect: connection refused"),
             pull::Error::NoSuchHost => format!("dial tcp: lookup {host}: no such host"),
             pull::Error::Timeout => format!("dial tcp {address}: i/o timeout"),
+            pull::Error::Corrupt => {
+                let (wanted, got) = (layer.unwrap_or_default(), !layer.unwrap_or_default());
+                let (wanted, got) = (format!("sha256:{wanted:016x}{:048x}", 0), format!("sha256:{got:016x}{:048x}", 0));
+                format!(
+                    "failed commit on ref \"layer-{wanted}\": unexpected commit digest {got}, expected {wanted}: failed precondition"
+                )
+            }
             other => other.to_string(),
         };
         let cause = match failure {
@@ -248,11 +281,15 @@ impl Profile {
                 format!("unexpected status from HEAD request to {url}: 429 Too Many Requests: {text}")
             }
             pull::Error::ServerError(status) => format!("unexpected status from HEAD request to {url}: {status}"),
-            pull::Error::Unauthorized | pull::Error::Corrupt => error.clone(),
+            pull::Error::NoCredentials => format!(
+                "pull access denied, repository does not exist or may require authorization: authorization failed: {error}"
+            ),
+            pull::Error::Unauthorized => format!("unexpected status from HEAD request to {url}: 401 Unauthorized"),
+            pull::Error::Corrupt => error.clone(),
             _ => format!(r#"failed to do request: Head "{url}": {error}"#),
         };
         let text = match (self.dialect, failure) {
-            (Dialect::Containerd, _) if layer => {
+            (Dialect::Containerd, _) if layer.is_some() => {
                 format!(r#"failed to pull and unpack image "{whole}": failed to copy: {error}"#)
             }
             (Dialect::Containerd, _) => {
@@ -268,7 +305,7 @@ impl Profile {
                     "unable to pull image or OCI artifact: pull image err: initializing source docker://{image}: reading manifest {tag} in {host}/{path}: manifest unknown"
                 )
             }
-            (Dialect::CriO, _) if layer => {
+            (Dialect::CriO, _) if layer.is_some() => {
                 format!(
                     "unable to pull image or OCI artifact: pull image err: copying system image from manifest list: reading blob: {error}"
                 )
@@ -284,7 +321,11 @@ impl Profile {
                 )
             }
             (Dialect::Docker, pull::Error::TooManyRequests(text)) => format!("Error response from daemon: {text}"),
-            (Dialect::Docker, _) if layer => error.to_string(),
+            (Dialect::Docker, pull::Error::Corrupt) => "filesystem layer verification failed".to_owned(),
+            (Dialect::Docker, _) if layer.is_some() => error.to_string(),
+            (Dialect::Docker, pull::Error::NoCredentials | pull::Error::Unauthorized) => {
+                format!("Error response from daemon: Head \"{url}\": {error}")
+            }
             (Dialect::Docker, _) => format!("Error response from daemon: Get \"{scheme}://{host}/v2/\": {error}"),
         };
         Error::new(code, text)
@@ -360,7 +401,7 @@ mod tests {
     fn each_runtime_says_in_its_own_words_why_a_pull_failed() {
         let text = |profile: Profile, error: pull::Error| {
             profile
-                .pull_error("localhost:5000/nope:1", "localhost:5000/nope:1", "localhost:5000", false, &error)
+                .pull_error("localhost:5000/nope:1", "localhost:5000/nope:1", "localhost:5000", None, &error)
                 .to_string()
         };
         assert_eq!(

@@ -6,14 +6,20 @@ use std::sync::Arc;
 use crate::kernel::{Cause, Distribution, Duration, Streams, Time};
 use crate::model::{Name, Text};
 use crate::protocol::cri::{ContainerConfig, PodSandboxConfig};
+use crate::protocol::volume::Volume;
 
 use super::behavior::{self, Answer, Behavior, CONTAINER_TYPE, End, OnTerm, ProbeKind, RESTART_POLICY, Rule, Subject};
-use super::shell::{self, OnSigterm, Run, Unknown};
+use super::shell::{self, Around, OnSigterm, Run, Unknown};
+use super::shell_words::Known;
+use super::volumes::Inside;
 
 /// A program in a running container.
 #[derive(Clone, Debug)]
 pub struct Program {
     behavior: Option<Arc<Behavior>>,
+    pub hostname: Name,
+    /// Its pod's volumes when it started.
+    pub volumes: Option<Arc<[Volume]>>,
     script: Option<Box<Run>>,
     started: Time,
     ready_at: Time,
@@ -54,11 +60,16 @@ pub enum Ending {
     Killed(Cause),
 }
 
+/// A program that ends at once takes so long to be loaded, to end, and to be seen to have ended by the runtime: a kubelet that
+/// looks right after the start sees it running. From recordings of `sh -c "exit 1"`, all of which were seen running.
+const SHORTEST: Duration = Duration::from_millis(50);
+
 /// What starts a program.
 #[derive(Clone, Copy, Debug)]
 pub struct Start<'a> {
     pub pod: &'a PodSandboxConfig,
     pub container: &'a ContainerConfig,
+    pub volumes: Option<&'a Arc<[Volume]>>,
     pub at: Time,
     pub memory_limit: i64,
     pub node_memory: u64,
@@ -79,7 +90,7 @@ impl<'a> Start<'a> {
 
 /// Why a container's program cannot be started, if so.
 pub fn cannot_start(rules: &[Rule], pod: &PodSandboxConfig, container: &ContainerConfig) -> Option<Text> {
-    let start = Start { pod, container, at: Time::ZERO, memory_limit: 0, node_memory: 0 };
+    let start = Start { pod, container, volumes: None, at: Time::ZERO, memory_limit: 0, node_memory: 0 };
     start.behavior(rules)?.cannot_start.clone()
 }
 
@@ -101,7 +112,10 @@ impl Program {
         let behavior = start.behavior(rules);
         let runs_sh = behavior.as_ref().is_some_and(|behavior| behavior.runs_sh);
         let open_end = behavior.as_ref().is_none_or(|behavior| behavior.ends.is_none());
-        let script = script(container, if runs_sh { Unknown::RunsForever } else { Unknown::Refuse });
+        let volumes = start.volumes.cloned();
+        let hostname = if start.pod.hostname.is_empty() { start.pod.name } else { start.pod.hostname };
+        let inside = Inside { container, hostname, volumes: volumes.as_deref(), at_start: volumes.as_deref() };
+        let script = script(&inside, if runs_sh { Unknown::RunsForever } else { Unknown::Refuse });
         let mut program = Program {
             started: at,
             ready_at: at,
@@ -114,6 +128,8 @@ impl Program {
             signalled: false,
             killed_at: None,
             armed: None,
+            hostname,
+            volumes,
             script,
             behavior,
         };
@@ -139,6 +155,7 @@ impl Program {
                 Some(End::Never) | None => {}
             }
         }
+        program.exits = program.exits.map(|(end, code)| (end.max(at + SHORTEST), code));
         program.limit_memory(start.memory_limit, start.node_memory, at);
         program
     }
@@ -187,6 +204,11 @@ impl Program {
         if self.killed_at.is_none_or(|(existing, _)| at < existing) {
             self.killed_at = Some((at, cause));
         }
+    }
+
+    /// No SIGKILL comes.
+    pub fn spare(&mut self) {
+        self.killed_at = None;
     }
 
     /// When and how it ends, if nothing changes before. At the same moment it ends by itself rather than by force.
@@ -238,7 +260,7 @@ impl Program {
     }
 
     /// How it answers a probe now, and when that changes next, if by time alone.
-    pub fn answer(&self, probe: &Probed, now: Time) -> (Answer, Option<Time>) {
+    pub fn answer(&self, probe: &Probed, now: Time, inside: &Inside) -> (Answer, Option<Time>) {
         if self.hung || now >= self.hangs_from {
             return (Answer::Hangs, None);
         }
@@ -253,7 +275,7 @@ impl Program {
                 (answer, next)
             }
             None => match probe {
-                Probed::Exec(command) => self.exec_probe(command, after),
+                Probed::Exec(command) => self.exec_probe(command, after, inside),
                 _ => (Answer::Ok, None),
             },
         };
@@ -276,9 +298,9 @@ impl Program {
     }
 
     /// A probe's command that the shell does not know is taken to succeed.
-    fn exec_probe(&self, command: &[Text], after: Duration) -> (Answer, Option<Duration>) {
+    fn exec_probe(&self, command: &[Text], after: Duration, inside: &Inside) -> (Answer, Option<Duration>) {
         let next = self.script.as_ref().and_then(|script| script.next_file_change(after));
-        let answer = match self.exec(command, after) {
+        let answer = match self.exec(command, after, inside) {
             None | Some(Run { end: Some((_, 0)), .. }) => Answer::Ok,
             Some(Run { end: Some(_), .. }) => Answer::Fails,
             Some(Run { end: None, .. }) => Answer::Hangs,
@@ -287,13 +309,41 @@ impl Program {
     }
 
     /// What a command does that is executed in the container now; `None` if the shell does not know it.
-    pub fn exec_at(&self, command: &[Text], now: Time) -> Option<Run> {
-        self.exec(command, now.since(self.started))
+    pub fn exec_at(&self, command: &[Text], now: Time, inside: &Inside) -> Option<Run> {
+        self.exec(command, now.since(self.started), inside)
     }
 
-    fn exec(&self, command: &[Text], after: Duration) -> Option<Run> {
-        let files = |path: &str| self.script.as_ref().and_then(|script| script.file(path, after));
-        shell::run(command, Unknown::Refuse, &files)
+    fn exec(&self, command: &[Text], after: Duration, inside: &Inside) -> Option<Run> {
+        shell::run(command, Unknown::Refuse, &Beside { script: self.script.as_deref(), after, inside })
+    }
+}
+
+/// What a command finds that is executed beside a program: what the program has made, and what is around both.
+struct Beside<'a> {
+    script: Option<&'a Run>,
+    after: Duration,
+    inside: &'a Inside<'a>,
+}
+
+impl Beside<'_> {
+    fn made(&self, path: &str) -> Option<bool> {
+        self.script.and_then(|script| script.file(path, self.after))
+    }
+}
+
+impl Known for Beside<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.inside.variable(name)
+    }
+
+    fn read(&self, path: &str) -> Option<String> {
+        if self.made(path).is_some() { None } else { self.inside.read(path) }
+    }
+}
+
+impl Around for Beside<'_> {
+    fn file(&self, path: &str) -> Option<bool> {
+        self.made(path).or_else(|| self.inside.file(path))
     }
 }
 
@@ -307,7 +357,8 @@ pub enum Probed<'a> {
     Grpc,
 }
 
-fn script(container: &ContainerConfig, unknown: Unknown) -> Option<Box<Run>> {
+fn script(inside: &Inside, unknown: Unknown) -> Option<Box<Run>> {
+    let container = inside.container;
     let words: Vec<Text>;
     let command: &[Text] = if container.args.is_empty() {
         &container.command
@@ -319,7 +370,7 @@ fn script(container: &ContainerConfig, unknown: Unknown) -> Option<Box<Run>> {
     if container.command.is_empty() && unknown == Unknown::Refuse {
         return None;
     }
-    shell::run(command, unknown, &|_| None).map(Box::new)
+    shell::run(command, unknown, inside).map(Box::new)
 }
 
 /// Init containers other than sidecars, and the regular containers of pods that do not restart always.

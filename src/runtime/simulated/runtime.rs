@@ -37,12 +37,21 @@ pub struct Config {
     pub pod_subnet: Option<Subnet>,
     /// Images that the node has from the beginning.
     pub present_images: Arc<[PresentImage]>,
+    /// Mirrors of registries, in the order in which they are asked.
+    pub mirrors: Arc<[Mirror]>,
     /// The machine's.
     pub cpu: MilliCpu,
     /// The machine's; a program without a limit that grows to it is killed.
     pub memory: Bytes,
     /// The kubelet's `runtimeRequestTimeout`, from which the deadlines of its calls follow: an answer after it reaches nobody.
     pub request_timeout: Duration,
+}
+
+/// A host that is asked before the registry itself, as the runtime's configuration says it (`hosts.toml`, `registries.conf`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    pub of: Name,
+    pub host: Name,
 }
 
 impl Config {
@@ -78,6 +87,7 @@ impl Default for Config {
             behaviors: Arc::new([]),
             pod_subnet: None,
             present_images: Arc::new([]),
+            mirrors: Arc::new([]),
             cpu: MilliCpu(8000),
             memory: Bytes(32 << 30),
             request_timeout: Duration::from_secs(120),
@@ -217,7 +227,7 @@ impl Runtime {
             Call::StopContainer { container, timeout } => self.stop_container(caller, container, timeout, fx),
             Call::RemoveContainer(container) => self.remove_container(caller, container, fx),
             Call::ExecSync { container, command, timeout } => self.exec_sync(caller, container, &command, timeout, fx),
-            Call::PullImage { image, .. } => self.pull_image(caller, image, fx),
+            Call::PullImage { image, auth, .. } => self.pull_image(caller, image, auth, fx),
             call => self.answer(request.id, call, fx),
         }
     }

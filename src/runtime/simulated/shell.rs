@@ -2,15 +2,26 @@
 //!
 //! It understands `sleep`, `exit`, `true`, `false`, `:`, `wait`, `trap … TERM`, `exec`, `break`, `continue`, tests of files
 //! (`[ -f x ]`, `cat x`, `touch`, `rm`, `echo > x`), commands that end at once with 0 ([`QUICK`]), `;`, `&&`, `||`, `!`, `|`,
-//! `&`, `( )`, `{ }`, `if`, `while`, `until`, and `for` over plain words, `{1..5}` and `$(seq …)`. There are no variables. A
-//! script with anything else is not understood. Commands take no time but for their sleeping.
+//! `&`, `( )`, `{ }`, `if`, `while`, `until`, `for` over plain words, `{1..5}` and `$(seq …)`, `grep` for a plain text, and
+//! variables: the container's, and those that it assigns. A script with anything else is not understood, nor is one in which
+//! something depends on a variable of which nothing is known. Commands take no time but for their sleeping.
 //!
-//! A file that a script neither makes nor removes is there for `cat` (a mounted ConfigMap, say) and absent for `[ -f ]`.
+//! Files of mounted volumes are what they were when the script began. One that is not of a volume, and that the script
+//! neither makes nor removes, is there for `cat` and absent for `[ -f ]`.
+
+use std::collections::BTreeMap;
 
 use crate::kernel::Duration;
 use crate::model::Text;
 
-use super::shell_syntax::{Command, Joint, List, parse};
+use super::shell_syntax::{Command, Joint, List, parse, parse_unmarked};
+use super::shell_words::{self, Known, expand, name_length, unmarked};
+
+/// What is around a script.
+pub trait Around: Known {
+    /// Whether a file is there when the script begins; None if nothing is known of it.
+    fn file(&self, path: &str) -> Option<bool>;
+}
 
 /// Commands that are taken to end at once with 0.
 pub const QUICK: [&str; 22] = [
@@ -68,11 +79,14 @@ pub enum OnSigterm {
 }
 
 /// Works out what a container's or probe's `command` with `args` does, if it is a shell's or one of the commands that the
-/// shell knows. `files` answers what files are there at its start.
-pub fn run(command: &[Text], unknown: Unknown, files: &dyn Fn(&str) -> Option<bool>) -> Option<Run> {
+/// shell knows.
+pub fn run(command: &[Text], unknown: Unknown, around: &dyn Around) -> Option<Run> {
     let words: Vec<&str> = command.iter().map(Text::as_str).collect();
-    let list = script_of(&words)?;
-    let mut machine = Machine { unknown, outer: files, ..Machine::new(files) };
+    let list = match script_text(&words)? {
+        Some(script) => parse(script)?,
+        None => List::of_marked_words(&words),
+    };
+    let mut machine = Machine { unknown, ..Machine::new(around) };
     let ended = match machine.list(&list) {
         Ok(Flow::Status(code) | Flow::Exit(code)) => Some((machine.now, code)),
         Ok(Flow::Forever) => None,
@@ -86,10 +100,18 @@ pub fn run(command: &[Text], unknown: Unknown, files: &dyn Fn(&str) -> Option<bo
 
 /// What a command with its arguments is to the shell: a shell's script, or the one command. None if it is outside the grammar.
 pub fn script_of(words: &[&str]) -> Option<List> {
+    match script_text(words)? {
+        Some(script) => parse_unmarked(script),
+        None => Some(List::of_words(words.iter().map(|word| (*word).to_owned()).collect())),
+    }
+}
+
+/// The script of a shell's command; Some(None) for the command of no shell, None for a shell's without a script.
+fn script_text<'a>(words: &[&'a str]) -> Option<Option<&'a str>> {
     let (&program, rest) = words.split_first()?;
     let name = program.rsplit('/').next().unwrap_or(program);
     if !matches!(name, "sh" | "bash" | "ash" | "dash") {
-        return Some(List::of_words(words.iter().map(|word| (*word).to_owned()).collect()));
+        return Some(None);
     }
     // `-c` may come with other flags, as in `-ec`; `--` and the script's own arguments follow.
     let mut flags = rest.iter();
@@ -103,7 +125,7 @@ pub fn script_of(words: &[&str]) -> Option<List> {
         }
     }
     let script = flags.find(|word| **word != "--")?;
-    parse(script)
+    Some(Some(script))
 }
 
 impl Run {
@@ -138,14 +160,36 @@ impl Run {
             Some(busy) if !busy.wait => busy.to.saturating_sub(place),
             _ => Duration::ZERO,
         };
-        let files = |path: &str| self.file(path, at);
-        let mut machine = Machine { unknown: Unknown::RunsForever, ..Machine::new(&files) };
+        let around = At { run: self, at };
+        let mut machine = Machine { unknown: Unknown::RunsForever, ..Machine::new(&around) };
         match machine.list(handler) {
             Ok(Flow::Exit(code)) => OnSigterm::ExitsAfter(delay + machine.now, code),
             // The handler returns and `wait` ends with 128 + SIGTERM: the script's usual last command.
             Ok(Flow::Status(_)) if interrupts_wait => OnSigterm::ExitsAfter(delay + machine.now, 143),
             _ => OnSigterm::Ignored,
         }
+    }
+}
+
+/// A script's own files at some time since its start.
+struct At<'a> {
+    run: &'a Run,
+    at: Duration,
+}
+
+impl Known for At<'_> {
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn read(&self, _: &str) -> Option<String> {
+        None
+    }
+}
+
+impl Around for At<'_> {
+    fn file(&self, path: &str) -> Option<bool> {
+        self.run.file(path, self.at)
     }
 }
 
@@ -164,7 +208,9 @@ struct NotUnderstood;
 struct Machine<'a> {
     now: Duration,
     unknown: Unknown,
-    outer: &'a dyn Fn(&str) -> Option<bool>,
+    outer: &'a dyn Around,
+    /// What the script has assigned; None: nobody knows what.
+    variables: BTreeMap<String, Option<String>>,
     run: Run,
     /// When the last job in the background ends; `MAX`: never.
     jobs_end: Duration,
@@ -174,12 +220,28 @@ struct Machine<'a> {
 /// A script of so many commands counts as running for ever.
 const MAX_STEPS: u32 = 5_000;
 
+impl Known for Machine<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        match self.variables.get(name) {
+            Some(assigned) => assigned.clone(),
+            None => self.outer.variable(name),
+        }
+    }
+
+    /// Files that the script writes have contents that nobody knows.
+    fn read(&self, path: &str) -> Option<String> {
+        let is_own = self.run.files.iter().any(|change| change.path.as_str() == path);
+        if is_own { None } else { self.outer.read(path) }
+    }
+}
+
 impl<'a> Machine<'a> {
-    fn new(outer: &'a dyn Fn(&str) -> Option<bool>) -> Machine<'a> {
+    fn new(outer: &'a dyn Around) -> Machine<'a> {
         Machine {
             now: Duration::ZERO,
             unknown: Unknown::Refuse,
             outer,
+            variables: BTreeMap::new(),
             run: Run::default(),
             jobs_end: Duration::ZERO,
             steps: 0,
@@ -231,7 +293,9 @@ impl<'a> Machine<'a> {
         match command {
             Command::Simple { words, writes } => {
                 for path in writes {
-                    self.change(path, true);
+                    if let Some([path]) = expand(path, self).as_deref() {
+                        self.change(path, true);
+                    }
                 }
                 self.simple(words)
             }
@@ -261,12 +325,13 @@ impl<'a> Machine<'a> {
                 otherwise.as_ref().map_or(Ok(Flow::Status(0)), |body| self.list(body))
             }
             Command::While { until, condition, body } => self.while_loop(*until, condition, body),
-            Command::For { times, body } => {
+            Command::For { variable, words, times, body } => {
                 let mut status = 0;
-                for _ in 0..*times {
+                for turn in 0..*times as usize {
                     if self.is_exhausted() {
                         return Ok(Flow::Forever);
                     }
+                    self.variables.insert(variable.clone(), words.get(turn).map(|word| unmarked(word)));
                     match self.list(body)? {
                         Flow::Status(code) => status = code,
                         Flow::Continue => {}
@@ -292,7 +357,7 @@ impl<'a> Machine<'a> {
                 return Ok(Flow::Forever);
             }
             let start = self.now;
-            let changes = self.run.files.len();
+            let (changes, variables) = (self.run.files.len(), self.variables.clone());
             match self.list(condition)? {
                 Flow::Status(code) if (code == 0) != until => {}
                 Flow::Status(_) => return Ok(Flow::Status(status)),
@@ -305,26 +370,64 @@ impl<'a> Machine<'a> {
                 other => return Ok(other),
             }
             // Nothing that a command can see changed, nor will: every further round is like this one.
-            if self.run.files.len() == changes && self.run.files.iter().all(|change| change.at <= start) {
+            let same = self.run.files.len() == changes && self.variables == variables;
+            if same && self.run.files.iter().all(|change| change.at <= start) {
                 self.run.cycle = Some((start, self.now.saturating_sub(start)));
                 return Ok(Flow::Forever);
             }
         }
     }
 
+    /// A command as it is written.
     fn simple(&mut self, words: &[String]) -> Result<Flow, NotUnderstood> {
+        let assignments = words.iter().take_while(|word| assignment(word).is_some()).count();
+        let (assigned, words) = words.split_at(assignments);
+        self.assign(assigned);
+        let base = words.first().map(|name| name.rsplit('/').next().unwrap_or(name));
+        match base {
+            None => return Ok(Flow::Status(0)),
+            Some("export") => self.assign(&words[1..]),
+            Some("unset") => {
+                for name in &words[1..] {
+                    self.variables.insert(name.clone(), None);
+                }
+                return Ok(Flow::Status(0));
+            }
+            Some(_) => {}
+        }
+        if base.is_some_and(|name| QUICK.contains(&name)) {
+            return Ok(Flow::Status(0));
+        }
+        let mut expanded = Vec::with_capacity(words.len());
+        for word in words {
+            match expand(word, self) {
+                Some(words) => expanded.extend(words),
+                None => return self.not_known(),
+            }
+        }
+        self.program(&expanded)
+    }
+
+    fn assign(&mut self, words: &[String]) {
+        for (name, value) in words.iter().filter_map(|word| assignment(word)) {
+            let value = expand(&format!("{}{value}", shell_words::QUOTED), self);
+            self.variables.insert(name.to_owned(), value.map(|words| words.concat()));
+        }
+    }
+
+    /// A command with its words expanded.
+    fn program(&mut self, words: &[String]) -> Result<Flow, NotUnderstood> {
         let Some((name, args)) = words.split_first() else {
             return Ok(Flow::Status(0));
         };
         let name = name.rsplit('/').next().unwrap_or(name);
-        let dynamic = args.iter().any(|word| word.contains(['$', '`']));
         match name {
             name if QUICK.contains(&name) => Ok(Flow::Status(0)),
             "false" => Ok(Flow::Status(1)),
             "exec" if args.is_empty() => Ok(Flow::Status(0)),
             // A second `exec` is no program.
             "exec" if args[0] == "exec" => self.not_known(),
-            "exec" => Ok(match self.simple(args)? {
+            "exec" => Ok(match self.program(args)? {
                 Flow::Status(code) => Flow::Exit(code),
                 other => other,
             }),
@@ -332,7 +435,6 @@ impl<'a> Machine<'a> {
             "continue" => Ok(Flow::Continue),
             "wait" => Ok(self.wait_for_jobs()),
             "trap" => Ok(self.trap(args)),
-            _ if dynamic => self.not_known(),
             "exit" | "return" => match args {
                 [] => Ok(Flow::Exit(0)),
                 [code, ..] => Ok(Flow::Exit(code.parse::<i32>().map_err(|_| NotUnderstood)? & 255)),
@@ -348,6 +450,7 @@ impl<'a> Machine<'a> {
                 let all_there = args.iter().filter(|path| *path != "-").all(|path| self.file(path).unwrap_or(true));
                 Ok(Flow::Status(i32::from(!all_there)))
             }
+            "grep" => self.grep(args),
             "test" => self.test(args),
             "[" => match args.split_last() {
                 Some((last, args)) if last == "]" => self.test(args),
@@ -401,7 +504,7 @@ impl<'a> Machine<'a> {
                 "" => Some(Trap::Ignore),
                 // Back to the default, which for the init process of a PID namespace is the same.
                 "-" => Some(Trap::Ignore),
-                handler => parse(handler).map(Trap::Handler),
+                handler => parse(&unmarked(handler)).map(Trap::Handler),
             };
             self.run.traps.extend(trap.map(|trap| (self.now, trap)));
         }
@@ -415,10 +518,41 @@ impl<'a> Machine<'a> {
             ["-f" | "-e" | "-s" | "-r" | "-d", path] => self.file(path).unwrap_or(false),
             [left, "=" | "==", right] => left == right,
             [left, "!=", right] => left != right,
+            ["-n", word] => !word.is_empty(),
+            ["-z", word] => word.is_empty(),
+            [left, operator, right] => {
+                let number = |word: &str| word.parse::<i64>().map_err(|_| NotUnderstood);
+                let order = number(left)?.cmp(&number(right)?);
+                match *operator {
+                    "-eq" => order.is_eq(),
+                    "-ne" => order.is_ne(),
+                    "-lt" => order.is_lt(),
+                    "-le" => order.is_le(),
+                    "-gt" => order.is_gt(),
+                    "-ge" => order.is_ge(),
+                    _ => return Err(NotUnderstood),
+                }
+            }
             [word] => !word.is_empty(),
             _ => return Err(NotUnderstood),
         };
         Ok(Flow::Status(i32::from(holds == (negations % 2 == 1))))
+    }
+
+    /// Whether a file that is known has a line with this text, which must be no pattern.
+    fn grep(&self, args: &[String]) -> Result<Flow, NotUnderstood> {
+        let words: Vec<&str> = args.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
+        let flags = args.iter().filter(|word| word.starts_with('-'));
+        let [text, path] = words.as_slice() else { return self.not_known() };
+        let is_plain = !text.contains(['^', '$', '.', '*', '[', '\\', '+', '?', '|']);
+        if !is_plain || flags.clone().any(|flag| !matches!(flag.as_str(), "-q" | "-F" | "-s")) {
+            return self.not_known();
+        }
+        match (self.file(path), self.read(path)) {
+            (Some(false), _) => Ok(Flow::Status(2)),
+            (_, Some(content)) => Ok(Flow::Status(i32::from(!content.lines().any(|line| line.contains(text))))),
+            _ => self.not_known(),
+        }
     }
 
     fn change(&mut self, path: &str, there: bool) {
@@ -435,8 +569,15 @@ impl<'a> Machine<'a> {
         let changes = self.run.files.iter().filter(|change| change.path.as_str() == path);
         let last = changes.clone().filter(|change| change.at <= self.now).max_by_key(|change| change.at);
         let before = || changes.clone().min_by_key(|change| change.at).map(|change| !change.there);
-        last.map(|change| change.there).or_else(|| (self.outer)(path)).or_else(before)
+        last.map(|change| change.there).or_else(|| self.outer.file(path)).or_else(before)
     }
+}
+
+/// The name and the value of `NAME=value`.
+fn assignment(word: &str) -> Option<(&str, &str)> {
+    let plain = word.strip_prefix(shell_words::QUOTED).unwrap_or(word);
+    let (name, value) = plain.split_once('=')?;
+    (!name.is_empty() && name_length(name) == name.len()).then_some((name, value))
 }
 
 /// `5`, `0.5`, `1.5m`, `1h`, `1d`.
@@ -458,9 +599,29 @@ fn sleep_length(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
+    /// Nothing is known of what is around a script.
+    #[derive(Clone, Copy, Debug)]
+    struct Nothing;
+
+    impl Known for Nothing {
+        fn variable(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn read(&self, _: &str) -> Option<String> {
+            None
+        }
+    }
+
+    impl Around for Nothing {
+        fn file(&self, _: &str) -> Option<bool> {
+            None
+        }
+    }
+
     fn shell(script: &str) -> Option<Run> {
         let command: Vec<Text> = ["sh", "-c", script].into_iter().map(Text::new).collect();
-        run(&command, Unknown::Refuse, &|_| None)
+        run(&command, Unknown::Refuse, &Nothing)
     }
 
     fn seconds(tenths: u64) -> Duration {
@@ -542,7 +703,7 @@ mod tests {
             let script = words.join(" ");
             for unknown in [Unknown::Refuse, Unknown::RunsForever] {
                 let command: Vec<Text> = ["sh", "-c", &script].into_iter().map(Text::new).collect();
-                if let Some(run) = run(&command, unknown, &|_| None) {
+                if let Some(run) = run(&command, unknown, &Nothing) {
                     run.on_sigterm(seconds(at));
                     run.file("x", seconds(at));
                 }
@@ -552,6 +713,53 @@ mod tests {
         #[test]
         fn no_text_makes_trouble(script: String) {
             shell(&script);
+        }
+    }
+
+    struct Mounted;
+
+    impl Known for Mounted {
+        fn variable(&self, name: &str) -> Option<String> {
+            (name == "CODE").then(|| "7".to_owned())
+        }
+
+        fn read(&self, path: &str) -> Option<String> {
+            (path == "/etc/config/mode").then(|| "slow\n".to_owned())
+        }
+    }
+
+    impl Around for Mounted {
+        fn file(&self, path: &str) -> Option<bool> {
+            path.starts_with("/etc/config/").then(|| path == "/etc/config/mode")
+        }
+    }
+
+    #[test]
+    fn scripts_see_variables_and_the_files_of_volumes() {
+        for (script, expected) in [
+            ("echo $CODE; cat /etc/config/mode; exit 3", "0s:3"),
+            ("exit $CODE", "0s:7"),
+            ("exit '$CODE'", "not understood"),
+            ("exit ${LATER:-4}", "0s:4"),
+            ("exit $LATER", "not understood"),
+            ("N=5; sleep $N; exit \"$N\"", "5s:5"),
+            ("N=5 M=$N; export K=$M; sleep ${K}", "5s:0"),
+            ("for n in 1 2 3; do sleep $n; done", "6s:0"),
+            ("cat /etc/config/none || exit 9", "0s:9"),
+            ("[ -f /etc/config/mode ] && exit 2", "0s:2"),
+            ("if [ \"$(cat /etc/config/mode)\" = slow ]; then sleep 30; fi", "30s:0"),
+            ("grep -q slow /etc/config/mode || exit 1; exit 5", "0s:5"),
+            ("grep -q fast /etc/config/mode || exit 1; exit 5", "0s:1"),
+            ("[ -z \"$EMPTY\" ]", "not understood"),
+            ("EMPTY=; [ -z \"$EMPTY\" ] && exit 6", "0s:6"),
+            ("[ $CODE -gt 6 ] && exit 8", "0s:8"),
+            ("while [ \"$DONE\" != yes ]; do sleep 1; done", "not understood"),
+            ("i=0; while [ $i -lt 3 ]; do sleep 1; i=$((i+1)); done; exit 4", "3s:4"),
+            ("DONE=no; while [ \"$DONE\" != yes ]; do sleep 1; DONE=yes; done", "1s:0"),
+            ("echo \"costs \\$5\"; exit 1", "0s:1"),
+        ] {
+            let command: Vec<Text> = ["sh", "-c", script].into_iter().map(Text::new).collect();
+            assert_eq!(end(run(&command, Unknown::Refuse, &Mounted)), expected, "{script}");
         }
     }
 
@@ -567,10 +775,10 @@ mod tests {
             (vec![], "not understood"),
         ] {
             let words: Vec<Text> = command.iter().copied().map(Text::new).collect();
-            assert_eq!(end(run(&words, Unknown::Refuse, &|_| None)), expected, "{command:?}");
+            assert_eq!(end(run(&words, Unknown::Refuse, &Nothing)), expected, "{command:?}");
         }
         let server: Vec<Text> = ["sh", "-c", "sleep 2; nginx"].into_iter().map(Text::new).collect();
-        assert_eq!(end(run(&server, Unknown::RunsForever, &|_| None)), "for ever");
+        assert_eq!(end(run(&server, Unknown::RunsForever, &Nothing)), "for ever");
     }
 
     #[test]
@@ -594,9 +802,9 @@ mod tests {
     fn files_come_and_go_and_exec_probes_see_them() {
         let program = shell("touch /tmp/healthy; sleep 30; rm -f /tmp/healthy; sleep 600").unwrap();
         let probe = |at: u64| {
-            let files = |path: &str| program.file(path, seconds(at));
+            let around = At { run: &program, at: seconds(at) };
             let command: Vec<Text> = ["cat", "/tmp/healthy"].into_iter().map(Text::new).collect();
-            end(run(&command, Unknown::Refuse, &files))
+            end(run(&command, Unknown::Refuse, &around))
         };
         assert_eq!((probe(0).as_str(), probe(299).as_str(), probe(300).as_str()), ("0s:0", "0s:0", "0s:1"));
         assert_eq!(program.next_file_change(seconds(10)), Some(seconds(300)));

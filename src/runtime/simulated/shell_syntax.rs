@@ -1,4 +1,9 @@
 //! The grammar of the tiny shell: text to commands. Anything outside it is not a script.
+//!
+//! Words keep their variables. Where they are to be expanded, what quotes have taken the meaning of is marked
+//! ([`shell_words`](super::shell_words)).
+
+use super::shell_words::{BACKQUOTE, DOLLAR, QUOTED, marked};
 
 /// Commands one after another: how each follows the one before, whether its status is negated, and its pipeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,21 +40,43 @@ pub enum Command {
         body: List,
     },
     For {
+        variable: String,
+        /// The words, where they are written out.
+        words: Vec<String>,
         times: u32,
         body: List,
     },
 }
 
 impl List {
+    /// The list of one simple command whose words are not expanded.
+    pub fn of_marked_words(words: &[&str]) -> List {
+        List::of_words(
+            words
+                .iter()
+                .map(|word| if word.contains(['$', '`']) { marked(word) } else { (*word).to_owned() })
+                .collect(),
+        )
+    }
+
     /// The list of one simple command.
     pub fn of_words(words: Vec<String>) -> List {
         List(vec![(Joint::Always, false, vec![Command::Simple { words, writes: Vec::new() }])])
     }
 }
 
-/// Reads a script; `None` if it is outside the grammar.
+/// Reads a script whose words are to be expanded; `None` if it is outside the grammar.
 pub fn parse(script: &str) -> Option<List> {
-    let tokens = tokens(script)?;
+    read(script, true)
+}
+
+/// Reads a script whose words stay as they are, without their quotes.
+pub fn parse_unmarked(script: &str) -> Option<List> {
+    read(script, false)
+}
+
+fn read(script: &str, marks: bool) -> Option<List> {
+    let tokens = tokens(script, marks)?;
     let mut parser = Parser { tokens: &tokens, depth: 0 };
     let list = parser.list()?;
     parser.tokens.is_empty().then_some(list)
@@ -65,7 +92,7 @@ enum Token {
     Redirect { writes: bool, file: bool },
 }
 
-fn tokens(script: &str) -> Option<Vec<Token>> {
+fn tokens(script: &str, marks: bool) -> Option<Vec<Token>> {
     let mut tokens = Vec::new();
     let mut rest = script;
     while let Some(first) = rest.chars().next() {
@@ -84,7 +111,7 @@ fn tokens(script: &str) -> Option<Vec<Token>> {
             tokens.push(redirect);
             rest = after;
         } else {
-            let (text, quoted, after) = word(rest)?;
+            let (text, quoted, after) = word(rest, marks)?;
             tokens.push(Token::Word { text, quoted });
             rest = after;
         }
@@ -108,7 +135,12 @@ fn redirect(text: &str) -> Option<(Token, &str)> {
     }
 }
 
-fn word(text: &str) -> Option<(String, bool, &str)> {
+fn word(text: &str, marks: bool) -> Option<(String, bool, &str)> {
+    let literal = |c: char| match c {
+        '$' if marks => DOLLAR,
+        '`' if marks => BACKQUOTE,
+        c => c,
+    };
     let mut word = String::new();
     let mut quoted = false;
     let mut rest = text;
@@ -117,19 +149,23 @@ fn word(text: &str) -> Option<(String, bool, &str)> {
         match first {
             '\'' => {
                 let (inside, after) = tail.split_once('\'')?;
-                word.push_str(inside);
+                word.extend(inside.chars().map(literal));
                 quoted = true;
                 rest = after;
             }
             '"' => {
                 let end = closing_quote(tail)?;
-                word.push_str(&tail[..end]);
+                if marks {
+                    unescape(&tail[..end], &mut word);
+                } else {
+                    word.push_str(&tail[..end]);
+                }
                 quoted = true;
                 rest = &tail[end + 1..];
             }
             '\\' => {
                 let escaped = tail.chars().next()?;
-                word.push(escaped);
+                word.push(literal(escaped));
                 rest = &tail[escaped.len_utf8()..];
             }
             '$' if tail.starts_with('(') => {
@@ -152,8 +188,35 @@ fn word(text: &str) -> Option<(String, bool, &str)> {
             }
         }
     }
+    if marks && quoted && (word.is_empty() || word.contains(['$', '`'])) {
+        word.insert(0, QUOTED);
+    }
     // Here-documents and process substitution begin like nothing that is known.
     (rest.len() < text.len()).then_some((word, quoted, rest))
+}
+
+/// What stands between double quotes: a backslash takes the meaning of few characters.
+fn unescape(inside: &str, word: &mut String) {
+    let mut escaped = false;
+    for c in inside.chars() {
+        match c {
+            '\\' if !escaped => {
+                escaped = true;
+                continue;
+            }
+            '$' if escaped => word.push(DOLLAR),
+            '`' if escaped => word.push(BACKQUOTE),
+            '"' | '\\' if escaped => word.push(c),
+            '\n' if escaped => {}
+            c => {
+                if escaped {
+                    word.push('\\');
+                }
+                word.push(c);
+            }
+        }
+        escaped = false;
+    }
 }
 
 fn closing_quote(text: &str) -> Option<usize> {
@@ -298,19 +361,27 @@ impl Parser<'_> {
     }
 
     fn iteration(&mut self) -> Option<Command> {
-        let [Token::Word { .. }, rest @ ..] = self.tokens else {
+        let [Token::Word { text: variable, .. }, rest @ ..] = self.tokens else {
             return None;
         };
+        let variable = variable.clone();
         self.tokens = rest;
         if !self.keyword("in") {
             return None;
         }
-        let mut times = 0u32;
+        let (mut words, mut times) = (Vec::new(), 0u32);
         while let [Token::Word { text, .. }, rest @ ..] = self.tokens {
-            times = times.saturating_add(words_in(text)?);
+            let count = words_in(text)?;
+            times = times.saturating_add(count);
+            if count == 1 {
+                words.push(text.clone());
+            }
             self.tokens = rest;
         }
-        Some(Command::For { times, body: self.body()? })
+        if words.len() != times as usize {
+            words.clear();
+        }
+        Some(Command::For { variable, words, times, body: self.body()? })
     }
 
     fn body(&mut self) -> Option<List> {

@@ -1,21 +1,33 @@
-//! The volumes of pods on a simulated machine: kept as they were set up, so that what reads them finds their files.
+//! The volumes of pods on a simulated machine: kept as they were set up, so that programs find their files. And what a
+//! program finds around it: those files where its container mounts them, and its variables.
+//!
+//! Simplified: a script has read the files when it began; commands that are executed later (probes, hooks) see them as they
+//! are. A mount of a `subPath` shows the volume as it was when the container started.
+
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::model::Uid;
+use crate::model::{Name, Uid};
+use crate::protocol::cri::{ContainerConfig, ContainerId};
 use crate::protocol::volume::{Answer, Kind, Request, Volume};
 use crate::trace::Effects;
 
+use super::program::Program;
+use super::shell::Around;
+use super::shell_words::Known;
 use super::{In, Out, Runtime};
 
 /// The volumes of each pod.
-pub(super) type Volumes = FxHashMap<Uid, std::sync::Arc<[Volume]>>;
+pub(super) type Volumes = FxHashMap<Uid, Arc<[Volume]>>;
 
 impl Runtime {
     pub(super) fn volume(&mut self, request: Request, fx: &mut Effects<In, Out>) {
         let pod = match request {
             Request::SetUp { pod, volumes } => {
-                self.volumes.insert(pod, volumes);
+                if self.volumes.insert(pod, volumes).is_some() {
+                    self.volumes_changed(pod, fx);
+                }
                 pod
             }
             Request::PlaceFiles { pod, .. } => pod,
@@ -27,12 +39,85 @@ impl Runtime {
         fx.send(Out::Volume(Box::new(Answer::Done { pod })));
     }
 
-    /// The content of a file of the pod's volumes, by its path on the host.
-    pub fn volume_file(&self, pod: Uid, path: &str) -> Option<&[u8]> {
-        self.volumes.get(&pod)?.iter().find_map(|volume| {
-            let Kind::Files(files) = &volume.kind else { return None };
-            let inside = path.strip_prefix(volume.path.as_str())?.strip_prefix('/')?;
-            files.iter().find(|file| *file.path == *inside).map(|file| &*file.content)
-        })
+    /// Commands of exec probes may find other files now.
+    fn volumes_changed(&mut self, pod: Uid, fx: &mut Effects<In, Out>) {
+        let sandboxes = self.pods.get(&pod).into_iter().flatten().filter_map(|id| self.sandboxes.get(id));
+        let containers: Vec<ContainerId> = sandboxes.flat_map(|sandbox| sandbox.containers.iter().copied()).collect();
+        for id in containers {
+            self.probes_change(id, fx);
+        }
+    }
+
+    /// What a command that is executed in this container finds.
+    pub(super) fn inside<'a>(&'a self, pod: Uid, config: &'a ContainerConfig, program: &'a Program) -> Inside<'a> {
+        Inside {
+            container: config,
+            hostname: program.hostname,
+            volumes: self.volumes.get(&pod).map(|volumes| &**volumes),
+            at_start: program.volumes.as_deref(),
+        }
+    }
+}
+
+/// What a program in a container finds around it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inside<'a> {
+    pub container: &'a ContainerConfig,
+    pub hostname: Name,
+    /// The pod's volumes, where the machine was told of them.
+    pub volumes: Option<&'a [Volume]>,
+    /// As they were when the container started.
+    pub at_start: Option<&'a [Volume]>,
+}
+
+/// What stands at a path of a volume.
+enum Found<'a> {
+    File(&'a [u8]),
+    Folder,
+    Nothing,
+}
+
+impl Inside<'_> {
+    /// What a path shows; None if it is in no volume of files.
+    fn look(&self, path: &str) -> Option<Found<'_>> {
+        let below = |path: &str, folder: &str| {
+            let rest = path.strip_prefix(folder.trim_end_matches('/'))?;
+            (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/').len())
+        };
+        let mounts = self.container.mounts.iter();
+        let mount = mounts.filter(|mount| below(path, &mount.container_path).is_some());
+        let mount = mount.max_by_key(|mount| mount.container_path.len())?;
+        let rest = &path[path.len() - below(path, &mount.container_path)?..];
+        // The kubelet of a simulated machine names the volume, and what of it is mounted.
+        let (volume, part) = mount.host_path.split_once('/').unwrap_or((&mount.host_path, ""));
+        let volumes = if part.is_empty() { self.volumes } else { self.at_start };
+        let volume = volumes?.iter().find(|one| *one.name == *volume)?;
+        let Kind::Files(files) = &volume.kind else { return None };
+        let inside = [part, rest].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("/");
+        if let Some(file) = files.iter().find(|file| *file.path == *inside) {
+            return Some(Found::File(&file.content));
+        }
+        let is_folder = inside.is_empty() || files.iter().any(|file| below(&file.path, &inside).is_some());
+        Some(if is_folder { Found::Folder } else { Found::Nothing })
+    }
+}
+
+impl Known for Inside<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        let known = self.container.envs.iter().find(|(known, _)| *known == *name);
+        known.map(|(_, value)| value.to_string()).or_else(|| (name == "HOSTNAME").then(|| self.hostname.to_string()))
+    }
+
+    fn read(&self, path: &str) -> Option<String> {
+        match self.look(path)? {
+            Found::File(content) => Some(String::from_utf8_lossy(content).into_owned()),
+            Found::Folder | Found::Nothing => None,
+        }
+    }
+}
+
+impl Around for Inside<'_> {
+    fn file(&self, path: &str) -> Option<bool> {
+        self.look(path).map(|found| !matches!(found, Found::Nothing))
     }
 }

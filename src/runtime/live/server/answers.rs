@@ -1,5 +1,6 @@
 //! The runtime's state, and what is kept beside it, as CRI's messages.
 
+use crate::kernel::Moment;
 use crate::model::Labels;
 use crate::protocol::cri::{self, ContainerStatus, SandboxStatus, SandboxSummary};
 use crate::runtime::live::proto::{self, Map};
@@ -78,7 +79,7 @@ pub(super) fn container(summary: &cri::ContainerSummary, kept: &Container, epoch
 pub(super) fn container_status(status: &ContainerStatus, kept: &Container, epoch: Epoch) -> proto::ContainerStatus {
     let summary = &status.summary;
     // Never is 0 on the wire.
-    let moment = |time: crate::kernel::Time| if time.as_nanos() == 0 { 0 } else { epoch.nanos(time) };
+    let moment = |time: Moment| if time == Moment::ZERO { 0 } else { epoch.nanos(time.time()) };
     let reason = match summary.state {
         cri::ContainerState::Exited => status.reason.to_string(),
         _ => String::new(),

@@ -9,8 +9,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::image::Reference;
 use crate::protocol::cri::{self, Answer, Call};
+use crate::protocol::pull::AuthConfig;
 use crate::runtime::live::proto::{self, Map};
 use crate::runtime::live::wire::{encode, hex};
+use k8s_openapi::ByteString;
 
 use super::calls::{now_nanos, read};
 use super::known::{Known, known};
@@ -93,7 +95,8 @@ impl Server {
         if image.is_empty() {
             return Err(Status::invalid_argument("an image's name is needed"));
         }
-        let id = match self.ask(Call::PullImage { image: image.as_str().into(), auth: None, sandbox: None }).await? {
+        let auth = request.auth.map(credentials).transpose()?.flatten();
+        let id = match self.ask(Call::PullImage { image: image.as_str().into(), auth, sandbox: None }).await? {
             Answer::Image(id) => id,
             other => return Err(unexpected(&other)),
         };
@@ -132,6 +135,19 @@ impl Server {
             container_filesystems: vec![usage],
         }))
     }
+}
+
+/// What a client sends of credentials; `auth` is `user:password` in base64.
+fn credentials(auth: proto::AuthConfig) -> Result<Option<AuthConfig>, Status> {
+    if auth.auth.is_empty() {
+        let known = AuthConfig { username: auth.username.as_str().into(), password: auth.password.as_str().into() };
+        return Ok(Some(known).filter(|_| !auth.username.is_empty()));
+    }
+    let invalid = || Status::invalid_argument("`auth` is not base64 of user:password");
+    let ByteString(bytes) = serde_json::from_value(auth.auth.into()).map_err(|_| invalid())?;
+    let text = String::from_utf8(bytes).map_err(|_| invalid())?;
+    let (username, password) = text.split_once(':').ok_or_else(invalid)?;
+    Ok(Some(AuthConfig { username: username.into(), password: password.into() }))
 }
 
 /// An image, a reference by which the runtime has it, and what is known of it.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::protocol::cri::{Code, ContainerEventType, SandboxState};
-use crate::runtime::simulated::behavior::{End, Ends};
+use crate::runtime::simulated::behavior::{End, Ends, OnTerm};
 
 fn unavailable(world: &mut World, call: CallId) -> bool {
     matches!(world.answer(call), Some((_, Err(Error { code: Code::Unavailable, .. }))))
@@ -49,7 +49,7 @@ fn containers_run_on_while_the_runtime_is_stopped_and_their_end_is_told_later() 
     assert_eq!(world.state(id), "Exited 0 Completed after 5s");
     assert_eq!(world.events[events].kind, ContainerEventType::Stopped);
     let finished_at = world.status(id).finished_at;
-    assert_eq!(world.events[events].created_at, finished_at);
+    assert_eq!(world.events[events].created_at, finished_at.time());
     world.ask(Call::RunPodSandbox(pod_config(2, 0))).expect("the name is free again");
 }
 
@@ -144,4 +144,18 @@ fn faults_hit_the_containers_that_they_name() {
     let codes: Vec<(i32, Name)> =
         ids.iter().map(|id| world.status(*id)).map(|status| (status.exit_code, status.reason)).collect();
     assert_eq!(codes, [(9, name("Error")), (137, name("OOMKilled")), (0, name(""))]);
+}
+
+#[test]
+fn a_stop_whose_caller_is_gone_sends_no_sigkill_but_a_later_one_does() {
+    let mut world = World::new(all(Behavior { on_term: Some(OnTerm::Ignore), ..Behavior::default() }));
+    let id = world.start(container(&["nginx"]));
+    world.send(Call::StopContainer { container: id, timeout: Duration::from_secs(10) });
+    world.play(5_000);
+    world.fault(Fault::CallerGone);
+    world.play(20_000);
+    assert_eq!(world.state(id), "Running");
+    world.send(Call::StopContainer { container: id, timeout: Duration::from_secs(3) });
+    world.play(3_500);
+    assert!(world.state(id).starts_with("Exited 137 Error"), "{}", world.state(id));
 }

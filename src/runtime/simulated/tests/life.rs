@@ -55,6 +55,15 @@ fn a_pod_goes_from_sandbox_to_removal_in_a_handful_of_messages() {
 }
 
 #[test]
+fn a_program_that_ends_at_once_is_seen_running_right_after_its_start() {
+    let mut world = World::new(vec![]);
+    let id = world.start(container(&["sh", "-c", "exit 1"]));
+    assert_eq!(world.state(id), "Running");
+    world.play(60);
+    assert_eq!(world.state(id), "Exited 1 Error after 50ms");
+}
+
+#[test]
 fn an_idle_container_schedules_nothing() {
     let mut world = World::new(all(Behavior { startup: Some(constant(5)), ..Behavior::default() }));
     world.start(container(&["nginx"]));
@@ -155,7 +164,11 @@ fn sigterm_ends_programs_as_they_handle_it_and_sigkill_the_rest() {
         let took = world.now.since(begun);
         assert_eq!(world.state(id), expected, "{command:?}");
         let status = world.status(id);
-        assert_eq!(took, status.finished_at.since(begun) + Duration::from_millis(50), "the answer comes after the end");
+        assert_eq!(
+            took,
+            status.finished_at.time().since(begun) + Duration::from_millis(50),
+            "the answer comes after the end"
+        );
     }
 }
 

@@ -177,7 +177,7 @@ impl World {
             Out::Pull { host, request } => {
                 self.fetches.push((self.now, format!("{host} {}", fetch_text(&request.what))));
                 let (delay, result) = match request.what {
-                    Fetch::Manifest { image } => (0, (self.registry)(image).map(Fetched::Manifest)),
+                    Fetch::Manifest { image, .. } => (0, (self.registry)(image).map(Fetched::Manifest)),
                     Fetch::Layer { layer, .. } if layer.bytes == 666 => (1, Err(pull::Error::ConnectionReset)),
                     Fetch::Layer { layer, .. } => (layer.bytes, Ok(Fetched::Layer)),
                     Fetch::Cancel => return self.cancelled.push(request.id),
@@ -279,7 +279,7 @@ impl World {
 
 fn fetch_text(what: &Fetch) -> String {
     match what {
-        Fetch::Manifest { image } => format!("manifest {image}"),
+        Fetch::Manifest { image, .. } => format!("manifest {image}"),
         Fetch::Layer { layer, .. } => format!("layer {}", layer.digest),
         Fetch::Cancel => "cancel".to_owned(),
     }
