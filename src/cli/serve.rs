@@ -32,12 +32,13 @@ use super::{Outcome, error, recorded, terminal};
 ///
 /// It answers CRI v1 until Ctrl-C or SIGTERM. Containers run nothing real: their programs do what a scenario's `behaviors:`
 /// say, else what a small shell makes of their commands (echo, sleep, cat, ls, test, loops, pipes …); exec, attach and
-/// port-forward work with them, and pods that declare ports answer HTTP on this machine. Try:
-///
-///     simlet serve --cri unix:///run/simlet.sock &
-///     crictl --runtime-endpoint unix:///run/simlet.sock info
-///     kubelet --container-runtime-endpoint=unix:///run/simlet.sock …
+/// port-forward work with them, and pods that declare ports answer HTTP on this machine.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  simlet serve --cri unix:///run/simlet.sock &
+  crictl --runtime-endpoint unix:///run/simlet.sock info
+  critest --runtime-endpoint unix:///run/simlet.sock
+  kubelet --container-runtime-endpoint=unix:///run/simlet.sock ...")]
 pub struct Serve {
     /// Where to listen, such as unix:///tmp/simlet.sock
     #[arg(long, value_name = "unix://SOCKET", value_parser = socket)]

@@ -379,7 +379,6 @@ fn trouble(error: &std::io::Error) -> Trouble {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "the files of a test need a folder")]
 mod tests {
     use super::*;
 
