@@ -1,5 +1,6 @@
 //! `report.html`: the whole run in one file that needs no network, on a screen (light or dark) and on paper.
 
+mod decisions;
 mod timeline;
 
 use std::collections::BTreeMap;
@@ -393,6 +394,7 @@ impl Page<'_> {
             }
             text.push_str("</table>\n");
         }
+        decisions::write(text, self.journal);
     }
 
     fn modelled(&self, text: &mut String) {

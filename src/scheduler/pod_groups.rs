@@ -33,7 +33,7 @@ impl InDomains {
 }
 
 /// Pods that are alike.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PodGroup {
     /// One of them, or one that was.
     pub pod: Arc<Pod>,
@@ -50,7 +50,7 @@ fn key_of(pod: &Pod) -> GroupKey {
 }
 
 /// All groups, over these topology keys.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PodGroups {
     keys: Vec<Name>,
     groups: Vec<PodGroup>,
