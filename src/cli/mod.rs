@@ -4,6 +4,7 @@
 
 mod calibrate;
 mod compare;
+mod diff;
 mod files;
 #[cfg(feature = "cri")]
 mod live;
@@ -65,6 +66,7 @@ enum Command {
     Run(run::Run),
     Test(test::Test),
     Why(why::Why),
+    Diff(diff::Diff),
     Plot(plot::Plot),
     Compare(compare::Compare),
     Calibrate(calibrate::Calibrate),
@@ -94,6 +96,7 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         Command::Run(run) => run.carry_out(),
         Command::Test(test) => test.carry_out(),
         Command::Why(why) => why.carry_out(),
+        Command::Diff(diff) => diff.carry_out(),
         Command::Plot(plot) => plot.carry_out(),
         Command::Compare(compare) => compare.carry_out(),
         Command::Calibrate(calibrate) => calibrate.carry_out(),

@@ -6,6 +6,7 @@
 
 pub mod calibrate;
 pub mod compare;
+pub mod diff;
 pub mod events;
 pub mod html;
 pub mod journal;

@@ -99,6 +99,14 @@ impl Builder {
     }
 
     /// The file of a KubeSchedulerConfiguration.
+    /// A KubeSchedulerConfiguration among the files that the user named goes before the scenario's.
+    pub(super) fn named_scheduler_config(&mut self, index: usize, reading: &mut Reading<'_>) {
+        let Some(source) = reading.text_of(index) else { return };
+        let (config, problems) = scheduler_config::read(source, scheduler::Config::default(), &[]);
+        reading.elsewhere.extend(problems.into_iter().map(|problem| (index, problem)));
+        set(&mut self.scheduler, config);
+    }
+
     fn scheduler_config(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
         let Some(file) = node.as_str() else {
             reading.problems.add(node.span.clone(), path, "a file's name is expected", None);

@@ -2,7 +2,7 @@
 //!
 //! It leaves out files and terminals: `cli/` reads the files that a scenario names, through [`Files`]. Read `file` (the
 //! document), `cluster`, `kubelet_config` and `scheduler_config` (what the cluster is made of), `timeline` and `fault` (what happens),
-//! `world` and `condition` (expressions over the cluster's state), `expect`, then `run`, which walks through all of it.
+//! `world` and `condition` (expressions over the cluster's state), `expect` and `placement`, then `run`, which walks through all of it.
 
 mod behavior;
 mod cluster;
@@ -13,6 +13,7 @@ mod fault;
 mod file;
 pub mod kubelet_config;
 mod patch;
+mod placement;
 mod read;
 mod remarks;
 mod run;
@@ -23,4 +24,4 @@ mod values;
 mod world;
 
 pub use file::{Files, LoadOptions, Loaded, RealNode, Scenario, load};
-pub use run::{End, Options, run, run_with};
+pub use run::{End, Measured, Options, run, run_with};
