@@ -168,3 +168,22 @@ fn runs_side_by_side_are_one_picture() {
     let picture = std::fs::read_to_string(&file).expect("the picture is there");
     assert!(picture.starts_with("<svg") && picture.contains("rollout") && picture.contains("drain"));
 }
+
+#[test]
+fn a_recording_by_simkube_becomes_a_scenario_that_runs() {
+    let out = folder("simkube");
+    let trace = "../shared/data/traces/simkube/trace.json";
+    assert_eq!(simlet(&["import", trace]).status.code(), Some(2), "it must be said where to");
+    let imported = simlet(&["import", trace, "--out", &out.to_string_lossy()]);
+    assert_eq!(imported.status.code(), Some(0), "{}", text(&imported.stderr));
+    let ran = simlet(&["run", &out.join("scenario.yaml").to_string_lossy()]);
+    assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stderr));
+}
+
+#[test]
+fn public_bug_reports_and_incidents_end_as_they_did() {
+    let ran = simlet(&["test", "scenarios/cases"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stdout));
+    let always = simlet(&["test", "scenarios/cases/s01-match-label-keys.yaml", "--seeds", "1..20"]);
+    assert_eq!(always.status.code(), Some(0), "{}", text(&always.stdout));
+}

@@ -77,6 +77,7 @@ images:
 - {match: "*/missing:*", missing: true}
 behaviors:
 - {match: {image: "*/crasher:*"}, exit: {after: 200ms, code: 3}}
+- {match: {image: "*/broken:*"}, probes: [{http: /, answers: [{from: 0s, status: 503}]}]}
 "#;
 
 impl Runtime {

@@ -12,7 +12,10 @@ use simlet::model::service::Service;
 use simlet::model::storage::{ClaimSpec, PersistentVolume, PersistentVolumeClaim, StorageClass, VolumePhase};
 use simlet::model::*;
 use simlet::scheduler::explain::evaluate;
+use simlet::scheduler::fit_error::FitError;
+use simlet::scheduler::framework::Status;
 use simlet::scheduler::listers::World;
+use simlet::scheduler::node_table::NodeId;
 use simlet::scheduler::nominator::Nominator;
 use simlet::scheduler::plugins::default_profile;
 use simlet::scheduler::pod_info::{PodInfo, SpecCache};
@@ -52,10 +55,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-const TEMPLATES: u8 = 11;
+const TEMPLATES: u8 = 14;
 
 /// The templates: plain, with a preference, with a host port, with a selector, spread hard, with anti-affinity, preferring
-/// its own kind, spread softly over two keys, with a local volume, with a feature of the kubelet, near to its own kind.
+/// its own kind, spread softly over two keys, with a local volume, with a feature of the kubelet, near to its own kind, away
+/// from all kinds, near to any kind, preferring nodes and zones by all kinds.
 fn template(number: u8) -> PodSpec {
     let mut spec = cluster::spec(200 + 150 * i64::from(number));
     let zone = Name::new("topology.kubernetes.io/zone");
@@ -126,6 +130,19 @@ fn template(number: u8) -> PodSpec {
             let pod_required = vec![term(selector.clone(), zone), term(selector, hostname)];
             spec.affinity = Some(Arc::new(Affinity { pod_required, ..Affinity::default() }));
         }
+        11 => {
+            let pod_anti_required = vec![term(any_kind(), hostname)];
+            spec.affinity = Some(Arc::new(Affinity { pod_anti_required, ..Affinity::default() }));
+        }
+        12 => {
+            let pod_required = vec![term(any_kind(), zone)];
+            spec.affinity = Some(Arc::new(Affinity { pod_required, ..Affinity::default() }));
+        }
+        13 => {
+            let (pod_preferred, pod_anti_preferred) =
+                (vec![(7, term(any_kind(), zone))], vec![(2, term(any_kind(), hostname))]);
+            spec.affinity = Some(Arc::new(Affinity { pod_preferred, pod_anti_preferred, ..Affinity::default() }));
+        }
         _ => {}
     }
     spec
@@ -171,6 +188,11 @@ fn storage() -> Vec<Object> {
         Object::PersistentVolumeClaim(claim.into()),
         Object::PersistentVolume(volume.into()),
     ]
+}
+
+/// Selects the pods of every template.
+fn any_kind() -> Selector {
+    Selector::parse("app").expect("it is a selector")
 }
 
 fn labels(number: u8) -> Labels {
@@ -280,7 +302,19 @@ proptest! {
                             plain.nodes.add_pod(chosen.node, pod.clone());
                             world.nodes.add_pod(chosen.node, pod);
                         }
-                        Err(_) => prop_assert!(found.feasible.is_empty()),
+                        Err(failure) => {
+                            prop_assert!(found.feasible.is_empty());
+                            let status = |(node, answer): &(_, Result<(), Status>)| Some((*node, answer.clone().err()?));
+                            let rejected: Vec<(NodeId, Status)> = found.filter.iter().filter_map(status).collect();
+                            let of_nodes = found.rejection.is_none() && found.restricted.is_none();
+                            if of_nodes && !rejected.is_empty() {
+                                let rejected: Vec<_> = rejected.iter().map(|(node, status)| (*node, status)).collect();
+                                let mut error = FitError::new(rejected.len());
+                                error.reject(&rejected, &Status::unresolvable(""), |_| None);
+                                let (text, message) = (error.text(""), failure.message);
+                                prop_assert!(message.starts_with(&text), "{} is not {}", message, text);
+                            }
+                        }
                     }
                 }
             }

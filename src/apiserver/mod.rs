@@ -19,6 +19,7 @@ mod parts;
 mod patch;
 mod pods;
 mod preload;
+mod resize;
 mod store;
 mod table;
 #[cfg(test)]
@@ -52,6 +53,18 @@ pub struct Config {
     pub watch_latency: Distribution,
     /// What new objects' uids and generated names are made from.
     pub identity: Identity,
+    /// `--disable-admission-plugins`.
+    pub disabled: DisabledPlugins,
+}
+
+/// Admission plug-ins that can be switched off, as `--disable-admission-plugins` does it. Those that are not here are
+/// always on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DisabledPlugins {
+    /// `Priority`: a pod's `priority` is then the number that it says, whatever its class.
+    pub priority: bool,
+    /// `TaintNodesByCondition`: a new node is then not tainted `not-ready`.
+    pub taint_nodes_by_condition: bool,
 }
 
 /// Of a small healthy cluster whose etcd has a fast disk.
@@ -64,6 +77,7 @@ impl Default for Config {
             read_latency: log_normal(1_000, 8_000),
             watch_latency: log_normal(800, 5_000),
             identity: Identity::Counted,
+            disabled: DisabledPlugins::default(),
         }
     }
 }
@@ -141,7 +155,7 @@ impl ApiServer {
         ApiServer {
             store,
             watches: Watches::default(),
-            admission: Admission::new(stream("addresses")),
+            admission: Admission::new(stream("addresses"), config.disabled),
             leases: Leases::new(*streams),
             names: identity::Names::new(config.identity, streams),
             latency: Latency {

@@ -39,6 +39,7 @@ impl ApiServer {
                 Arc::make_mut(&mut new).status.nominated_node = node;
                 Ok(self.replace_changed(&old, Object::Pod(new), fx))
             }
+            (Patch::Resize(changes), Object::Pod(pod)) => self.resize(&old, pod, &changes, fx),
             (Patch::RemoveFinalizer(name), _) => {
                 let mut new = old.clone();
                 new.meta_mut().finalizers = parts::without(&old.meta().finalizers, &name);
@@ -64,7 +65,8 @@ impl ApiServer {
         }
         let others = pod.status.conditions.iter().filter(|condition| {
             let kind = condition.kind;
-            !status.conditions.iter().any(|other| other.kind == kind)
+            // Those of a resize are the kubelet's; without them it is over.
+            !status.conditions.iter().any(|other| other.kind == kind) && !kind.starts_with("PodResize")
         });
         let others: Conditions = others.cloned().collect();
         status.conditions.insert_many(0, others);

@@ -46,6 +46,11 @@ fn read_file(file: &str) -> Result<Source, String> {
     Ok(Source::from_bytes(file, bytes))
 }
 
+/// The text of a file that need not be there.
+pub fn read_text(path: &Path) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
 /// An error of the file system in words, without the operating system's number.
 fn plain(error: &io::Error) -> String {
     match error.kind() {

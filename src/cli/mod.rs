@@ -2,9 +2,12 @@
 //! environment.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod bench_scheduler;
 mod calibrate;
 mod compare;
+mod diff;
 mod files;
+mod import;
 #[cfg(feature = "cri")]
 mod live;
 mod outputs;
@@ -65,12 +68,15 @@ enum Command {
     Run(run::Run),
     Test(test::Test),
     Why(why::Why),
+    Diff(diff::Diff),
     Plot(plot::Plot),
     Compare(compare::Compare),
     Calibrate(calibrate::Calibrate),
     #[cfg(feature = "cri")]
     Live(live::Live),
     Replay(replay::Replay),
+    BenchScheduler(bench_scheduler::BenchScheduler),
+    Import(import::Import),
     #[cfg(feature = "cri")]
     Serve(serve::Serve),
 }
@@ -94,12 +100,15 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Outcome 
         Command::Run(run) => run.carry_out(),
         Command::Test(test) => test.carry_out(),
         Command::Why(why) => why.carry_out(),
+        Command::Diff(diff) => diff.carry_out(),
         Command::Plot(plot) => plot.carry_out(),
         Command::Compare(compare) => compare.carry_out(),
         Command::Calibrate(calibrate) => calibrate.carry_out(),
         #[cfg(feature = "cri")]
         Command::Live(live) => live.carry_out(),
         Command::Replay(replay) => replay.carry_out(),
+        Command::BenchScheduler(bench) => bench.carry_out(),
+        Command::Import(import) => import.carry_out(),
         #[cfg(feature = "cri")]
         Command::Serve(serve) => serve.carry_out(),
     };

@@ -57,7 +57,8 @@ pub fn outputs_of(file: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
     let end = scenario::run(&scenario, &Options::default(), Box::new(sink));
     let mut files = final_objects(end.cluster.store(), scenario.epoch());
     drop(end.cluster);
-    let recorded = Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer: end.footer };
+    let (footer, placements) = (end.footer, end.placements);
+    let recorded = Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer, placements };
     let writer = writer.into_inner().ok_or_else(|| error("the trace is still being written"))?;
     files.push(("trace.jsonl".to_owned(), writer.finish(&recorded.footer).map_err(error)?));
     files.extend(render(

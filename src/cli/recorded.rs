@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::manifest::{Epoch, Source};
 use crate::report::{self, Journal, Tally, recording};
-use crate::scenario::{self, LoadOptions, Loaded, Options, Scenario};
+use crate::scenario::{self, LoadOptions, Loaded, Measured, Options, Scenario};
 use crate::trace::{Entry, Footer, Header, Reader, Sink, Writer};
 
 use super::files::{self, Disk};
@@ -18,6 +18,8 @@ pub struct Recorded {
     pub header: Header,
     pub journal: Journal,
     pub footer: Footer,
+    /// What was held against the scenario's baselines of placements; empty for a run that is read back.
+    pub placements: Vec<Measured>,
 }
 
 /// A sink that several hold.
@@ -72,7 +74,7 @@ fn load_files(arguments: &[String], nodes: Option<u32>) -> Result<Loaded, String
     for argument in arguments {
         sources.extend(files::read(argument).map_err(error)?);
     }
-    load_quietly(sources, nodes)
+    load_quietly(sources, &Disk, nodes)
 }
 
 /// Loads sources.
@@ -80,15 +82,23 @@ fn load_files(arguments: &[String], nodes: Option<u32>) -> Result<Loaded, String
 /// # Errors
 /// All problems, rendered.
 pub fn load_sources(sources: Vec<Source>, nodes: Option<u32>) -> Result<Scenario, String> {
-    let loaded = load_quietly(sources, nodes)?;
+    load_from(sources, &Disk, nodes)
+}
+
+/// Loads sources; the files that they name come from `files`.
+///
+/// # Errors
+/// All problems, rendered.
+pub fn load_from(sources: Vec<Source>, files: &dyn scenario::Files, nodes: Option<u32>) -> Result<Scenario, String> {
+    let loaded = load_quietly(sources, files, nodes)?;
     terminal::complain(&loaded.warnings);
     Ok(loaded.scenario)
 }
 
 /// The warnings are not told yet.
-fn load_quietly(sources: Vec<Source>, nodes: Option<u32>) -> Result<Loaded, String> {
+fn load_quietly(sources: Vec<Source>, files: &dyn scenario::Files, nodes: Option<u32>) -> Result<Loaded, String> {
     let options = LoadOptions { nodes, colour: terminal::colour_on_stderr(), ..LoadOptions::default() };
-    scenario::load(sources, &Disk, &options)
+    scenario::load(sources, files, &options)
 }
 
 /// The header of a run of `scenario` that `command` makes again.
@@ -123,7 +133,8 @@ pub fn into_folder(
     let end = run(Box::new(Both(journal.share(), Both(writer.share(), tally.share()))));
     let mut written = outputs::final_objects(end.cluster.store(), epoch);
     drop(end.cluster);
-    let recorded = Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer: end.footer };
+    let (footer, placements) = (end.footer, end.placements);
+    let recorded = Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer, placements };
     if let Some(writer) = writer.into_inner() {
         writer.finish(&recorded.footer).map_err(say)?;
     }
@@ -146,7 +157,8 @@ pub fn into_memory(header: Header, run: impl FnOnce(Box<dyn Sink>) -> scenario::
     let end = run(Box::new(journal.share()));
     // The cluster holds the other share.
     drop(end.cluster);
-    Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer: end.footer }
+    let (footer, placements) = (end.footer, end.placements);
+    Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer, placements }
 }
 
 /// Tells the story of a run and where its reports are.
@@ -212,14 +224,7 @@ pub fn open_as(argument: &str, wanted: &Wanted) -> Result<Recorded, String> {
 pub fn open_with(argument: &str, wanted: &Wanted, also: impl Sink + 'static) -> Result<Recorded, String> {
     let Wanted { seed, explain, calls, quiet } = *wanted;
     match trace_file(argument) {
-        Some(file) => {
-            let name = file.display().to_string();
-            let opened = File::open(&file).map_err(|problem| error(format!("{name}: {problem}")))?;
-            let reader = Reader::new(BufReader::new(opened), &name).map_err(error)?;
-            let mut both = Both(Journal::new(), also);
-            let (header, footer) = reader.read_all(&mut both).map_err(error)?;
-            Ok(Recorded { header, journal: both.0, footer })
-        }
+        Some(file) => read_back(&file, also),
         None => {
             let loaded = load_files(&[argument.to_owned()], None)?;
             if !quiet {
@@ -235,8 +240,21 @@ pub fn open_with(argument: &str, wanted: &Wanted, also: impl Sink + 'static) -> 
     }
 }
 
+/// Reads a trace back; every record goes to `also`, too.
+///
+/// # Errors
+/// Why it can't be read.
+pub fn read_back(file: &Path, also: impl Sink + 'static) -> Result<Recorded, String> {
+    let name = file.display().to_string();
+    let opened = File::open(file).map_err(|problem| error(format!("{name}: {problem}")))?;
+    let reader = Reader::new(BufReader::new(opened), &name).map_err(error)?;
+    let mut both = Both(Journal::new(), also);
+    let (header, footer) = reader.read_all(&mut both).map_err(error)?;
+    Ok(Recorded { header, journal: both.0, footer, placements: Vec::new() })
+}
+
 /// The trace that an argument names.
-fn trace_file(argument: &str) -> Option<PathBuf> {
+pub fn trace_file(argument: &str) -> Option<PathBuf> {
     let path = Path::new(argument);
     let inside = path.join("trace.jsonl");
     if inside.is_file() {
@@ -280,8 +298,10 @@ pub fn recording(arguments: &[String]) -> Result<Option<recording::History>, Str
         let text = if Path::new(argument).is_file() { json_of(argument)? } else { None };
         match text.filter(|text| recording::is_recording(text)) {
             Some(text) => texts.push((argument, text)),
-            None if texts.is_empty() => return Ok(None),
-            None => return Err(error(format!("{argument}: no recording, but {} is one", arguments[0]))),
+            None => match texts.first() {
+                None => return Ok(None),
+                Some((first, _)) => return Err(error(format!("{argument}: no recording, but {first} is one"))),
+            },
         }
     }
     let files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (*name, text.as_str())).collect();
@@ -307,7 +327,7 @@ fn json_of(argument: &str) -> Result<Option<String>, String> {
         _ => return Ok(None),
     };
     let utf_16 = |word: fn([u8; 2]) -> u16| {
-        let words: Vec<u16> = bytes.chunks_exact(2).skip(1).map(|pair| word([pair[0], pair[1]])).collect();
+        let words: Vec<u16> = bytes.as_chunks::<2>().0.iter().skip(1).map(|pair| word(*pair)).collect();
         String::from_utf16_lossy(&words)
     };
     let text = match begin {

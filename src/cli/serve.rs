@@ -13,14 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use clap::Args;
 use rustc_hash::FxHashMap;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 
 use crate::cluster::NodeRuntime;
 use crate::kernel::{ActorId, Cause, Digest, Effect, Fold, Kernel, Outside, Time, Wall};
 use crate::model::Name;
 use crate::protocol::cri::{CallId, ContainerEvent, Request, Response};
+use crate::protocol::probe::{self, ProbeId};
 use crate::registry::{self, Registry, RuntimeId};
-use crate::runtime::live::server::{Faults, Port, Reply, Server};
+use crate::runtime::live::server::{Faults, Links, Port, Probes, Reply, Server};
 use crate::runtime::live::wire::Epoch;
 use crate::runtime::simulated::{self as runtime, Profile, Runtime, Subnet};
 use crate::trace::Effects;
@@ -31,12 +32,13 @@ use super::{Outcome, error, recorded, terminal};
 ///
 /// It answers CRI v1 until Ctrl-C or SIGTERM. Containers run nothing real: their programs do what a scenario's `behaviors:`
 /// say, else what a small shell makes of their commands (echo, sleep, cat, ls, test, loops, pipes …); exec, attach and
-/// port-forward work with them, and pods that declare ports answer HTTP on this machine. Try:
-///
-///     simlet serve --cri unix:///run/simlet.sock &
-///     crictl --runtime-endpoint unix:///run/simlet.sock info
-///     kubelet --container-runtime-endpoint=unix:///run/simlet.sock …
+/// port-forward work with them, and pods that declare ports answer HTTP on this machine.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  simlet serve --cri unix:///run/simlet.sock &
+  crictl --runtime-endpoint unix:///run/simlet.sock info
+  critest --runtime-endpoint unix:///run/simlet.sock
+  kubelet --container-runtime-endpoint=unix:///run/simlet.sock ...")]
 pub struct Serve {
     /// Where to listen, such as unix:///tmp/simlet.sock
     #[arg(long, value_name = "unix://SOCKET", value_parser = socket)]
@@ -87,8 +89,12 @@ impl Serve {
         let has_events = world.runtime.profile.has_container_events;
         let machine = Machine::new(world, replies.clone(), events.clone());
         let engine = on_a_thread(move || machine.run(wall))?;
-        let (calls, faults) = (port(outside.clone(), replies), faults(outside.clone()));
-        let server = Server::new(calls, faults, events, Epoch(epoch), has_events);
+        let links = Links {
+            calls: port(outside.clone(), replies.clone()),
+            faults: faults(outside.clone()),
+            probes: probes(outside.clone(), replies),
+        };
+        let server = Server::new(links, events, Epoch(epoch), has_events);
         let say = |problem: io::Error| error(format!("{}: {problem}", self.cri.display()));
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(error)?;
         let served = tokio.block_on(async {
@@ -168,6 +174,7 @@ struct Replies(Arc<Mutex<Waiting>>);
 struct Waiting {
     last: u64,
     replies: BTreeMap<CallId, Reply>,
+    probes: BTreeMap<ProbeId, oneshot::Sender<probe::Outcome>>,
 }
 
 impl Replies {
@@ -207,6 +214,25 @@ fn faults(outside: Outside<Message>) -> Faults {
     })
 }
 
+/// The way of requests to simulated programs, which have numbers of their own here.
+fn probes(outside: Outside<Message>, replies: Replies) -> Probes {
+    let outside = Mutex::new(outside);
+    Arc::new(move |request, reply| {
+        let outside = outside.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let id = {
+            let mut waiting = replies.waiting();
+            waiting.last += 1;
+            let id = ProbeId(waiting.last);
+            waiting.probes.insert(id, reply);
+            id
+        };
+        let request = Box::new(probe::Request { id, ..request });
+        if !outside.send(RUNTIME, Message::Runtime(runtime::In::Probe(request))) {
+            replies.waiting().probes.remove(&id);
+        }
+    })
+}
+
 /// What the model consists of.
 struct World {
     seed: u64,
@@ -223,6 +249,8 @@ enum Message {
     Registry(registry::In),
     /// To whoever called.
     Answer(Box<Response>),
+    /// To whoever asked a program.
+    Probed(Box<probe::Answer>),
     /// To whoever listens.
     Event(ContainerEvent),
     End,
@@ -291,6 +319,12 @@ impl Machine {
                         let _gone = reply.send(response.result);
                     }
                 }
+                Message::Probed(answer) => {
+                    let reply = self.replies.waiting().probes.remove(&answer.id);
+                    if let Some(reply) = reply {
+                        let _gone = reply.send(answer.outcome);
+                    }
+                }
                 Message::Event(event) => {
                     // Nobody may be listening.
                     let _unheard = self.events.send(event);
@@ -298,7 +332,7 @@ impl Machine {
                 Message::End => break,
             }
         }
-        self.replies.waiting().replies.clear();
+        *self.replies.waiting() = Waiting::default();
     }
 
     fn route_runtime(&mut self, now: Time, effect: Effect<runtime::In, runtime::Out>) {
@@ -317,8 +351,9 @@ impl Machine {
                 let actor = self.registry_by_host.get(&host).copied().unwrap_or(last);
                 (ActorId(actor), Message::Registry(registry::In::Request { from: RuntimeId(0), request }))
             }
-            // The kubelet probes and makes volumes by itself.
-            runtime::Out::Probe(_) | runtime::Out::ProbeChanged(_) | runtime::Out::Volume(_) => return,
+            runtime::Out::Probe(answer) => (RUNTIME, Message::Probed(answer)),
+            // The kubelet makes volumes by itself, and probes until something changes.
+            runtime::Out::ProbeChanged(_) | runtime::Out::Volume(_) => return,
         };
         self.kernel.schedule(now + delay, to, Cause::NONE, message);
     }

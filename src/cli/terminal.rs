@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use crate::kernel::Duration;
 use crate::report::Style;
 
 /// Writes to standard output. A closed pipe ends the output quietly.
@@ -55,4 +56,14 @@ impl Stopwatch {
     pub fn elapsed(&self) -> std::time::Duration {
         self.0.elapsed()
     }
+}
+
+/// How much CPU time this thread has used (Linux); elsewhere how much time has passed.
+pub fn cpu_time() -> Duration {
+    #[expect(clippy::disallowed_types, reason = "benchmarks measure the machine")]
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    let start = START.get_or_init(|| Stopwatch::start().0);
+    let used = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = used.and_then(|used| used.split_whitespace().next()?.parse().ok()).filter(|nanos| *nanos > 0);
+    Duration::from_nanos(nanos.unwrap_or_else(|| u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)))
 }

@@ -1,10 +1,11 @@
 //! `simlet test`: does it hold?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rayon::prelude::*;
 
+use crate::manifest::Source;
 use crate::report::junit::{Case, junit};
 use crate::report::story;
 use crate::report::testrun::{self, TestRun};
@@ -33,13 +34,16 @@ pub struct Test {
     /// Say failures as GitHub annotations, too
     #[arg(long)]
     github: bool,
+    /// Write the baselines of `placement:` expectations as the pods are now placed, then check
+    #[arg(long, conflicts_with = "seeds", conflicts_with = "seed")]
+    bless: bool,
     /// How many runs at once [default: as many as there are cores]
     #[arg(long)]
     threads: Option<usize>,
 }
 
 /// Reads `1..50`.
-fn seeds(text: &str) -> Result<(u64, u64), String> {
+pub(super) fn seeds(text: &str) -> Result<(u64, u64), String> {
     let parsed = text.split_once("..").and_then(|(from, to)| {
         let to = to.strip_prefix('=').unwrap_or(to);
         Some((from.trim().parse().ok()?, to.trim().parse().ok()?))
@@ -60,17 +64,9 @@ impl Test {
         if sources.is_empty() {
             return Err(error("there is no scenario (apiVersion: simlet.dev/v1) in what was named"));
         }
-        let mut scenarios = Vec::new();
-        let mut problems = String::new();
-        for source in sources {
-            let file = source.name.clone();
-            match recorded::load_sources(vec![source], None) {
-                Ok(scenario) => scenarios.push((file, scenario)),
-                Err(text) => problems.push_str(&text),
-            }
-        }
-        if !problems.is_empty() {
-            return Err(problems);
+        let mut scenarios = load_all(&sources)?;
+        if self.bless && bless(&scenarios)? {
+            scenarios = load_all(&sources)?;
         }
         let results = match self.threads {
             None => self.run_all(&scenarios),
@@ -152,6 +148,44 @@ impl Test {
         };
         (run, watch.elapsed())
     }
+}
+
+/// Loads every scenario.
+fn load_all(sources: &[Source]) -> Result<Vec<(String, Scenario)>, String> {
+    let mut scenarios = Vec::new();
+    let mut problems = String::new();
+    for source in sources {
+        match recorded::load_sources(vec![source.clone()], None) {
+            Ok(scenario) => scenarios.push((source.name.clone(), scenario)),
+            Err(text) => problems.push_str(&text),
+        }
+    }
+    if problems.is_empty() { Ok(scenarios) } else { Err(problems) }
+}
+
+/// Writes the baselines that differ from what comes out now. True if there are any.
+fn bless(scenarios: &[(String, Scenario)]) -> Result<bool, String> {
+    let with: Vec<&(String, Scenario)> =
+        scenarios.iter().filter(|(_, scenario)| scenario.baselines().next().is_some()).collect();
+    let measured: Vec<_> = with
+        .par_iter()
+        .map(|(file, scenario)| recorded::run(scenario, &Options::default(), format!("simlet run {file}")).placements)
+        .collect();
+    let mut written = false;
+    for ((file, _), placements) in with.iter().zip(measured) {
+        let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+        for placement in placements {
+            let path = folder.join(&placement.file);
+            let text = placement.is.to_file();
+            if files::read_text(&path).as_deref() == Some(&text) {
+                continue;
+            }
+            files::write(&path, text.as_bytes()).map_err(error)?;
+            terminal::complain(&format!("blessed {}\n", path.display()));
+            written = true;
+        }
+    }
+    Ok(written)
 }
 
 /// How many lines of the story stand beside a failure.

@@ -11,6 +11,7 @@
 mod apply;
 mod drain;
 pub mod parse;
+mod resize;
 mod rollout;
 mod sequence;
 
@@ -84,6 +85,11 @@ pub enum Verb {
     SetImage {
         target: Key,
         images: Vec<(Name, Name)>,
+    },
+    /// `patch --subresource resize`.
+    Resize {
+        target: Key,
+        changes: Arc<[crate::protocol::api::ResizeRequest]>,
     },
     /// `patch`. What comes of it is [`Verb::Put`]: who knows the object as JSON reckons it.
     Patch {

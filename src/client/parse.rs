@@ -412,8 +412,20 @@ impl Command {
         Ok(Verb::Scale { target: self.one_object()?, replicas, current })
     }
 
+    /// `patch pod web --subresource resize -p {"spec": {"containers": [{"name": "app", "resources": {…}}]}}`.
+    fn resize(&mut self) -> Result<Verb, ParseError> {
+        let Some((text, at)) = self.flag("patch").map(|token| (token.text.clone(), token.at)) else {
+            return Err(self.error(self.end, "`-p PATCH` is expected".to_owned()));
+        };
+        let changes = super::resize::read(&text).map_err(|message| self.error(at, message))?;
+        Ok(Verb::Resize { target: self.one_object()?, changes: changes.into() })
+    }
+
     /// `patch deploy web -p '{"spec": {"paused": true}}'`, with `--type strategic`, `merge` or `json`.
     fn patch(&mut self) -> Result<Verb, ParseError> {
+        if self.flag("subresource").is_some_and(|token| token.text == "resize") {
+            return self.resize();
+        }
         if let Some(token) = self.flag("subresource") {
             return Err(self.error(token.at, format!("the subresource `{}` can't be patched here", token.text)));
         }

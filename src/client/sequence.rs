@@ -66,6 +66,7 @@ impl Sequence {
                 };
                 (nodes, Each::Patch(Patch::Taints { add: of(true), remove: of(false) }))
             }
+            Verb::Resize { target, changes } => (Target::Names(vec![target]), Each::Patch(Patch::Resize(changes))),
             Verb::Put { target, object } => (Target::Names(vec![target]), Each::Put(Box::new(object))),
             Verb::Label { target, labels } => (target, Each::Patch(Patch::Labels(labels))),
             Verb::Annotate { target, annotations } => (target, Each::Patch(Patch::Annotations(annotations))),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::kernel::{Distribution, Duration};
-use crate::model::{Name, Object};
-use crate::runtime::simulated::Profile;
+use crate::model::{Name, Object, Pod};
 use crate::runtime::simulated::behavior::Rule;
+use crate::runtime::simulated::{Machine, Profile};
 use crate::{apiserver, controllers, kubelet, registry, scheduler};
 
 /// Everything that a run depends on, but for what is done to it.
@@ -36,6 +36,18 @@ pub struct NodeConfig {
     /// The kubelet, with the Node object that it registers.
     pub kubelet: kubelet::Config,
     pub runtime: NodeRuntime,
+    /// What its kubelet's manifest folder holds at the start.
+    pub static_pods: Arc<[Arc<Pod>]>,
+    /// Its disks, and what others than pods use, where the runtime is simulated.
+    pub machine: Machine,
+}
+
+impl NodeConfig {
+    /// A node without static pods.
+    pub fn new(kubelet: kubelet::Config, runtime: NodeRuntime) -> NodeConfig {
+        let machine = Machine::of(&kubelet.node.status.capacity);
+        NodeConfig { kubelet, runtime, static_pods: Arc::new([]), machine }
+    }
 }
 
 /// Who answers a node's kubelet.

@@ -47,6 +47,8 @@ pub enum Fault {
 pub enum NodeFault {
     /// False: the machine loses power. True: it boots.
     Power(bool),
+    /// Somebody shuts the machine down: it goes off when its kubelet has ended the pods, as far as it is configured to.
+    Shutdown,
     /// The kubelet runs or not; the containers stay.
     Kubelet(bool),
     /// The container runtime works, …
@@ -59,6 +61,8 @@ pub enum NodeFault {
     NetworkPlugin(bool),
     /// The way to the control plane is open or cut.
     Network(bool),
+    /// Others use so much that only this is left, or (None) as little as before.
+    Scarce { what: runtime::Scarce, available: Option<runtime::Available> },
 }
 
 /// What happens to a container.
@@ -92,9 +96,11 @@ impl Fault {
                 node: *node,
                 what: match what {
                     NodeFault::Power(on) => NodeFault::Power(!on),
+                    NodeFault::Shutdown => NodeFault::Power(true),
                     NodeFault::Kubelet(on) => NodeFault::Kubelet(!on),
                     NodeFault::Network(open) => NodeFault::Network(!open),
                     NodeFault::NetworkPlugin(works) => NodeFault::NetworkPlugin(!works),
+                    NodeFault::Scarce { what, .. } => NodeFault::Scarce { what: *what, available: None },
                     NodeFault::RuntimeRunning => return None,
                     NodeFault::RuntimeStopped | NodeFault::RuntimeHung => NodeFault::RuntimeRunning,
                 },
@@ -185,12 +191,13 @@ impl Cluster {
         let node = &mut self.nodes[index];
         match what {
             NodeFault::Power(on) if on == node.powered => {}
-            NodeFault::Power(false) => {
-                node.powered = false;
-                self.stop_kubelet(index, cause);
-                self.tell_runtime(index, cause, runtime::Fault::PowerOff);
-                self.disconnect_registries(index, cause);
+            NodeFault::Power(false) => self.power_off(index, cause),
+            NodeFault::Shutdown if node.powered && node.kubelet_running => {
+                let incarnation = node.incarnation;
+                let to = self.kubelet_actor(index);
+                self.schedule_now(to, cause, Message::Kubelet(incarnation, kubelet::In::Shutdown));
             }
+            NodeFault::Shutdown => self.power_off(index, cause),
             NodeFault::Power(true) => {
                 node.powered = true;
                 let up = self.now() + boot_time;
@@ -213,7 +220,20 @@ impl Cluster {
                 self.tell_runtime(index, cause, runtime::Fault::NetworkHangs(!works));
             }
             NodeFault::Network(open) => self.set_network(index, open, cause),
+            NodeFault::Scarce { what, available } => {
+                self.tell_runtime(index, cause, runtime::Fault::Scarce { what, available });
+            }
         }
+    }
+
+    /// The machine goes off.
+    pub(super) fn power_off(&mut self, index: usize, cause: Cause) {
+        if !std::mem::replace(&mut self.nodes[index].powered, false) {
+            return;
+        }
+        self.stop_kubelet(index, cause);
+        self.tell_runtime(index, cause, runtime::Fault::PowerOff);
+        self.disconnect_registries(index, cause);
     }
 
     fn tell_runtime(&mut self, index: usize, cause: Cause, fault: runtime::Fault) {
@@ -263,6 +283,7 @@ impl Cluster {
         let incarnation = node.incarnation;
         let to = self.kubelet_actor(index);
         self.schedule(at, to, cause, Message::Kubelet(incarnation, kubelet::In::Start));
+        self.tell_static_pods(index, at, cause);
         self.tell_outside(index, Said::Started);
     }
 
@@ -304,12 +325,17 @@ impl NodeFault {
     /// Why this can't be done to a node whose runtime is outside; None if it can.
     pub fn refused_outside(self) -> Option<&'static str> {
         match self {
-            NodeFault::Power(_) => Some("a real machine keeps its power: this fault is for simulated nodes"),
+            NodeFault::Power(_) | NodeFault::Shutdown => {
+                Some("a real machine keeps its power: this fault is for simulated nodes")
+            }
             NodeFault::RuntimeRunning | NodeFault::RuntimeStopped | NodeFault::RuntimeHung => Some(
                 "a real runtime is stopped by who started it (systemctl stop …): this fault is for simulated nodes",
             ),
             NodeFault::NetworkPlugin(_) => {
                 Some("a real network plug-in is not ours to stop: this fault is for simulated nodes")
+            }
+            NodeFault::Scarce { .. } => {
+                Some("what a real machine uses is what it uses: this fault is for simulated nodes")
             }
             NodeFault::Kubelet(_) | NodeFault::Network(_) => None,
         }
@@ -318,6 +344,7 @@ impl NodeFault {
     fn describe(self) -> &'static str {
         match self {
             NodeFault::Power(false) => "lost power",
+            NodeFault::Shutdown => "is shut down",
             NodeFault::Power(true) => "has power again",
             NodeFault::Kubelet(false) => "kubelet stopped",
             NodeFault::Kubelet(true) => "kubelet started",
@@ -328,6 +355,14 @@ impl NodeFault {
             NodeFault::NetworkPlugin(true) => "network plug-in works again",
             NodeFault::Network(false) => "cut off from the control plane",
             NodeFault::Network(true) => "reaches the control plane again",
+            NodeFault::Scarce { what, available: Some(_) } => match what {
+                runtime::Scarce::Memory => "others fill its memory",
+                runtime::Scarce::Disk => "others fill its disk",
+                runtime::Scarce::ImageDisk => "others fill the disk of its images",
+                runtime::Scarce::Inodes => "others use up its inodes",
+                runtime::Scarce::Processes => "others use up its process ids",
+            },
+            NodeFault::Scarce { available: None, .. } => "others use as little as before",
         }
     }
 }

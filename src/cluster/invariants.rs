@@ -116,6 +116,7 @@ impl Invariants {
             let (was, is) = (phase.as_str(), pod.status.phase.as_str());
             return Some(format!("pod {} was {was} and became {is}", pod.full_name()));
         }
+        seen.resized(pod, nodes);
         if node.is_none() && !pod.status.phase.is_terminal() { seen.bound(pod, nodes) } else { None }
     }
 }
@@ -132,6 +133,18 @@ impl Seen {
         let promised = self.placed == Some(node) && account.known;
         let wrong = promised.then(|| account.excess(&requests)).flatten();
         wrong.map(|what| format!("node {node} was over-committed with {what} by pod {}", pod.full_name()))
+    }
+
+    /// A pod that counts asks for something else than before. Whether that fits is its kubelet's to say.
+    fn resized(&mut self, pod: &Pod, nodes: &mut FxHashMap<Name, NodeAccount>) {
+        if let (Some(counted), Some(node)) = (&mut self.counted, pod.node)
+            && !Arc::ptr_eq(counted, &pod.spec)
+            && let Some(account) = nodes.get_mut(&node)
+        {
+            account.requested.subtract(&counted.requests());
+            account.requested.add(&pod.spec.requests());
+            *counted = Arc::clone(&pod.spec);
+        }
     }
 
     fn release(&mut self, nodes: &mut FxHashMap<Name, NodeAccount>) {

@@ -91,6 +91,10 @@ impl Fold for Message {
                             digest.word(pod.0 | 1 << 63);
                         }
                     },
+                    kubelet::In::Stats(summary) => digest.word(summary.memory.amount as u64),
+                    kubelet::In::UsageChanged => digest.word(600),
+                    kubelet::In::Shutdown => digest.word(601),
+                    kubelet::In::StaticPods(pods) => digest.word(500 + pods.len() as u64),
                     kubelet::In::Timer(_) => digest.word(2),
                 }
             }
@@ -111,6 +115,7 @@ impl Fold for Message {
                         volume::Request::PlaceFiles { pod, .. } => digest.word(pod.0 | 1 << 62),
                         volume::Request::TearDown { pod } => digest.word(pod.0 | 1 << 63),
                     },
+                    runtime::In::Stats(request) => digest.word(request.disk_at.as_nanos()),
                     runtime::In::Fault(_) => digest.word(1),
                     runtime::In::Timer(_) => digest.word(2),
                 }

@@ -4,6 +4,7 @@
 //! where each thing that a part says is given to the part that hears it, then `run`, `fault` and `invariants`.
 
 mod config;
+mod control_plane;
 mod cri_log;
 mod fault;
 mod invariants;
@@ -14,6 +15,7 @@ mod run;
 mod wiring;
 
 pub use config::{Config, NodeConfig, NodeRuntime};
+pub use control_plane::{ControlPlane, Heard};
 pub use cri_log::{CriEntry, CriSaid};
 pub use fault::{ContainerFault, Fault, NodeFault};
 pub use message::{Incarnation, Message};

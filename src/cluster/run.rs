@@ -9,11 +9,11 @@ use crate::client::{self, Client};
 use crate::controllers::{self, ControllerManager};
 use crate::kernel::{ActorId, Cause, Clock, Effect, Effects, Event, Kernel, Recorded, Streams, Time};
 use crate::kubelet::{self, Kubelet};
-use crate::model::{Key, Kind, Name, Object};
+use crate::model::{Key, Kind, Name, Object, Pod, Source, Text};
 use crate::registry::Registry;
 use crate::runtime::simulated::{self as runtime, Runtime};
 use crate::scheduler::{self, Scheduler};
-use crate::trace::{Entry, Record, Sink};
+use crate::trace::{CausedBy, Entry, Record, Sink};
 
 use super::config::{Config, NodeRuntime};
 use super::invariants::Invariants;
@@ -60,6 +60,8 @@ pub(super) struct NodeParts {
     pub(super) powered: bool,
     pub(super) kubelet_running: bool,
     pub(super) network_open: bool,
+    /// The pods of its manifest folder.
+    pub(super) static_pods: Arc<[Arc<Pod>]>,
 }
 
 /// One buffer of effects a part, used again for each event.
@@ -125,6 +127,7 @@ impl Cluster {
                     let behaviors = Arc::clone(&config.behaviors);
                     let mut config =
                         runtime::Config::for_node(index as u32, &node.kubelet.node, profile.clone(), behaviors);
+                    config.machine = node.machine;
                     config.mirrors = Arc::clone(&mirrors);
                     Some(Runtime::new(config, &streams))
                 }
@@ -139,6 +142,7 @@ impl Cluster {
                 powered: true,
                 kubelet_running: true,
                 network_open: true,
+                static_pods: node.static_pods.clone(),
             });
         }
         let mut cluster = Cluster {
@@ -188,8 +192,12 @@ impl Cluster {
                 runtime.preload(&pod, &mut self.buffers.runtime);
                 let mut buffer = std::mem::take(&mut self.buffers.runtime);
                 for (cause, effect) in buffer.drain_effects() {
-                    // Nobody listens yet: the kubelet will look for itself.
-                    if matches!(effect, Effect::Wake { .. }) {
+                    // Nobody listens yet: the kubelet will look for itself, but for what it measures.
+                    let is_kept = matches!(
+                        effect,
+                        Effect::Wake { .. } | Effect::Send { message: runtime::Out::UsageChanged, .. }
+                    );
+                    if is_kept {
                         self.route_runtime(index, Time::ZERO, cause, effect);
                     }
                 }
@@ -202,6 +210,7 @@ impl Cluster {
             let to = self.kubelet_actor(index);
             let joins = self.config.nodes[index].kubelet.joins;
             self.schedule(joins, to, Cause::NONE, Message::Kubelet(Incarnation(0), kubelet::In::Start));
+            self.tell_static_pods(index, joins, Cause::NONE);
             self.tell_outside(index, Said::Started);
         }
     }
@@ -311,6 +320,41 @@ impl Cluster {
     /// A user acts, now.
     pub fn act(&mut self, action: client::Action) {
         self.schedule_now(CLIENT, Cause::NONE, Message::Client(client::In::Do(Box::new(action))));
+    }
+
+    /// Somebody writes pods into a node's manifest folder, under their names, and removes those of these names. `text` is what
+    /// the user wrote, `source` where.
+    pub fn write_static_pods(
+        &mut self,
+        node: Name,
+        write: &[Arc<Pod>],
+        remove: &[Name],
+        text: &str,
+        source: Option<Source>,
+    ) {
+        let Some(index) = self.node_index(node) else { return };
+        let what = Record::Fault { text: Text::new(text), undone: false, by: CausedBy { source } };
+        let cause = self.record(Cause::NONE, what);
+        let gone =
+            |pod: &Arc<Pod>| remove.contains(&pod.meta.name) || write.iter().any(|new| new.meta.name == pod.meta.name);
+        let kept = self.nodes[index].static_pods.iter().filter(|pod| !gone(pod));
+        self.nodes[index].static_pods = kept.chain(write).cloned().collect();
+        let now = self.now();
+        let incarnation = self.nodes[index].incarnation;
+        if self.nodes[index].kubelet_running {
+            let message = kubelet::In::StaticPods(self.nodes[index].static_pods.clone());
+            self.schedule(now, self.kubelet_actor(index), cause, Message::Kubelet(incarnation, message));
+        }
+    }
+
+    /// A kubelet that starts reads its manifest folder.
+    pub(super) fn tell_static_pods(&mut self, index: usize, at: Time, cause: Cause) {
+        let node = &self.nodes[index];
+        if !node.static_pods.is_empty() {
+            let message = kubelet::In::StaticPods(node.static_pods.clone());
+            let incarnation = node.incarnation;
+            self.schedule(at, self.kubelet_actor(index), cause, Message::Kubelet(incarnation, message));
+        }
     }
 
     /// The invariants that were broken so far, each with its moment and the digest then. Empty in a sound run.
@@ -437,7 +481,7 @@ impl Cluster {
                         runtime::In::Probe(request) => Said::Probe(request),
                         runtime::In::Volume(request) => Said::Volume(request),
                         runtime::In::Fault(fault) => Said::Fault(fault),
-                        runtime::In::Pull(_) | runtime::In::Timer(_) => return,
+                        runtime::In::Stats(_) | runtime::In::Pull(_) | runtime::In::Timer(_) => return,
                     };
                     return self.tell_outside(index, said);
                 }

@@ -21,7 +21,7 @@ pub(super) const CLIENT: ActorId = ActorId(3);
 const FIRST_REGISTRY: u32 = 4;
 
 /// One way between processes on the control plane's machine.
-const LOCAL: Duration = Duration::from_micros(100);
+pub(super) const LOCAL: Duration = Duration::from_micros(100);
 /// From the kubelet to the runtime: gRPC over a unix socket. An odd number of nanoseconds, so that what follows whole
 /// seconds after a tick of the kubelet never falls on one of its later ticks: which of two that meet comes first would
 /// depend on whether the kubelet polls. Lists and probes see the moment of their tick, for a kubelet that has left them out
@@ -33,9 +33,9 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The connection of one client to the API server.
 #[derive(Debug)]
 pub(super) struct Connection {
-    to_server: Link,
-    from_server: Link,
-    stream: Stream,
+    pub(super) to_server: Link,
+    pub(super) from_server: Link,
+    pub(super) stream: Stream,
 }
 
 impl Connection {
@@ -269,6 +269,10 @@ impl Cluster {
             Effect::Send { delay, message: kubelet::Out::Probe(request) } => {
                 self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Probe(request)));
             }
+            Effect::Send { message: kubelet::Out::ShutDown, .. } => self.power_off(index, cause),
+            Effect::Send { delay, message: kubelet::Out::Stats(request) } => {
+                self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Stats(request)));
+            }
             Effect::Send { delay, message: kubelet::Out::Volume(request) } => {
                 self.schedule(now + delay, runtime, cause, Message::Runtime(runtime::In::Volume(request)));
             }
@@ -298,6 +302,8 @@ impl Cluster {
             runtime::Out::Probe(answer) => kubelet::In::Probe(answer),
             runtime::Out::ProbeChanged(changed) => kubelet::In::ProbeChanged(changed),
             runtime::Out::Volume(answer) => kubelet::In::Volume(answer),
+            runtime::Out::Stats(summary) => kubelet::In::Stats(summary),
+            runtime::Out::UsageChanged => kubelet::In::UsageChanged,
             runtime::Out::Pull { host, request } => {
                 let to = self.registry_actor(host);
                 let message = registry::In::Request { from: RuntimeId(runtime.0), request };

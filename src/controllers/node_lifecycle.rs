@@ -180,7 +180,10 @@ impl NodeLifecycle {
         if beats && !Self::is_renewing(key.name, cx) {
             self.silent_since(key.name, if is_new { Time::ZERO } else { cx.now }, cx);
         }
-        if old.is_none_or(|old| ready_of(old) != ready_of(node) || old.meta.labels != node.meta.labels) {
+        // A taint that came too late is seen by the next pass.
+        let spared = ready_of(node) == Some(ConditionStatus::True)
+            && (has_no_execute(node, NOT_READY) || has_no_execute(node, UNREACHABLE));
+        if spared || old.is_none_or(|old| ready_of(old) != ready_of(node) || old.meta.labels != node.meta.labels) {
             self.check(key.name, cx);
         }
     }
@@ -336,7 +339,8 @@ impl NodeLifecycle {
     /// The tainting pass.
     fn taint(&mut self, cx: &mut Context<'_>) {
         for name in self.zones.take(cx.now) {
-            let key = match self.nodes.get(&name).and_then(|watched| watched.ready) {
+            // As it is now, not as the monitor's last pass saw it: who is ready again meanwhile is passed over.
+            let key = match cx.cache.node(name).and_then(|node| ready_of(node)) {
                 Some(ConditionStatus::False) => NOT_READY,
                 Some(ConditionStatus::Unknown) => UNREACHABLE,
                 _ => continue,
@@ -539,6 +543,39 @@ mod tests {
                 "205.0 untaint a0 node.kubernetes.io/unreachable:NoExecute"
             ]
         );
+    }
+
+    #[test]
+    fn a_node_that_is_ready_again_between_the_passes_is_not_tainted() {
+        let mut world = world(&[("a", 10), ("b", 10)]);
+        world.run_until(60.0);
+        fail(&mut world, "a", 0..10);
+        world.run_until(200.0);
+        let tainted = |world: &World| -> Vec<(f64, String)> {
+            let lines = world.log("taint").into_iter().filter(|line| line.ends_with("NoExecute"));
+            lines
+                .filter_map(|line| {
+                    let (at, rest) = line.split_once(' ')?;
+                    Some((at.parse().ok()?, rest.split(' ').nth(1)?.to_owned()))
+                })
+                .collect()
+        };
+        let before = tainted(&world);
+        let (last, _) = before.last().expect("some are tainted").clone();
+        let next = (0..10).map(|n| format!("a{n}")).find(|name| before.iter().all(|(_, other)| other != name));
+        let next = next.expect("one is left");
+        // After the monitor's pass, which is at most one tainting period before the next taint.
+        world.run_until(last + 9.99);
+        world.lease(&next, true);
+        world.change(Key::new(Kind::Node, "", next.as_str()), |object| {
+            let Object::Node(node) = object else { panic!("it is a node") };
+            for condition in &mut Arc::make_mut(node).status.conditions {
+                condition.status = ConditionStatus::from(condition.kind == *"Ready");
+            }
+        });
+        world.run_until(600.0);
+        // With a node that is ready the small zone is in partial disruption, so that no other is tainted either.
+        assert_eq!(tainted(&world), before, "{next}");
     }
 
     #[test]

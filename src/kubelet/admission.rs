@@ -1,7 +1,7 @@
 //! Admission at the node: whether a pod that was bound to it may run.
 //!
-//! Kubernetes: pkg/kubelet/lifecycle/predicate.go, AdmissionCheck in pkg/scheduler/eventhandlers.go. Preemption for critical
-//! pods is not there yet: their resource failures stand as those of others.
+//! Kubernetes: pkg/kubelet/lifecycle/predicate.go, AdmissionCheck in pkg/scheduler/eventhandlers.go. How critical pods push
+//! others out stands in `preemption.rs`.
 
 use crate::model::node::HOSTNAME_LABEL;
 use crate::model::pod::Protocol;
@@ -19,6 +19,34 @@ pub struct Rejection {
     /// `OutOfcpu`, `NodeAffinity`, ….
     pub reason: Text,
     pub message: Text,
+}
+
+/// A resource of which there is too little for a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    pub name: Name,
+    pub requested: i64,
+    pub used: i64,
+    pub has: i64,
+}
+
+impl Shortage {
+    /// How much would have to be freed.
+    pub fn missing(self) -> i64 {
+        self.requested - (self.has - self.used)
+    }
+
+    /// As the API shows it.
+    pub fn rejection(self) -> Rejection {
+        let Shortage { name, requested, used, has } = self;
+        Rejection {
+            reason: format!("OutOf{name}").into(),
+            message: format!(
+                "Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {has}"
+            )
+            .into(),
+        }
+    }
 }
 
 /// What the admitted pods use.
@@ -50,31 +78,16 @@ impl Admission {
 
     /// The general predicates, of which the first failure is reported.
     pub fn check(&self, pod: &Pod, node: &Node, allocatable: &Resources) -> Result<(), Rejection> {
+        check_os(pod, node)?;
+        if let Some(short) = self.shortages(&pod.spec.requests(), allocatable).next() {
+            return Err(short.rejection());
+        }
+        self.check_placement(pod, node)
+    }
+
+    /// The predicates that are not about resources.
+    pub fn check_placement(&self, pod: &Pod, node: &Node) -> Result<(), Rejection> {
         let labels = &node.meta.labels;
-        let os = Name::new("kubernetes.io/os");
-        if let (Some(wanted), Some(has)) = (pod.meta.labels.get(os), labels.get(os))
-            && wanted != has
-        {
-            return Err(rejection(
-                "PodOSSelectorNodeLabelDoesNotMatch",
-                "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label",
-            ));
-        }
-        if let Some(has) = labels.get(os)
-            && !pod.spec.os.is_empty()
-            && pod.spec.os != has
-        {
-            return Err(rejection("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS"));
-        }
-        if let Some((name, requested, used, capacity)) = self.shortage(pod, allocatable) {
-            return Err(Rejection {
-                reason: format!("OutOf{name}").into(),
-                message: format!(
-                    "Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"
-                )
-                .into(),
-            });
-        }
         let predicate = |name: &str, text: &str| Rejection {
             reason: name.into(),
             message: format!("Predicate {name} failed: {text}").into(),
@@ -88,37 +101,53 @@ impl Admission {
         if host_ports(pod).any(|port| self.ports.iter().any(|other| conflict(port, *other))) {
             return Err(predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports"));
         }
-        if first_untolerated(&node.spec.taints, &pod.spec.tolerations, &[TaintEffect::NoExecute]).is_some() {
+        let repelled = first_untolerated(&node.spec.taints, &pod.spec.tolerations, &[TaintEffect::NoExecute]).is_some();
+        if repelled && !super::static_pods::is_static(pod) {
             return Err(predicate("TaintToleration", "node(s) had taints that the pod didn't tolerate"));
         }
         Ok(())
     }
 
-    /// The first resource of which there is too little: its name, the request, what is used, what there is.
-    fn shortage(&self, pod: &Pod, has: &Resources) -> Option<(Name, i64, i64, i64)> {
-        let wants = pod.spec.requests();
+    /// The resources of which there is too little, in the order in which they are checked.
+    pub fn shortages<'a>(&'a self, wants: &'a Resources, has: &'a Resources) -> impl Iterator<Item = Shortage> + 'a {
         let used = &self.used;
-        if used.pods + 1 > has.pods {
-            return Some((Name::new("pods"), 1, used.pods, has.pods));
-        }
+        let short = |name: &str, requested: i64, used: i64, has: i64| {
+            (requested > 0 && requested > has - used).then(|| Shortage { name: Name::new(name), requested, used, has })
+        };
         let named = [
-            ("cpu", wants.cpu.0, used.cpu.0, has.cpu.0),
-            ("memory", wants.memory.0, used.memory.0, has.memory.0),
-            ("ephemeral-storage", wants.ephemeral_storage.0, used.ephemeral_storage.0, has.ephemeral_storage.0),
+            short("pods", 1, used.pods, has.pods),
+            short("cpu", wants.cpu.0, used.cpu.0, has.cpu.0),
+            short("memory", wants.memory.0, used.memory.0, has.memory.0),
+            short("ephemeral-storage", wants.ephemeral_storage.0, used.ephemeral_storage.0, has.ephemeral_storage.0),
         ];
-        let short = |wants: i64, used: i64, has: i64| wants > 0 && wants > has - used;
-        if let Some((name, wants, used, has)) =
-            named.into_iter().find(|(_, wants, used, has)| short(*wants, *used, *has))
-        {
-            return Some((Name::new(name), wants, used, has));
-        }
         // A resource that the node doesn't know was let through by whoever bound the pod.
-        wants.extended.iter().find_map(|&(name, wants)| {
+        let extended = wants.extended.iter().filter_map(move |&(name, requested)| {
             let known = has.extended.iter().any(|(other, _)| *other == name);
             let (used, has) = (used.extended(name), has.extended(name));
-            (known && short(wants, used, has)).then_some((name, wants, used, has))
-        })
+            (known && requested > 0 && requested > has - used).then_some(Shortage { name, requested, used, has })
+        });
+        named.into_iter().flatten().chain(extended)
     }
+}
+
+fn check_os(pod: &Pod, node: &Node) -> Result<(), Rejection> {
+    let labels = &node.meta.labels;
+    let os = Name::new("kubernetes.io/os");
+    if let (Some(wanted), Some(has)) = (pod.meta.labels.get(os), labels.get(os))
+        && wanted != has
+    {
+        return Err(rejection(
+            "PodOSSelectorNodeLabelDoesNotMatch",
+            "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label",
+        ));
+    }
+    if let Some(has) = labels.get(os)
+        && !pod.spec.os.is_empty()
+        && pod.spec.os != has
+    {
+        return Err(rejection("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS"));
+    }
+    Ok(())
 }
 
 fn rejection(reason: &str, message: &str) -> Rejection {
@@ -159,7 +188,20 @@ fn conflict(one: (Name, Protocol, u16), other: (Name, Protocol, u16)) -> bool {
 impl Kubelet {
     /// Whether the pod may run on this node as the kubelet knows it.
     pub(super) fn admit(&self, pod: &Pod) -> Result<(), Rejection> {
-        self.admission.check(pod, self.known_node(), &self.allocatable)
+        self.admit_under_pressure(pod)?;
+        self.admission.check(pod, self.known_node(), &self.allocatable)?;
+        self.admit_before_shutdown()
+    }
+
+    /// The resources of which there is too little for the pod.
+    pub(super) fn shortages(&self, pod: &Pod) -> Vec<Shortage> {
+        self.admission.shortages(&pod.spec.requests(), &self.allocatable).collect()
+    }
+
+    /// Whether the pod might run here if there was enough of everything.
+    pub(super) fn check_but_resources(&self, pod: &Pod) -> Result<(), Rejection> {
+        check_os(pod, self.known_node())?;
+        self.admission.check_placement(pod, self.known_node())
     }
 }
 

@@ -28,6 +28,8 @@ pub enum CriOwner {
     Health,
     /// The list of images for the node's status.
     Images,
+    /// Image garbage collection.
+    ImageGc,
 }
 
 /// Who waits for an answer of the API server.
@@ -39,6 +41,8 @@ pub enum ApiOwner {
     Volumes(Uid),
     /// A ConfigMap or Secret that a container's environment needs.
     Environment(Uid),
+    /// The mirror of a static pod.
+    Mirror(Uid),
     /// A pull secret.
     PullSecret(Uid),
     WatchPods,

@@ -210,6 +210,7 @@ impl Facts<'_> {
             cpu_shares: if request == 0 { 2 } else { (request * 1024 / 1000).clamp(2, 262_144) },
             memory_limit_in_bytes: limits.memory.unwrap_or_default().0,
             oom_score_adj,
+            single_process_oom_kill: self.config.kubelet.single_process_oom_kill == Some(true),
         }
     }
 }

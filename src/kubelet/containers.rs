@@ -194,6 +194,8 @@ impl Kubelet {
             Ok(config) => Arc::new(config),
             Err(message) => return self.config_failed(uid, sync, one, message, fx),
         };
+        self.image_used(config.image, fx.now());
+        self.resized(uid, one);
         self.stage(uid, container.name, Stage::Create, StageEdge::Begin, fx);
         if let Some(host) = self.config.host.clone() {
             let facts = Facts { pod: &pod, pod_ip: ip, config: &self.config };

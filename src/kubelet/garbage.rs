@@ -34,7 +34,8 @@ impl Kubelet {
         // Of a pod that is not known nothing is needed, once all pods are (`ShouldPodContentBeRemoved`): a kubelet that has
         // just started keeps what its pods will show of their containers' ends.
         let gone = self.pods.get(&uid).map_or(self.sources_ready, |entry| {
-            entry.worker.is_terminated() && (entry.pod.meta.deletion.is_some() || !entry.desired)
+            entry.worker.is_terminated()
+                && (entry.pod.meta.deletion.is_some() || !entry.desired || entry.worker.is_evicted())
         });
         if gone {
             // All of the pod, the newest first.
@@ -72,7 +73,8 @@ impl Kubelet {
         for uid in self.pleg.pods() {
             let entry = self.pods.get(&uid);
             let gone = entry.is_none_or(|entry| {
-                entry.worker.is_finished() && (entry.pod.meta.deletion.is_some() || !entry.desired)
+                entry.worker.is_finished()
+                    && (entry.pod.meta.deletion.is_some() || !entry.desired || entry.worker.is_evicted())
             });
             let Some(runtime) = self.pleg.cached(uid).filter(|_| gone) else { continue };
             if runtime.running().next().is_some() {
@@ -133,6 +135,9 @@ impl Kubelet {
                 Some(entry) if entry.worker.is_rejected() => self.terminate_rejected(uid, fx),
                 Some(_) => {}
             }
+        }
+        if self.has_mirrors() {
+            self.delete_orphaned_mirrors(fx);
         }
         self.arm_garbage(fx);
     }

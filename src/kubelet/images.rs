@@ -286,6 +286,7 @@ impl Kubelet {
         let (pod, image, auth) = (pull.pod, pull.image, pull.auth());
         self.puller.running.remove(&number);
         if matches!(outcome, Pulled::Done { .. }) {
+            self.image_pulled(image, fx.now());
             self.puller.records.pulled(with_default_tag(image), auth);
             self.images_changed(fx);
         }

@@ -17,7 +17,7 @@ use indexmap::IndexSet;
 use crate::kernel::{Cause, Duration, Stream, Streams, Time};
 use crate::model::{Kind, Name, Pod, Resources, Text, Uid};
 use crate::protocol::api::{Call, Status, StatusReason, Watch, WatchEvent};
-use crate::protocol::{api, cri, probe, volume};
+use crate::protocol::{api, cri, probe, stats, volume};
 use crate::trace::PodRef;
 
 mod admission;
@@ -30,10 +30,12 @@ mod containers;
 mod credentials;
 mod environment;
 mod events;
+pub mod eviction;
 mod expansion;
 mod garbage;
 mod grid;
 mod host;
+mod image_gc;
 mod images;
 mod kill;
 mod node_status;
@@ -41,10 +43,14 @@ mod pleg;
 mod pod_actions;
 mod pod_manager;
 mod pod_worker;
+mod preemption;
 mod probes;
 mod pull_secrets;
+mod resize;
 mod runtime_status;
 mod sandbox_config;
+mod shutdown;
+mod static_pods;
 mod status;
 mod status_manager;
 mod sync_pod;
@@ -77,6 +83,14 @@ pub enum In {
     Probe(Box<probe::Answer>),
     ProbeChanged(probe::Changed),
     Volume(Box<volume::Answer>),
+    /// The machine is asked to shut down (systemd's PrepareForShutdown).
+    Shutdown,
+    /// The machine was measured.
+    Stats(Box<stats::Summary>),
+    /// What is used grows otherwise from now on. A sleeping kubelet measures only when it was told so.
+    UsageChanged,
+    /// The pods of the node's manifest folder: all that it holds, at the start and whenever it changes.
+    StaticPods(Arc<[Arc<Pod>]>),
     Timer(Timer),
 }
 
@@ -112,6 +126,14 @@ pub enum Timer {
     },
     /// Statuses that could not be written are written again.
     StatusRetry,
+    /// A mirror that could not be made or deleted is looked at again.
+    Mirror {
+        pod: Uid,
+    },
+    /// A deferred resize is tried again.
+    Resize {
+        pod: Uid,
+    },
     NodeStatus,
     /// The node is new: is it ready?
     FirstReady,
@@ -124,6 +146,12 @@ pub enum Timer {
     /// The sync loop looks whether the runtime works again.
     Resume,
     Garbage,
+    /// The eviction manager looks.
+    Eviction,
+    /// Image garbage collection looks.
+    ImageGc,
+    /// A group of a graceful shutdown has had its time.
+    Shutdown,
     Housekeeping,
     /// Calls of the runtime are overdue.
     CriDeadline,
@@ -143,6 +171,9 @@ pub enum Out {
     Probe(Box<probe::Request>),
     /// Where the machine is real, and where a simulated program can look at what a volume holds.
     Volume(Box<volume::Request>),
+    Stats(stats::Request),
+    /// Nothing keeps the machine from going off any more.
+    ShutDown,
 }
 
 type Fx = crate::trace::Effects<In, Out>;
@@ -178,6 +209,15 @@ pub struct Kubelet {
     status_waits: bool,
     status_tick: Option<Time>,
     deletes_due: BTreeSet<Uid>,
+    static_pods: static_pods::StaticPods,
+    preemption: preemption::Preemption,
+    eviction: eviction::Eviction,
+    shutdown: shutdown::Shutdown,
+    image_gc: image_gc::ImageGc,
+    /// The measurement under way is the image collector's.
+    image_gc_asks: bool,
+    /// Pods whose resize is deferred.
+    pending_resizes: BTreeSet<Uid>,
     /// Pods of which the API server shows another status than the kubelet has written.
     reconciles_due: BTreeSet<Uid>,
     probe_ticks: probes::Ticks,
@@ -196,6 +236,10 @@ pub struct Kubelet {
     health_grid: Grid,
     housekeeping_grid: Grid,
     garbage_grid: Grid,
+    eviction_grid: Grid,
+    disk_grid: Grid,
+    volumes_grid: Grid,
+    image_grid: Grid,
 }
 
 /// The kubelet's random numbers, by purpose.
@@ -243,6 +287,13 @@ impl Kubelet {
             status_waits: false,
             status_tick: None,
             deletes_due: BTreeSet::new(),
+            static_pods: <_>::default(),
+            preemption: <_>::default(),
+            eviction: <_>::default(),
+            shutdown: <_>::default(),
+            image_gc: <_>::default(),
+            image_gc_asks: false,
+            pending_resizes: BTreeSet::new(),
             reconciles_due: BTreeSet::new(),
             probe_ticks: <_>::default(),
             puller: <_>::default(),
@@ -259,6 +310,10 @@ impl Kubelet {
             health_grid: grid,
             housekeeping_grid: grid,
             garbage_grid: grid,
+            eviction_grid: grid,
+            disk_grid: grid,
+            volumes_grid: grid,
+            image_grid: grid,
         }
     }
 
@@ -289,6 +344,14 @@ impl Kubelet {
             },
             In::ProbeChanged(changed) => self.probe_changed(changed.container, fx),
             In::Volume(answer) => self.volume_set_up(*answer, fx),
+            In::Stats(summary) => {
+                if !self.images_measured(&summary, fx) {
+                    self.measured(&summary, fx);
+                }
+            }
+            In::UsageChanged => self.usage_changed(fx),
+            In::Shutdown => self.prepare_for_shutdown(fx),
+            In::StaticPods(pods) => self.static_pods_read(pods, fx),
             In::Timer(timer) => self.timer(timer, fx),
         }
     }
@@ -313,6 +376,12 @@ impl Kubelet {
         self.health_grid = grid(second * 5, none);
         self.housekeeping_grid = grid(second * 2, Duration::from_millis(230));
         self.garbage_grid = grid(second * 60, none);
+        self.eviction_grid = grid(eviction::PERIOD, none);
+        self.disk_grid = grid(eviction::DISK_PERIOD, none);
+        self.volumes_grid = grid(eviction::VOLUMES_PERIOD, none);
+        self.image_grid = grid(image_gc::PERIOD, none);
+        self.start_eviction(fx);
+        self.start_image_gc(fx);
         self.start_node(fx);
     }
 
@@ -341,6 +410,8 @@ impl Kubelet {
             Timer::Kill { pod, item } => self.kill_tick(pod, item, fx),
             Timer::PostStart { pod } => self.post_start_tick(pod, fx),
             Timer::StatusRetry => self.status_retry(fx),
+            Timer::Mirror { pod } => self.look_at_mirrors(Some(pod), fx),
+            Timer::Resize { pod } => self.resize_tick(pod, fx),
             Timer::NodeStatus => self.node_round(fx),
             Timer::FirstReady => self.first_ready(fx),
             Timer::Register => self.register(fx),
@@ -349,6 +420,9 @@ impl Kubelet {
             Timer::RuntimeDown => self.look_at_runtime(fx),
             Timer::Resume => self.resume_tick(fx),
             Timer::Garbage => self.garbage_tick(fx),
+            Timer::Eviction => self.eviction_tick(fx),
+            Timer::ImageGc => self.image_gc_tick(fx),
+            Timer::Shutdown => self.shutdown_goes_on(fx),
             Timer::Housekeeping => self.housekeeping_tick(fx),
             Timer::WatchPods | Timer::Rewatch(Kind::Pod) => self.watch_pods(fx),
             Timer::Rewatch(_) => self.watch_node(fx),
@@ -385,6 +459,7 @@ impl Kubelet {
             CriOwner::Garbage => self.collected(fx),
             CriOwner::Health => self.health_answered(result, fx),
             CriOwner::Images => self.images_listed(result, fx),
+            CriOwner::ImageGc => self.images_freed(result, fx),
             CriOwner::Worker(pod) => {
                 let Some(entry) = self.pods.get_mut(&pod) else { return };
                 match entry.worker.task.take() {
@@ -408,6 +483,7 @@ impl Kubelet {
             ApiOwner::PodDelete(pod) => self.pod_deleted(pod, result, fx),
             ApiOwner::Volumes(pod) => self.volume_answered(pod, result, fx),
             ApiOwner::Environment(pod) => self.environment_answered(pod, result, fx),
+            ApiOwner::Mirror(pod) => self.mirror_answered(pod, &result, fx),
             ApiOwner::PullSecret(pod) => self.pull_secret_answered(pod, result, fx),
             ApiOwner::Register => self.register_answered(result, fx),
             ApiOwner::NodeStatus => self.node_status_written(result, fx),
@@ -472,6 +548,7 @@ impl Kubelet {
 
     /// The sync loop goes on: it handles what has come meanwhile.
     fn resume(&mut self, fx: &mut Fx) {
+        self.read_static_pods(fx);
         for event in std::mem::take(&mut self.deferred_watch) {
             self.pods_watched(&event, fx);
         }

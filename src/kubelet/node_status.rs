@@ -14,6 +14,7 @@ use crate::protocol::cri;
 
 use super::calls::{ApiOwner, CriOwner};
 use super::config::{Config, Observe, StartKind};
+use super::eviction::thresholds::Pressure;
 use super::{Fx, In, Kubelet, Timer};
 
 /// What the kubelet knows of its node and of its runtime's health.
@@ -188,6 +189,9 @@ impl Kubelet {
             self.watches_pods = true;
             fx.wake_at(self.relist_grid_of_start().after(fx.now()), In::Timer(Timer::WatchPods));
         }
+        if first {
+            self.look_at_mirrors(None, fx);
+        }
         if first && self.config.start != StartKind::Registers {
             self.refresh_node(fx);
         } else if self.node.is_registered && !self.node.under_way && self.differs() {
@@ -211,6 +215,9 @@ impl Kubelet {
         }
         if !self.network_ready {
             errors.push(format!("container runtime network not ready: {}", self.network_problem));
+        }
+        if self.shuts_down() {
+            errors.push("node is shutting down".into());
         }
         if is_new && !self.node.is_registered {
             errors.clear();
@@ -243,7 +250,7 @@ impl Kubelet {
 
     fn set_conditions(&self, conditions: &mut Conditions, now: Time) {
         let (ready, message) = self.readiness();
-        set_conditions(conditions, now, (!ready).then_some(message));
+        set_conditions(conditions, now, self.eviction.conditions(), (!ready).then_some(message));
     }
 
     /// True if what the API server has differs from what the node is.
@@ -277,9 +284,28 @@ impl Kubelet {
             let message = format!("Node {} status is now: {what}", self.config.name());
             self.node_event(EventType::Normal, what, message, fx);
         }
+        self.pressure_events(fx);
         self.node.under_way = true;
         let node = self.node_object(fx.now());
         self.calls.api(ApiOwner::NodeStatus, Call::UpdateStatus(Object::Node(Arc::new(node))), fx);
+    }
+
+    /// Events for pressures that have come or gone since the node's status was written last.
+    fn pressure_events(&mut self, fx: &mut Fx) {
+        let name = self.config.name();
+        for (pressure, has, has_not) in [
+            (Pressure::Memory, "NodeHasInsufficientMemory", "NodeHasSufficientMemory"),
+            (Pressure::Disk, "NodeHasDiskPressure", "NodeHasNoDiskPressure"),
+            (Pressure::Pid, "NodeHasInsufficientPID", "NodeHasSufficientPID"),
+        ] {
+            let on = self.eviction.conditions().contains(&pressure);
+            let Some(seen) = &self.node.seen else { continue };
+            let shown = condition::find(&seen.status.conditions, pressure.condition());
+            if shown.is_some_and(|shown| shown.status != ConditionStatus::from(on)) {
+                let what = if on { has } else { has_not };
+                self.node_event(EventType::Normal, what, format!("Node {name} status is now: {what}"), fx);
+            }
+        }
     }
 
     /// The API server answered the node's status.
@@ -509,16 +535,21 @@ impl Kubelet {
 }
 
 /// The conditions that the kubelet writes, all well but for `problem`.
-fn set_conditions(conditions: &mut Conditions, now: Time, problem: Option<Text>) {
+fn set_conditions(conditions: &mut Conditions, now: Time, pressures: &[Pressure], problem: Option<Text>) {
     let mut set = |kind: &str, status: ConditionStatus, reason: &str, message: Text| {
         condition::set(conditions, now, Name::new(kind), status, Name::new(reason), message);
     };
-    for (kind, reason, message) in [
-        ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-    ] {
-        set(kind, ConditionStatus::False, reason, Text::new(message));
+    for pressure in [Pressure::Memory, Pressure::Disk, Pressure::Pid] {
+        let on = pressures.contains(&pressure);
+        let (reason, message) = match (pressure, on) {
+            (Pressure::Memory, false) => ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            (Pressure::Memory, true) => ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+            (Pressure::Disk, false) => ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            (Pressure::Disk, true) => ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+            (Pressure::Pid, false) => ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            (Pressure::Pid, true) => ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+        };
+        set(pressure.condition(), ConditionStatus::from(on), reason, Text::new(message));
     }
     match problem {
         None => {
@@ -537,7 +568,7 @@ impl Config {
         node.status.capacity = self.capacity();
         node.status.allocatable = self.allocatable();
         node.status.internal_ip = Some(self.node_ip);
-        set_conditions(&mut node.status.conditions, Time::ZERO, None);
+        set_conditions(&mut node.status.conditions, Time::ZERO, &[], None);
         node
     }
 }

@@ -16,6 +16,8 @@ use super::backoff::Backoff;
 use super::pod_actions::ContainerRef;
 use super::pod_worker::{Update, Worker};
 use super::probes::PodProbes;
+use super::resize::Resize;
+use super::static_pods::{is_mirror, is_static};
 use super::status::Reasons;
 use super::status_manager::StatusEntry;
 use super::volumes::PodVolumes;
@@ -39,6 +41,8 @@ pub struct PodEntry {
     pub pull_backoffs: SmallVec<[(Name, Backoff, crate::model::Text); 0]>,
     pub probes: PodProbes,
     pub volumes: PodVolumes,
+    /// While a resize is under way.
+    pub resize: Option<Box<Resize>>,
 }
 
 impl PodEntry {
@@ -54,6 +58,7 @@ impl PodEntry {
             pull_backoffs: SmallVec::new(),
             probes: PodProbes::default(),
             volumes: PodVolumes::default(),
+            resize: None,
         })
     }
 }
@@ -64,9 +69,10 @@ impl Kubelet {
         match event {
             WatchEvent::Listed(_, objects) => {
                 let pods = objects.iter().filter_map(Object::as_pod);
+                self.mirrors_listed(objects, fx);
                 let gone: Vec<Uid> = {
                     let listed: std::collections::BTreeSet<Uid> = pods.clone().map(|pod| pod.meta.uid).collect();
-                    let known = self.pods.iter().filter(|(_, entry)| entry.desired);
+                    let known = self.pods.iter().filter(|(_, entry)| entry.desired && !is_static(&entry.pod));
                     known.map(|(uid, _)| *uid).filter(|uid| !listed.contains(uid)).collect()
                 };
                 for uid in gone {
@@ -81,6 +87,7 @@ impl Kubelet {
                 self.arm_housekeeping(fx);
             }
             WatchEvent::Added(Object::Pod(pod)) | WatchEvent::Modified(Object::Pod(pod)) => self.pod_seen(pod, fx),
+            WatchEvent::Deleted(Object::Pod(pod)) if is_mirror(pod) => self.mirror_gone(pod, fx),
             WatchEvent::Deleted(Object::Pod(pod)) => self.pod_removed(pod.meta.uid, fx),
             _ => {}
         }
@@ -88,6 +95,9 @@ impl Kubelet {
 
     fn pod_seen(&mut self, pod: &Arc<Pod>, fx: &mut Fx) {
         let uid = pod.meta.uid;
+        if is_mirror(pod) {
+            return self.mirror_seen(pod, fx);
+        }
         let cause = fx.cause();
         match self.pods.get_mut(&uid) {
             None => self.pod_added(pod, fx),
@@ -99,11 +109,15 @@ impl Kubelet {
             Some(entry) => {
                 let before = std::mem::replace(&mut entry.pod, pod.clone());
                 let gates = !pod.spec.readiness_gates.is_empty() && before.status.conditions != pod.status.conditions;
-                let changed = before.meta.deletion != pod.meta.deletion
+                let mut changed = before.meta.deletion != pod.meta.deletion
                     || (!Arc::ptr_eq(&before.spec, &pod.spec) && before.spec != pod.spec)
                     || before.meta.labels != pod.meta.labels
                     || before.meta.annotations != pod.meta.annotations;
                 let others = before.status != pod.status;
+                let spec = before.spec.clone();
+                if changed && !Arc::ptr_eq(&spec, &pod.spec) && self.resize_asked(uid, &spec, fx) {
+                    changed = before.meta.deletion != pod.meta.deletion;
+                }
                 if changed || gates {
                     self.update_pod(uid, Update::Sync, fx);
                 }
@@ -115,15 +129,26 @@ impl Kubelet {
         fx.because(cause);
     }
 
-    fn pod_added(&mut self, pod: &Arc<Pod>, fx: &mut Fx) {
+    pub(super) fn pod_added(&mut self, pod: &Arc<Pod>, fx: &mut Fx) {
         let uid = pod.meta.uid;
+        if self.waits_for_preemption(pod) {
+            return;
+        }
         let stage = Stage::Watch;
         fx.record(Record::Stage { pod: pod_ref(pod), container: Name::default(), stage, edge: StageEdge::End });
+        let mut allocated = pod.clone();
+        let resize = self.restore_resize(&mut allocated);
+        let pod = &allocated;
         let mut entry = PodEntry::new(pod.clone(), true);
+        entry.resize = resize;
         entry.status.adopt(pod);
         let ended = pod.status.phase.is_terminal();
         if pod.meta.deletion.is_none() && !ended {
             if let Err(rejection) = self.admit(pod) {
+                let rejection = match self.preempt_for(pod, rejection, fx) {
+                    Ok(()) => return,
+                    Err(rejection) => rejection,
+                };
                 entry.worker.reject();
                 self.pods.insert(uid, entry);
                 self.pod_event(pod, None, EventType::Warning, &rejection.reason, rejection.message.clone(), fx);
@@ -142,7 +167,8 @@ impl Kubelet {
     }
 
     /// The object is gone from the API server.
-    fn pod_removed(&mut self, uid: Uid, fx: &mut Fx) {
+    pub(super) fn pod_removed(&mut self, uid: Uid, fx: &mut Fx) {
+        self.forget_preemptor(uid);
         let Some(entry) = self.pods.get_mut(&uid) else { return };
         entry.desired = false;
         if entry.worker.is_finished() {
@@ -160,6 +186,12 @@ impl Kubelet {
             self.queue.remove(&uid);
             self.events.forget(uid);
             self.arm_garbage(fx);
+            self.pending_resizes.remove(&uid);
+            self.retry_resizes(fx);
+            if self.has_mirrors() {
+                self.arm_housekeeping(fx);
+            }
+            self.static_pod_may_begin(fx);
         }
     }
 

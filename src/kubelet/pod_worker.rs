@@ -7,7 +7,9 @@
 use smallvec::SmallVec;
 
 use crate::kernel::{Cause, Duration, Time};
-use crate::model::{ContainerState, EventType, Object, Text, Uid};
+use crate::model::{
+    Condition, ConditionStatus, ContainerState, EventType, Name, Object, Phase, PodStatus, Text, Uid, condition,
+};
 use crate::protocol::probe::Purpose;
 use crate::protocol::{cri, volume};
 use crate::trace::Record;
@@ -59,10 +61,45 @@ pub struct Worker {
     /// The grace period of the termination.
     grace: Option<Duration>,
     orphan: bool,
+    /// The kubelet itself ends the pod, and why.
+    ending: Option<Box<Ending>>,
     /// The timer of the active deadline is set.
     pub deadline_set: bool,
     /// When termination had killed everything.
     terminated_at: Time,
+}
+
+/// Why the kubelet ends a pod that nobody asked it to end: eviction, preemption, the node's shutdown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ending {
+    /// `Evicted`, `Preempting`, `Terminated`.
+    pub reason: Name,
+    pub message: Text,
+    /// The message of its condition DisruptionTarget; None: it gets none.
+    pub disruption: Option<Text>,
+    /// The grace period that it gets at most.
+    pub grace: Option<Duration>,
+}
+
+impl Ending {
+    /// What the pod's last status says of it. An app that ends well when it is told to has succeeded all the same.
+    pub fn show(&self, status: &mut PodStatus, now: Time) {
+        if status.phase == Phase::Failed {
+            (status.reason, status.message) = (self.reason, self.message.clone());
+        }
+        let Some(message) = &self.disruption else { return };
+        if condition::find(&status.conditions, "DisruptionTarget").is_none() {
+            let target = Condition {
+                kind: Name::new("DisruptionTarget"),
+                status: ConditionStatus::True,
+                reason: Name::new("TerminationByKubelet"),
+                message: message.clone(),
+                last_transition: now,
+                last_update: Time::ZERO,
+            };
+            status.conditions.insert(0, target);
+        }
+    }
 }
 
 /// What a worker is doing.
@@ -132,6 +169,16 @@ impl Worker {
         self.state == State::Rejected
     }
 
+    /// True if the kubelet has evicted the pod: nothing of it is kept.
+    pub fn is_evicted(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.reason == *"Evicted")
+    }
+
+    /// True once the pod is on its way out.
+    pub fn is_ending(&self) -> bool {
+        self.state != State::Sync
+    }
+
     /// True while the pod is (to be) run.
     pub fn is_syncing(&self) -> bool {
         self.state == State::Sync
@@ -152,6 +199,7 @@ impl Kubelet {
         worker.orphan |= update == Update::Orphan;
         let ends = worker.orphan
             || update == Update::Kill
+            || worker.ending.is_some()
             || entry.pod.meta.deletion.is_some()
             || entry.pod.status.phase.is_terminal()
             || entry.status.status.phase.is_terminal();
@@ -176,7 +224,8 @@ impl Kubelet {
             (None, Some(asked), _) => asked,
             (None, None, _) => entry.pod.spec.termination_grace,
         };
-        let grace = grace.max(Duration::from_secs(1));
+        let limit = worker.ending.as_ref().and_then(|ending| ending.grace);
+        let grace = limit.map_or(grace, |limit| grace.min(limit)).max(Duration::from_secs(1));
         let shorter = worker.grace.is_some_and(|before| grace < before);
         worker.grace = Some(grace);
         match (worker.state, &worker.task) {
@@ -193,6 +242,14 @@ impl Kubelet {
             }
             _ => {}
         }
+    }
+
+    /// Ends a pod for a reason of the node's own (`killPodNow`). False if it is on its way out already.
+    pub(super) fn end_for(&mut self, uid: Uid, ending: Ending, fx: &mut Fx) -> bool {
+        let Some(entry) = self.pods.get_mut(&uid).filter(|entry| entry.worker.is_syncing()) else { return false };
+        entry.worker.ending = Some(Box::new(ending));
+        self.update_pod(uid, Update::Sync, fx);
+        true
     }
 
     /// Something of a pod that admission refused runs, since before this kubelet's start.
@@ -394,11 +451,13 @@ impl Kubelet {
             entry.worker.state = State::Terminated;
             entry.worker.terminated_at = fx.now();
         }
-        // Admission counts no pod that is known to be terminated, whether its object is still there or not.
+        // Whoever hears of the terminal phase may send another pod at once, which must find the room
+        // (filterOutInactivePods in pkg/kubelet/kubelet_pods.go leaves out what IsPodKnownTerminated).
         self.release(uid);
         if let Some(made) = self.make_status(uid, &runtime, true, fx) {
             self.set_status(uid, made, fx);
         }
+        self.shutdown_goes_on(fx);
         self.complete(uid, Outcome::Transition, fx);
     }
 
@@ -425,6 +484,8 @@ impl Kubelet {
             fx.send(Out::Volume(Box::new(volume::Request::TearDown { pod: uid })));
         }
         self.release(uid);
+        self.preemption_goes_on(fx);
+        self.retry_resizes(fx);
         self.queue.remove(&uid);
         let Some(entry) = self.pods.get_mut(&uid) else { return };
         let worker = &mut entry.worker;
@@ -443,6 +504,9 @@ impl Kubelet {
         }
         let mut status = entry.status.status.clone();
         status::give_up_unknown(&entry.pod, &mut status);
+        if let Some(ending) = &entry.worker.ending {
+            ending.show(&mut status, fx.now());
+        }
         self.set_status(uid, status, fx);
         self.publish_phase(uid, fx);
         self.delete_if_done(uid, fx);
@@ -468,6 +532,7 @@ impl Kubelet {
             now: fx.now(),
             host_ip: self.config.node_ip,
             kubelet_started: self.adopts_before(),
+            resize: entry.resize.as_deref(),
             is_terminal,
         };
         let mut made = status::generate(&input, &mut trigger);
@@ -486,6 +551,9 @@ impl Kubelet {
             status::refresh_ready(&entry.pod, &mut made, fx.now());
             let pod = entry.pod.clone();
             self.pod_event(&pod, None, EventType::Normal, "DeadlineExceeded", message, fx);
+        }
+        if let Some(ending) = self.pods.get(&uid)?.worker.ending.as_ref().filter(|_| is_terminal) {
+            ending.show(&mut made, fx.now());
         }
         Some(made)
     }

@@ -291,6 +291,10 @@ impl Kubelet {
             Turn::Probe => self.ask_probe(uid, number, fx),
         }
         if is_new && begins {
+            // What an earlier process has said of the container holds since 1.35.
+            if self.is_shown_ready(uid, number) {
+                self.publish_probe(uid, number, fx);
+            }
             self.sync_soon(uid, fx);
         }
     }
@@ -467,6 +471,16 @@ impl Kubelet {
     }
 
     /// A stored result changed: the sync loop hears of it.
+    /// True if the status shows the container of a readiness probe as ready.
+    fn is_shown_ready(&self, uid: Uid, number: u16) -> bool {
+        let Some(entry) = self.pods.get(&uid) else { return false };
+        let Some(worker) = entry.probes.workers.get(usize::from(number)) else { return false };
+        let name = worker.container.of(&entry.pod.spec).map(|container| container.name);
+        let status = &entry.status.status;
+        let list = if worker.container.init { &status.init_containers } else { &status.containers };
+        worker.purpose == Purpose::Readiness && list.iter().any(|one| Some(one.name) == name && one.ready)
+    }
+
     fn publish_probe(&mut self, uid: Uid, number: u16, fx: &mut Fx) {
         let Some(entry) = self.pods.get(&uid) else { return };
         let Some(worker) = entry.probes.workers.get(usize::from(number)) else { return };

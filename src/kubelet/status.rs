@@ -20,6 +20,7 @@ use crate::protocol::probe::Purpose;
 
 use super::pod_actions::{ContainerRef, may_run_again, restarts_all, sandbox_changed, should_be_restarted};
 use super::probes::PodProbes;
+use super::resize::Resize;
 use super::runtime_status::{RuntimeStatus, api_id};
 
 /// Why the last start of a container failed (the reason cache).
@@ -46,6 +47,8 @@ pub struct Input<'a> {
     pub host_ip: Ipv4Addr,
     /// Containers that run for more than 10 s at this moment were started by an earlier process.
     pub kubelet_started: Time,
+    /// The pod's resize, if one is under way.
+    pub resize: Option<&'a Resize>,
     /// The pod has been terminated: nothing of it runs or will run.
     pub is_terminal: bool,
 }
@@ -59,6 +62,7 @@ pub fn generate(input: &Input<'_>, trigger: &mut SmallVec<[ContainerRef; 2]>) ->
         pod_ip: input.runtime.ip().or(old.pod_ip).or(pod.status.pod_ip),
         start_time: old.start_time.or(pod.status.start_time),
         nominated_node: old.nominated_node,
+        resizing: input.resize.and_then(|resize| resize.shown(spec)),
         ..PodStatus::default()
     };
     if spec.host_network && input.runtime.sandboxes.iter().any(|one| one.host_network) {
@@ -357,6 +361,13 @@ fn runs_again(pod: &Pod, container: &Container, end: &Terminated) -> bool {
 fn conditions(input: &Input<'_>, status: &PodStatus) -> Conditions {
     let (pod, spec) = (input.pod, &input.pod.spec);
     let mut made = Made { input, conditions: Conditions::with_capacity(5) };
+    if let Some(pending) = input.resize.and_then(|resize| resize.pending.as_ref()) {
+        made.add("PodResizePending", true, pending.reason, pending.message.clone());
+    }
+    if let Some(resize) = input.resize.filter(|resize| resize.in_progress) {
+        let reason = if resize.error.is_some() { "Error" } else { "" };
+        made.add("PodResizeInProgress", true, reason, resize.error.clone().unwrap_or_default());
+    }
     for kind in ["DisruptionTarget", "AllContainersRestarting"] {
         if kind == "AllContainersRestarting" && (may_restart_all(spec) || condition_known(input, kind)) {
             let on = triggers_restart_all(input);

@@ -40,6 +40,12 @@ impl StatusEntry {
         }
     }
 
+    /// Nobody shows the status any more, so it is written again when somebody does.
+    pub fn undelivered(&mut self) {
+        self.delivered = 0;
+        self.phase = (Phase::Pending, Name::default(), Text::default());
+    }
+
     /// True if there is a status to look at.
     pub fn is_known(&self) -> bool {
         self.version > 0 || self.adopted
@@ -100,6 +106,7 @@ impl Kubelet {
     pub(super) fn write_status(&mut self, fx: &mut Fx) {
         while self.status_under_way.is_none() && !self.status_waits {
             let Some(uid) = self.status_queue.shift_remove_index(0) else { return };
+            let Some(shown) = self.shown_pod(uid) else { continue };
             let Some(entry) = self.pods.get_mut(&uid) else { continue };
             if !entry.desired || entry.status.delivered == entry.status.version {
                 continue;
@@ -107,14 +114,14 @@ impl Kubelet {
             let status = publishable(entry);
             entry.status.phase = (status.phase, status.reason, status.message.clone());
             let version = entry.status.version;
-            if is_published(&status, &entry.pod.status) {
+            if is_published(&status, &shown.status) {
                 entry.status.delivered = version;
                 self.delete_if_done(uid, fx);
                 continue;
             }
-            let key = entry.pod.meta.key(Kind::Pod);
+            let key = shown.meta.key(Kind::Pod);
             self.status_under_way = Some((uid, version));
-            let patch = Patch::PodStatus { uid, status: Box::new(status) };
+            let patch = Patch::PodStatus { uid: shown.meta.uid, status: Box::new(status) };
             self.calls.api(ApiOwner::PodStatus(uid), Call::Patch(key, patch), fx);
         }
     }
@@ -142,10 +149,18 @@ impl Kubelet {
     /// The API server shows a status that is not the kubelet's: somebody else, such as the node controller, has written
     /// it. The next round looks at it (`needsReconcile`).
     pub(super) fn reconcile_later(&mut self, uid: Uid, fx: &mut Fx) {
-        if self.pods.get(&uid).is_some_and(|entry| needs_reconcile(entry)) {
+        if self.needs_reconcile(uid) {
             self.reconciles_due.insert(uid);
             self.arm_status_round(fx);
         }
+    }
+
+    /// True if what was written is no longer what the API server shows.
+    fn needs_reconcile(&self, uid: Uid) -> bool {
+        let (Some(entry), Some(shown)) = (self.pods.get(&uid), self.shown_pod(uid)) else { return false };
+        let status = &entry.status;
+        let written = status.delivered == status.version || shown.meta.uid != uid;
+        entry.desired && status.version > 0 && written && !is_published(&publishable(entry), &shown.status)
     }
 
     /// Nothing is written before the next round.
@@ -167,7 +182,10 @@ impl Kubelet {
         self.status_tick = None;
         self.status_waits = false;
         for uid in std::mem::take(&mut self.reconciles_due) {
-            if let Some(entry) = self.pods.get_mut(&uid).filter(|entry| needs_reconcile(entry)) {
+            if !self.needs_reconcile(uid) {
+                continue;
+            }
+            if let Some(entry) = self.pods.get_mut(&uid) {
                 entry.status.version += 1;
                 self.status_queue.insert(uid);
             }
@@ -244,15 +262,6 @@ fn publishable(entry: &PodEntry) -> PodStatus {
     status
 }
 
-/// True if what was written is no longer what the API server shows.
-fn needs_reconcile(entry: &PodEntry) -> bool {
-    let status = &entry.status;
-    entry.desired
-        && status.version > 0
-        && status.delivered == status.version
-        && !is_published(&publishable(entry), &entry.pod.status)
-}
-
 /// True if the API server shows all of this already.
 fn is_published(status: &PodStatus, shown: &PodStatus) -> bool {
     status.phase == shown.phase
@@ -260,10 +269,15 @@ fn is_published(status: &PodStatus, shown: &PodStatus) -> bool {
         && status.message == shown.message
         && status.containers == shown.containers
         && status.init_containers == shown.init_containers
+        && status.resizing == shown.resizing
         && (status.start_time, status.pod_ip, status.host_ip) == (shown.start_time, shown.pod_ip, shown.host_ip)
         && status.conditions.iter().all(|one| {
             condition::find(&shown.conditions, &one.kind).is_some_and(|other| {
                 (other.status, other.reason, &other.message) == (one.status, one.reason, &one.message)
             })
         })
+        && !shown
+            .conditions
+            .iter()
+            .any(|one| one.kind.starts_with("PodResize") && condition::find(&status.conditions, &one.kind).is_none())
 }

@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::kernel::{Cause, Duration, Time};
 use crate::model::{EventType, Name, Text, Uid};
-use crate::protocol::cri::{Answer, Call, Error, PodSandboxConfig, SandboxId};
+use crate::protocol::cri::{Answer, Call, ContainerId, Error, PodSandboxConfig, SandboxId};
 use crate::trace::{Record, Stage, StageEdge};
 
 use super::backoff;
@@ -32,6 +34,8 @@ pub struct Sync {
     /// Positions in the lists of `actions`.
     kill: usize,
     reset: usize,
+    /// Running containers that get other resources, the last first.
+    pub(super) updates: SmallVec<[(ContainerRef, ContainerId); 0]>,
     pub(super) start: usize,
     pub(super) sandbox: Option<SandboxId>,
     pub(super) sandbox_config: Option<Arc<PodSandboxConfig>>,
@@ -55,6 +59,7 @@ pub enum Step {
     /// The kill of the whole pod or of one container.
     Kill,
     Reset,
+    Update,
     RunSandbox,
     SandboxStatus,
     Start(StartStep),
@@ -68,6 +73,7 @@ impl Sync {
             actions: PodActions::default(),
             kill: 0,
             reset: 0,
+            updates: SmallVec::new(),
             start: 0,
             sandbox: None,
             sandbox_config: None,
@@ -77,6 +83,11 @@ impl Sync {
             failed: false,
             started: false,
         }
+    }
+
+    /// A container could not be given its resources.
+    pub fn update_failed(&mut self) {
+        self.failed = true;
     }
 
     /// True while it only waits for volumes.
@@ -89,6 +100,7 @@ impl Kubelet {
     /// Begins a sync.
     pub(super) fn sync_pod(&mut self, uid: Uid, fx: &mut Fx) {
         let runtime = self.pleg.cached(uid).unwrap_or_default();
+        self.check_resize(uid, &runtime, fx);
         let Some(made) = self.make_status(uid, &runtime, false, fx) else { return };
         let ended = made.phase.is_terminal();
         self.set_status(uid, made, fx);
@@ -110,6 +122,9 @@ impl Kubelet {
             return self.complete(uid, Outcome::NetworkNotReady, fx);
         }
         entry.worker.task = Some(Task::Sync(Box::new(Sync::new(runtime))));
+        if super::static_pods::is_static(&entry.pod) {
+            self.sync_mirror(uid, fx);
+        }
         if self.volumes_ready(uid, fx) {
             self.sync_mounted(uid, fx);
         }
@@ -131,6 +146,7 @@ impl Kubelet {
         let pod = entry.pod.clone();
         sync.actions = pod_actions::compute(&pod, &sync.runtime, &entry.probes);
         sync.sandbox = sync.actions.sandbox;
+        self.resize_actions(uid, &mut sync);
         if !pod.spec.image_pull_secrets.is_empty() && (sync.actions.create_sandbox || !sync.actions.start.is_empty()) {
             return self.read_pull_secrets(uid, sync, fx);
         }
@@ -179,6 +195,9 @@ impl Kubelet {
         }
         if sync.actions.create_sandbox && sync.sandbox_config.is_none() {
             return self.create_sandbox(uid, sync, fx);
+        }
+        if !sync.updates.is_empty() {
+            return self.update_container(uid, sync, fx);
         }
         match sync.actions.start.get(sync.start).copied() {
             Some(one) => self.start_container(uid, sync, one, fx),
@@ -275,6 +294,7 @@ impl Kubelet {
                 self.sandbox_failed(uid, "FailedPodSandBoxStatus", message, fx);
             }
             (Step::Reset, _) => self.sync_on(uid, sync, fx),
+            (Step::Update, result) => self.container_updated(uid, sync, result, fx),
             (Step::Volumes | Step::PullSecrets | Step::Kill, _) => self.put_sync(uid, sync),
         }
     }

@@ -173,7 +173,7 @@ impl Kubelet {
             volumes.tries = 0;
         }
         let try_at = volumes.try_at;
-        let needs_nothing = needs(&entry.pod).is_empty();
+        let needs_nothing = needs(&entry.pod).is_empty() && self.config.host.is_none();
         self.stage(uid, Name::default(), Stage::Volumes, StageEdge::Begin, fx);
         if needs_nothing {
             // Nothing of it can fail: the first look after the loops' turn finds all mounted.

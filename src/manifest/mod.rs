@@ -29,7 +29,7 @@ pub use load::{Loaded, LoadedObject, load};
 pub use not_modelled::NotModelled;
 pub use problem::{Kind, Kind as ProblemKind, Problem, Severity, nearest, render_all};
 pub use source::Source;
-pub use tree::{Node, Value};
+pub use tree::{Key, Node, Value};
 
 /// The documents of a text, whatever they say: for what stands beside Kubernetes' objects in a file. Their problems are
 /// those that [`load`](load()) finds.

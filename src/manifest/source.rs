@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 /// A named text.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Source {
     /// The file's name as the user gave it.
     pub name: String,

@@ -176,6 +176,8 @@ pub struct Container {
     /// `restartPolicy` of the container; for an init container `Always` makes it a sidecar.
     pub restart_policy: Option<RestartPolicy>,
     pub restart_rules: Vec<RestartRule>,
+    /// `resizePolicy`: resources, and whether their resize restarts the container.
+    pub resize_policy: Vec<(Name, bool)>,
     pub volume_mounts: Vec<VolumeMount>,
     pub security: SecurityContext,
     pub termination_message_path: Name,
@@ -496,6 +498,18 @@ pub struct PodStatus {
     pub pod_ip: Option<Ipv4Addr>,
     pub host_ip: Option<Ipv4Addr>,
     pub nominated_node: Option<Name>,
+    /// Containers that have, or may use, other resources than their spec says, because a resize is under way.
+    pub resizing: Option<Arc<[ContainerResize]>>,
+}
+
+/// A container whose resize is not done: `allocatedResources` and `resources` of its status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerResize {
+    pub name: Name,
+    /// What the kubelet has set aside for it.
+    pub allocated: ResourceRequirements,
+    /// What it runs with.
+    pub actual: ResourceRequirements,
 }
 
 /// A pod's phase.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::kernel::Duration;
 use crate::model::condition::Condition;
 use crate::model::pod::PodStatus;
+use crate::model::resources::ResourceList;
 use crate::model::workload::PodTemplate;
 use crate::model::{Key, Kind, Name, Object, Selector, Taint, Text, Uid};
 
@@ -80,6 +81,8 @@ pub enum Patch {
     Annotations(Vec<(Name, Option<Name>)>),
     /// A workload's pod template: `set image`, `rollout restart`.
     Template(Arc<PodTemplate>),
+    /// The resize subresource of a pod: amounts of containers to set; what is not named stays.
+    Resize(Arc<[ResizeRequest]>),
     /// `spec.suspend` of a Job or CronJob.
     Suspend(bool),
     /// `spec.paused` of a Deployment.
@@ -88,6 +91,14 @@ pub enum Patch {
     RemoveFinalizer(Name),
     /// The controller of a pod that is adopted or (None) released.
     Owner(Option<crate::model::OwnerReference>),
+}
+
+/// New amounts for a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResizeRequest {
+    pub container: Name,
+    pub requests: ResourceList,
+    pub limits: ResourceList,
 }
 
 /// Options of a deletion.

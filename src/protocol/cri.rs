@@ -262,6 +262,8 @@ pub struct LinuxResources {
     /// 0: none.
     pub memory_limit_in_bytes: i64,
     pub oom_score_adj: i64,
+    /// The OOM killer takes one process of the container instead of all (`memory.oom.group` 0).
+    pub single_process_oom_kill: bool,
 }
 
 /// An answer of the runtime.

@@ -7,4 +7,5 @@ pub mod api;
 pub mod cri;
 pub mod probe;
 pub mod pull;
+pub mod stats;
 pub mod volume;

@@ -1,5 +1,6 @@
 //! `report.html`: the whole run in one file that needs no network, on a screen (light or dark) and on paper.
 
+mod decisions;
 mod timeline;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use crate::kernel::{Duration, Time};
 use crate::model::{Name, Object, Source};
 use crate::trace::{Expectation, Footer, Header};
 
+use super::conformance;
 use super::journal::{Journal, PodLife, WorkloadLife};
 use super::latency::{self, Latency, percentile};
 use super::plot::{Format, Plot, PlotError, Series};
@@ -393,6 +395,7 @@ impl Page<'_> {
             }
             text.push_str("</table>\n");
         }
+        decisions::write(text, self.journal);
     }
 
     fn modelled(&self, text: &mut String) {
@@ -417,6 +420,12 @@ impl Page<'_> {
             text.push_str("<li>everything that they say was simulated</li>\n");
         }
         text.push_str("</ul>\n");
+        text.push_str("<p>Of the parts that they went through:</p>\n<table><tr><th>part</th><th>modelled</th><th>simplified</th><th>not there yet</th></tr>\n");
+        for row in conformance::used(self.journal) {
+            let cells = [row.part, row.modelled, row.simplified, row.missing].map(escape);
+            let _ = writeln!(text, "<tr><td>{}</td></tr>", cells.join("</td><td>"));
+        }
+        text.push_str("</table>\n");
     }
 
     fn input(&self, text: &mut String) {

@@ -6,6 +6,8 @@
 
 pub mod calibrate;
 pub mod compare;
+pub mod conformance;
+pub mod diff;
 pub mod events;
 pub mod html;
 pub mod journal;

@@ -5,6 +5,7 @@
 mod axis;
 mod cdf;
 mod compare;
+mod lines;
 mod nodes;
 mod phases;
 mod png;
@@ -19,6 +20,8 @@ use crate::trace::{Footer, Header};
 use super::compare::Comparison;
 use super::journal::Journal;
 use super::latency::Latency;
+
+pub use lines::{Line, Lines};
 
 /// A set of pod starts under a name: a run, or the pods with a label.
 #[derive(Clone, Debug)]
@@ -47,6 +50,8 @@ pub enum Plot<'a> {
     Phases(&'a Journal, &'a Footer),
     /// Nodes and what befell them over time.
     Nodes(&'a Journal, &'a Footer),
+    /// Lines over a number.
+    Lines(&'a Lines),
 }
 
 /// A plot that could not be drawn: the drawing library's words.
@@ -66,6 +71,7 @@ impl Plot<'_> {
             Plot::Compare(comparison) => (1000, compare::height(comparison)),
             Plot::Phases(..) => (1000, 420),
             Plot::Nodes(journal, _) => (1000, nodes::height(journal)),
+            Plot::Lines(_) => (1000, 560),
         }
     }
 
@@ -103,6 +109,7 @@ impl Plot<'_> {
             Plot::Compare(comparison) => compare::draw(area, comparison),
             Plot::Phases(journal, footer) => phases::draw(area, journal, footer),
             Plot::Nodes(journal, footer) => nodes::draw(area, journal, footer),
+            Plot::Lines(lines) => lines::draw(area, lines),
         }
     }
 }

@@ -151,7 +151,7 @@ pub fn github(runs: &[TestRun]) -> String {
 }
 
 /// As the runner wants it: <https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions>.
-fn escaped(text: &str, property: bool) -> String {
+pub(super) fn escaped(text: &str, property: bool) -> String {
     let text = text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     if property { text.replace(':', "%3A").replace(',', "%2C") } else { text }
 }

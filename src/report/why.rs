@@ -11,7 +11,7 @@ use crate::trace::{Diagnosis, Footer, Header, Outcome, Verdict};
 
 use super::journal::{Happening, Journal, Moment, NodeLife, Note, PodLife, WorkloadLife, describe_happening};
 use super::latency;
-use super::story::{reasons_of, reasons_only};
+use super::story::reasons_of;
 use super::style::{Style, clock, columns, count, length, moment, nearest, table, wrap};
 
 /// Explains the object that a user names as `pod/x`, `x` or `deployment/x`, in `namespace` (empty: wherever there is one), at
@@ -25,6 +25,30 @@ pub fn why(
     at: Option<Time>,
     style: &Style,
 ) -> Result<String, String> {
+    why_with(header, journal, footer, object, namespace, &Detail { at, ..Detail::default() }, style)
+}
+
+/// Which moment is meant, and how much of a scheduling decision is told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Detail {
+    /// None: the end.
+    pub at: Option<Time>,
+    /// The moment at which this scheduling attempt of a pod ended, from 1.
+    pub attempt: Option<u32>,
+    /// Every node with its verdict or its scores, however many there are.
+    pub all_nodes: bool,
+}
+
+/// As [`why`], with more to be said about what is asked.
+pub fn why_with(
+    header: &Header,
+    journal: &Journal,
+    footer: &Footer,
+    object: &str,
+    namespace: &str,
+    detail: &Detail,
+    style: &Style,
+) -> Result<String, String> {
     let (kind, name) = match object.split_once('/') {
         Some((kind, name)) => {
             let found = Kind::parse(kind).ok_or_else(|| format!("`{kind}` is not a kind that simlet knows"))?;
@@ -32,8 +56,13 @@ pub fn why(
         }
         None => (None, object),
     };
-    let at = at.unwrap_or(footer.end);
-    let teller = Why { header, journal, at, style };
+    let at = detail.at.unwrap_or(footer.end);
+    let mut teller = Why { header, journal, at, style, all_nodes: detail.all_nodes };
+    match object {
+        "pending" => return Ok(teller.all_pending(namespace)),
+        "slow" => return Ok(latency::text(journal, &latency::Latency::of(journal))),
+        _ => {}
+    }
     let fits = |own: Name| namespace.is_empty() || own == *namespace;
     if kind.is_none_or(|kind| kind == Kind::Pod) {
         // Of several that had this name, the one that was there, else the last one before.
@@ -42,6 +71,15 @@ pub fn why(
         let there = named.clone().find(|pod| pod.existed(at));
         if let Some(pod) = there.or_else(|| named.clone().rev().find(|pod| pod.created <= at)).or_else(|| named.next())
         {
+            if let Some(wanted) = detail.attempt {
+                teller.at = attempt_of(pod, wanted).ok_or_else(|| {
+                    let name = journal.name_of(pod);
+                    format!(
+                        "pod/{name} has no attempt {wanted} in this run; it had {}",
+                        count(pod.attempts as usize, "attempt")
+                    )
+                })?;
+            }
             return Ok(teller.pod(pod));
         }
     }
@@ -73,11 +111,26 @@ pub fn why(
 /// By plug-in: raw and final score.
 type Scores = Vec<(Name, i64, i64)>;
 
+/// How many columns of scores fit beside the names of the plug-ins.
+const COLUMNS: usize = 4;
+
+/// How many nodes are told of one by one where not all are asked for.
+const FEW_NODES: usize = 20;
+
+/// When the pod's attempt with this number ended.
+fn attempt_of(pod: &PodLife, wanted: u32) -> Option<Time> {
+    pod.moments.iter().find_map(|moment| match moment.what {
+        Happening::Attempt { attempt, .. } if attempt == wanted => Some(moment.time),
+        _ => None,
+    })
+}
+
 struct Why<'a> {
     header: &'a Header,
     journal: &'a Journal,
     at: Time,
     style: &'a Style,
+    all_nodes: bool,
 }
 
 impl Why<'_> {
@@ -103,6 +156,36 @@ impl Why<'_> {
         let mut text = format!("there is no {full} in this run");
         if !found.is_empty() {
             let _ = write!(text, "; did you mean {}?", found.join(", "));
+        }
+        text
+    }
+
+    /// Every pod without a node, those of one workload that wait for the same reason like one.
+    fn all_pending(&self, namespace: &str) -> String {
+        let mut groups: IndexMap<(Name, Name, String), Vec<&PodLife>, FxBuildHasher> = IndexMap::default();
+        for pod in self.journal.pods.values().filter(|pod| pod.existed(self.at)) {
+            let own = pod.last.meta.namespace;
+            if !namespace.is_empty() && own != *namespace || pod.bound.is_some_and(|bound| bound <= self.at) {
+                continue;
+            }
+            let past: Vec<&Moment> = pod.moments.iter().take_while(|moment| moment.time <= self.at).collect();
+            let state = State::of(&past);
+            if state.node.is_none() && state.word == "Pending" {
+                groups.entry((own, self.journal.family(pod), state.why(&past))).or_default().push(pod);
+            }
+        }
+        if groups.is_empty() {
+            return format!("no pod waits for a node at {}\n", clock(self.at));
+        }
+        let pods: usize = groups.values().map(Vec::len).sum();
+        let verb = if pods == 1 { "waits" } else { "wait" };
+        let mut text = format!("{} {verb} for a node at {}\n", count(pods, "pod"), clock(self.at));
+        for pods in groups.values() {
+            let name = self.journal.name_of(pods[0]);
+            let more = if pods.len() > 1 { format!(" and {} like it", pods.len() - 1) } else { String::new() };
+            let _ = writeln!(text, "\npod/{name}{more}");
+            let past: Vec<&Moment> = pods[0].moments.iter().take_while(|moment| moment.time <= self.at).collect();
+            self.pending(&mut text, &past);
         }
         text
     }
@@ -192,11 +275,17 @@ impl Why<'_> {
         };
         self.line(text, "tried", &format!("{}, last at {}", count(attempt as usize, "time"), moment(time)));
         self.line(text, "verdict", &reasons_of(message));
-        if let Some(diagnosis) = diagnosis {
-            self.verdicts(text, diagnosis);
-        }
-        if let Some(hint) = would_fit(&reasons_only(message)) {
-            self.line(text, "would fit", &hint);
+        let Some(diagnosis) = diagnosis else {
+            self.line(
+                text,
+                "nodes",
+                "their verdicts were not recorded: `simlet run --explain`, or ask for the scenario itself",
+            );
+            return;
+        };
+        self.verdicts(text, diagnosis);
+        for (at, remedy) in diagnosis.remedies.iter().enumerate() {
+            self.line(text, if at == 0 { "would fit" } else { "or" }, &format!("with {remedy}"));
         }
     }
 
@@ -217,8 +306,10 @@ impl Why<'_> {
         let mut groups: Vec<_> = groups.into_iter().collect();
         groups.sort_by_key(|(_, nodes)| std::cmp::Reverse(nodes.len()));
         for (at, (reason, nodes)) in groups.iter().enumerate() {
-            let mut names: Vec<&str> = nodes.iter().take(3).map(|node| node.as_str()).collect();
-            if nodes.len() > 3 {
+            let all = self.all_nodes || diagnosis.nodes.len() <= FEW_NODES;
+            let shown = if all { nodes.len() } else { 3 };
+            let mut names: Vec<&str> = nodes.iter().take(shown).map(|node| node.as_str()).collect();
+            if nodes.len() > shown {
                 names.push("…");
             }
             let line = format!("{} {reason}   ({})", nodes.len(), names.join(", "));
@@ -226,35 +317,65 @@ impl Why<'_> {
         }
     }
 
-    /// The scores of the node that was chosen and of the best others, by plug-in.
+    /// The scores of the node that was chosen and of the others, by plug-in: raw, normalised and weighted. Nodes with equal
+    /// scores share a column.
     fn scores(&self, text: &mut String, chosen: Name, diagnosis: &Diagnosis) {
-        let mut scored: Vec<(Name, i64, &Scores)> = diagnosis
-            .nodes
-            .iter()
-            .filter_map(|verdict| match &verdict.verdict {
-                Verdict::Scored { total, scores } => Some((verdict.node, *total, scores)),
-                _ => None,
-            })
-            .collect();
-        scored.sort_by_key(|(node, total, _)| (*node != chosen, std::cmp::Reverse(*total), *node));
-        let Some((_, _, first)) = scored.first() else { return };
-        let mut rows = vec![vec!["node".to_owned(), "total".to_owned()]];
-        rows[0].extend(first.iter().map(|(plugin, ..)| plugin.to_string()));
-        for (node, total, scores) in scored.iter().take(6) {
-            let mark = if *node == chosen { "→ " } else { "  " };
-            let mut row = vec![format!("{mark}{node}"), total.to_string()];
-            row.extend(scores.iter().map(|(_, raw, last)| format!("{last} ({raw})")));
-            rows.push(row);
+        let mut groups: IndexMap<(bool, i64, &Scores), Vec<Name>, FxBuildHasher> = IndexMap::default();
+        let mut scored = 0;
+        for verdict in &diagnosis.nodes {
+            if let Verdict::Scored { total, scores } = &verdict.verdict {
+                groups.entry((verdict.node != chosen, *total, scores)).or_default().push(verdict.node);
+                scored += 1;
+            }
         }
-        let right: Vec<usize> = (1..rows[0].len()).collect();
-        text.push('\n');
-        for line in table(&rows, 2, &right).lines() {
-            let _ = writeln!(text, "  {line}");
+        let mut groups: Vec<((bool, i64, &Scores), Vec<Name>)> = groups.into_iter().collect();
+        groups.sort_by_key(|((other, total, _), nodes)| (*other, std::cmp::Reverse(*total), nodes[0]));
+        let Some(((_, _, plugins), _)) = groups.first() else { return };
+        let shown = if self.all_nodes { groups.len() } else { groups.len().min(COLUMNS) };
+        let weight = |plugin: Name| diagnosis.weights.iter().find(|(name, _)| *name == plugin).map_or(1, |(_, w)| *w);
+        let _ = writeln!(text, "\n  scores: raw/normalised/weighted");
+        for (block, columns) in groups[..shown].chunks(COLUMNS).enumerate() {
+            if block > 0 {
+                text.push('\n');
+            }
+            let name = |((other, ..), nodes): &((bool, i64, &Scores), Vec<Name>)| {
+                let mark = if *other { "" } else { "→ " };
+                let more = if nodes.len() > 1 { format!(" +{}", nodes.len() - 1) } else { String::new() };
+                format!("{mark}{}{more}", nodes[0])
+            };
+            let mut rows = vec![[String::new()].into_iter().chain(columns.iter().map(name)).collect::<Vec<_>>()];
+            for (at, (plugin, ..)) in plugins.iter().enumerate() {
+                let weight = weight(*plugin);
+                let times = if weight == 1 { String::new() } else { format!(" ×{weight}") };
+                let cell = |((_, _, scores), _): &((bool, i64, &Scores), Vec<Name>)| {
+                    let (_, raw, last) = scores[at];
+                    format!("{raw}/{}/{last}", if weight == 0 { 0 } else { last / weight })
+                };
+                let first = format!("{plugin}{times}");
+                rows.push([first].into_iter().chain(columns.iter().map(cell)).collect());
+            }
+            let totals = columns.iter().map(|((_, total, _), _)| total.to_string());
+            rows.push(["total".to_owned()].into_iter().chain(totals).collect());
+            for line in table(&rows, 2, &[]).lines() {
+                let _ = writeln!(text, "  {}", line.trim_end());
+            }
+            // Who stands behind `+n`.
+            for (_, nodes) in columns.iter().filter(|(_, nodes)| nodes.len() > 1) {
+                if self.all_nodes || diagnosis.nodes.len() <= FEW_NODES {
+                    let names: Vec<&str> = nodes.iter().map(|node| node.as_str()).collect();
+                    self.line(text, "equal", &names.join(", "));
+                }
+            }
         }
-        let rejected = diagnosis.nodes.len() - scored.len();
-        if scored.len() > 6 || rejected > 0 {
-            let more = scored.len().saturating_sub(6);
-            let _ = writeln!(text, "  {more} more scored, {rejected} rejected or not tried");
+        let hidden: usize = groups[shown..].iter().map(|(_, nodes)| nodes.len()).sum();
+        let rejected = diagnosis.nodes.len() - scored;
+        if hidden > 0 || rejected > 0 {
+            let more = if hidden > 0 { "; --all-nodes shows every one" } else { "" };
+            let _ = writeln!(text, "  {hidden} more scored, {rejected} rejected or not tried{more}");
+        }
+        if rejected > 0 && (self.all_nodes || diagnosis.nodes.len() <= FEW_NODES) {
+            let nodes = diagnosis.nodes.iter().filter(|node| !matches!(node.verdict, Verdict::Scored { .. }));
+            self.verdicts(text, &Diagnosis { nodes: nodes.cloned().collect(), ..Diagnosis::default() });
         }
     }
 
@@ -485,26 +606,6 @@ fn placed_with<'a>(past: &[&'a Moment]) -> Option<(Name, &'a Diagnosis)> {
         }
         _ => None,
     })
-}
-
-/// A change that would let the pod in, where one reason alone keeps it out.
-fn would_fit(reasons: &str) -> Option<String> {
-    let only = |what: &str| reasons == what || reasons.split(", ").all(|reason| reason.starts_with(what));
-    for resource in ["cpu", "memory", "ephemeral-storage"] {
-        if only(&format!("Insufficient {resource}")) {
-            return Some(format!("with smaller requests of {resource}, or with one more node"));
-        }
-    }
-    if only("Too many pods") {
-        return Some("with one more node, or more pods a node".to_owned());
-    }
-    if only("node(s) had untolerated taint") {
-        return Some("with a toleration of the taint".to_owned());
-    }
-    if only("node(s) didn't match Pod's node affinity/selector") {
-        return Some("with another nodeSelector or node affinity, or with the labels on a node".to_owned());
-    }
-    None
 }
 
 fn short(key: &Key) -> String {

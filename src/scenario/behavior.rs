@@ -30,9 +30,28 @@ pub(super) fn read(node: &Node<'_>, path: &str, problems: &mut Problems) -> Opti
     behavior.ends = read_ends(&mut fields, problems);
     if let Some(node) = fields.get("memory") {
         behavior.memory = read_growth(node, &fields.path("memory"), problems);
+        match node.get("process").map(|process| (process.as_str(), process)) {
+            None | Some((Some("main"), _)) => {}
+            Some((Some("child"), _)) => behavior.memory_of_child = true,
+            Some((_, process)) => {
+                problems.add(process.span.clone(), &fields.path("memory.process"), "one of main, child", None);
+            }
+        }
     }
     if let Some(node) = fields.get("disk") {
         behavior.disk = read_growth(node, &fields.path("disk"), problems);
+    }
+    if let Some(node) = fields.get("logs") {
+        behavior.logs = read_growth(node, &fields.path("logs"), problems);
+    }
+    if let Some(node) = fields.get("inodes") {
+        behavior.inodes = read_growth(node, &fields.path("inodes"), problems);
+    }
+    if let Some(node) = fields.get("processes") {
+        behavior.processes = read_growth(node, &fields.path("processes"), problems);
+    }
+    if let Some(node) = fields.get("volumes") {
+        behavior.volumes = read_volumes(node, &fields.path("volumes"), problems);
     }
     if let Some(node) = fields.get("cpu") {
         behavior.cpu = read_cpu(node, &fields.path("cpu"), problems);
@@ -163,11 +182,26 @@ fn read_oom(node: &Node<'_>, path: &str, problems: &mut Problems) -> Option<End>
     Some(End::Oom { after })
 }
 
-/// `100Mi`, or `{start: 100Mi, growth: 5Mi/min}`.
+/// `{data: {growth: 5Mi/min}}`: what it writes into volumes, by their names in the pod.
+fn read_volumes(node: &Node<'_>, path: &str, problems: &mut Problems) -> Vec<(Name, Growth)> {
+    let Value::Map(entries) = &node.value else {
+        let hint = Some("such as {data: {growth: 5Mi/min}}".to_owned());
+        problems.add(node.span.clone(), path, "volumes with what is written into them are expected", hint);
+        return Vec::new();
+    };
+    let mut volumes = Vec::new();
+    for (key, value) in entries {
+        let growth = read_growth(value, &format!("{path}.{}", key.name), problems);
+        volumes.extend(growth.map(|growth| (Name::new(&key.name), growth)));
+    }
+    volumes
+}
+
+/// `100Mi`, or `{start: 100Mi, growth: 5Mi/min}`; with `from: 5s` it grows from then on, with `most: 1Gi` up to that.
 fn read_growth(node: &Node<'_>, path: &str, problems: &mut Problems) -> Option<Growth> {
     if !matches!(node.value, Value::Map(_)) {
         let bytes = values::bytes(node, path, problems)?;
-        return Some(Growth { start: bytes.0.max(0) as u64, per_minute: 0 });
+        return Some(Growth { start: bytes.0.max(0) as u64, ..Growth::default() });
     }
     let mut fields = Fields::new(node, path, problems)?;
     let start = fields.get("start").and_then(|node| values::bytes(node, &fields.path("start"), problems));
@@ -175,12 +209,17 @@ fn read_growth(node: &Node<'_>, path: &str, problems: &mut Problems) -> Option<G
         let path = fields.path("growth");
         values::bytes_per_minute(node, &path, problems)
     });
+    // Of memory: whose it is.
+    fields.get("process");
+    let from = fields.get("from").and_then(|node| values::duration(node, &fields.path("from"), problems));
+    let most = fields.get("most").and_then(|node| values::bytes(node, &fields.path("most"), problems));
     fields.end(problems);
     let per_minute = match growth {
         Some(read) => read?,
         None => 0,
     };
-    Some(Growth { start: start.map_or(0, |bytes| bytes.0.max(0) as u64), per_minute })
+    let whole = |bytes: crate::model::Bytes| bytes.0.max(0) as u64;
+    Some(Growth { start: start.map_or(0, whole), per_minute, from: from.unwrap_or_default(), most: most.map(whole) })
 }
 
 fn read_cpu(node: &Node<'_>, path: &str, problems: &mut Problems) -> Option<MilliCpu> {

@@ -10,18 +10,18 @@ use crate::manifest::{Node as TreeNode, Value, nearest};
 use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
 use crate::model::quantity::Quantity;
 use crate::model::storage::StorageClass;
-use crate::model::{Bytes, Labels, Meta, MilliCpu, Name, Node, NodeImage, Object, Resources, Taint, TaintEffect};
+use crate::model::{Bytes, Labels, Meta, MilliCpu, Name, Node, NodeImage, Object, Pod, Resources, Taint, TaintEffect};
 use crate::protocol::pull::AuthConfig;
 use crate::registry::{self, ImageRule};
-use crate::runtime::simulated::Profile;
 use crate::runtime::simulated::behavior::Rule;
+use crate::runtime::simulated::{Machine, Profile};
 use crate::{apiserver, controllers, kubelet, scheduler};
 
 use super::file::Reading;
-use super::kubelet_config;
 use super::read::{Fields, Problems};
-use super::scheduler_config;
+use super::timeline::static_pods_of;
 use super::values;
+use super::{kubelet_config, scheduler_config};
 
 /// Collects what a cluster is made of.
 pub(super) struct Builder {
@@ -99,6 +99,14 @@ impl Builder {
     }
 
     /// The file of a KubeSchedulerConfiguration.
+    /// A KubeSchedulerConfiguration among the files that the user named goes before the scenario's.
+    pub(super) fn named_scheduler_config(&mut self, index: usize, reading: &mut Reading<'_>) {
+        let Some(source) = reading.text_of(index) else { return };
+        let (config, problems) = scheduler_config::read(source, scheduler::Config::default(), &[]);
+        reading.elsewhere.extend(problems.into_iter().map(|problem| (index, problem)));
+        set(&mut self.scheduler, config);
+    }
+
     fn scheduler_config(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
         let Some(file) = node.as_str() else {
             reading.problems.add(node.span.clone(), path, "a file's name is expected", None);
@@ -179,7 +187,7 @@ impl Builder {
             _ => Profile::containerd(),
         };
         let config = kubelet::Config { kubelet, ..kubelet::Config::new(node) };
-        self.nodes.push(NodeConfig { kubelet: config, runtime: NodeRuntime::Simulated(profile) });
+        self.nodes.push(NodeConfig::new(config, NodeRuntime::Simulated(profile)));
     }
 
     fn template(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
@@ -260,6 +268,13 @@ impl Builder {
             }
         }
         let images: Arc<[NodeImage]> = images.into();
+        let mut static_pods = Vec::new();
+        for (index, file) in fields.list("staticPods", reading.problems).iter().enumerate() {
+            static_pods
+                .extend(static_pods_of(file, &format!("{path}.staticPods[{index}]"), reading).into_iter().flatten());
+        }
+        let static_pods: Arc<[Arc<Pod>]> = static_pods.into();
+        let machine = read_machine(&mut fields, &capacity, reading.problems);
         let span = fields.span();
         fields.end(reading.problems);
         if !(0..=100_000).contains(&count) {
@@ -281,7 +296,10 @@ impl Builder {
                 config.start = kubelet::StartKind::Registers;
                 config.joins = Time::ZERO + after;
             }
-            self.nodes.push(NodeConfig { kubelet: config, runtime: NodeRuntime::Simulated(profile.clone()) });
+            let mut node = NodeConfig::new(config, NodeRuntime::Simulated(profile.clone()));
+            node.static_pods = static_pods.clone();
+            node.machine = machine;
+            self.nodes.push(node);
         }
     }
 
@@ -415,7 +433,7 @@ impl Builder {
                 let capacity = Resources { cpu, memory, pods: 0, ..default_capacity() };
                 let node = worker(&name, Some(zone), &[], &[], capacity, index);
                 let runtime = NodeRuntime::Simulated(Profile::containerd());
-                self.nodes.push(NodeConfig { kubelet: configured(node, &self.kubelet), runtime });
+                self.nodes.push(NodeConfig::new(configured(node, &self.kubelet), runtime));
             }
         }
         let images: Arc<[ImageRule]> = self.images.into();
@@ -521,6 +539,28 @@ fn worker(
     node.status.capacity = capacity;
     node.status.internal_ip = Some(address(index));
     node
+}
+
+/// `imagefs: 50Gi` if images have a disk of their own, and `used: {memory: 1Gi, disk: 20Gi}`: what others than pods use.
+fn read_machine(fields: &mut Fields<'_, '_>, capacity: &Resources, problems: &mut Problems) -> Machine {
+    let mut machine = Machine::of(capacity);
+    if let Some(node) = fields.get("imagefs") {
+        machine.imagefs = values::bytes(node, &fields.path("imagefs"), problems).map(|bytes| bytes.0);
+    }
+    let Some(mut used) = fields.fields("used", problems) else { return machine };
+    let mut amount = |name: &'static str, field: &mut i64| {
+        if let Some(node) = used.get(name) {
+            set(field, values::bytes(node, &used.path(name), problems).map(|bytes| bytes.0));
+        }
+    };
+    let others = &mut machine.used;
+    amount("memory", &mut others.memory);
+    amount("disk", &mut others.disk);
+    amount("imagefs", &mut others.imagefs);
+    amount("inodes", &mut others.inodes);
+    amount("processes", &mut others.processes);
+    used.end(problems);
+    machine
 }
 
 /// The settings of a node's kubelet, and the node with what its kubelet says of it when it registers.

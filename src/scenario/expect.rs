@@ -301,6 +301,7 @@ impl<'s> Tracker<'s> {
             broken: self.broken,
             error: self.error,
             objects: self.objects,
+            details: Vec::new(),
         }
     }
 }

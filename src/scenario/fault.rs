@@ -4,8 +4,10 @@ use crate::cluster::{Cluster, ContainerFault, Fault, NodeFault};
 use crate::kernel::{Duration, Stream};
 use crate::manifest::{Node, Value};
 use crate::model::node::ZONE_LABEL;
+use crate::model::quantity::Quantity;
 use crate::model::{Key, Kind, Name, Object, Selector, Text};
 use crate::registry;
+use crate::runtime::simulated::{Available, Scarce};
 
 use super::read::{Fields, Problems};
 use super::values;
@@ -79,7 +81,7 @@ impl FaultSpec {
         if effects.is_empty() || !effects.iter().all(fits) {
             let hint = match target {
                 Target::Nodes { .. } => {
-                    "power: off, kubelet: stopped, runtime: stopped or hung, network: cut, cni: hung"
+                    "power: off, kubelet: stopped, runtime: stopped or hung, network: cut, cni: hung, disk: {available: 5%}"
                 }
                 Target::Registry(_) => {
                     "down: true, bandwidth: 2Mi/s, errorRate: 0.1, rateLimit: {…}, missing: [image], corrupt: [image], unauthorized: true"
@@ -310,7 +312,15 @@ fn read_effects(fields: &mut Fields<'_, '_>, problems: &mut Problems) -> Vec<Eff
         }
     };
     let node_fault = Effect::Node;
-    word(fields, "power", &[("off", node_fault(NodeFault::Power(false))), ("on", node_fault(NodeFault::Power(true)))]);
+    word(
+        fields,
+        "power",
+        &[
+            ("off", node_fault(NodeFault::Power(false))),
+            ("on", node_fault(NodeFault::Power(true))),
+            ("shutdown", node_fault(NodeFault::Shutdown)),
+        ],
+    );
     word(
         fields,
         "kubelet",
@@ -338,6 +348,26 @@ fn read_effects(fields: &mut Fields<'_, '_>, problems: &mut Problems) -> Vec<Eff
             ("working", node_fault(NodeFault::NetworkPlugin(true))),
         ],
     );
+    for (name, what) in [
+        ("memory", Scarce::Memory),
+        ("disk", Scarce::Disk),
+        ("imagefs", Scarce::ImageDisk),
+        ("inodes", Scarce::Inodes),
+        ("pids", Scarce::Processes),
+    ] {
+        let Some(mut inner) = fields.fields(name, problems) else { continue };
+        let node = inner.get("available");
+        let (path, span) = (inner.path("available"), inner.span());
+        inner.end(problems);
+        let available = node.and_then(|node| read_available(node));
+        match available {
+            Some(available) => effects.push(Effect::Node(NodeFault::Scarce { what, available: Some(available) })),
+            None => {
+                let hint = Some(format!("such as {name}: {{available: 5%}} or {name}: {{available: 50Mi}}"));
+                problems.add(node.map_or(span, |node| node.span.clone()), &path, "not an amount that is left", hint);
+            }
+        }
+    }
     if let Some(down) = fields.boolean("down", problems) {
         effects.push(Effect::Registry(registry::Fault::Down(down)));
     }
@@ -395,6 +425,20 @@ fn read_effects(fields: &mut Fields<'_, '_>, problems: &mut Problems) -> Vec<Eff
         }
     }
     effects
+}
+
+/// `5%` of what there is, or an amount.
+fn read_available(node: &Node<'_>) -> Option<Available> {
+    let text = match &node.value {
+        Value::Int(number) => number.to_string(),
+        _ => node.as_str()?.trim().to_owned(),
+    };
+    if let Some(percent) = text.strip_suffix('%') {
+        let percent: f64 = percent.trim().parse().ok()?;
+        return (0.0..=100.0).contains(&percent).then_some(Available::Part((percent * 10.0).round() as i64));
+    }
+    let quantity: Quantity = text.parse().ok()?;
+    Some(Available::Amount(quantity.value_rounding_up())).filter(|_| quantity.value_rounding_up() >= 0)
 }
 
 /// Docker Hub's words.

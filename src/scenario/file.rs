@@ -15,6 +15,7 @@ use crate::trace::{Header, SourceFile};
 
 use super::condition::Condition;
 use super::expect::Expected;
+use super::placement::Baseline;
 use super::read::{Fields, Problems};
 use super::remarks::Known;
 use super::timeline::{Happening, When};
@@ -41,6 +42,8 @@ pub struct Scenario {
     pub applied: Vec<(String, Arc<[Object]>)>,
     pub(super) timeline: Vec<Happening>,
     pub(super) expectations: Vec<Expected>,
+    /// Expectations about placements, each with its place among all expectations.
+    pub(super) baselines: Vec<(usize, Baseline)>,
     pub(super) until: Until,
     pub(super) epoch: Epoch,
     /// What the trace says of the run; seed and command are filled in by whoever runs it.
@@ -101,12 +104,17 @@ impl Scenario {
 
     /// True if the files say when the run ends, or ask for something at some moment; false for plain manifests.
     pub fn has_an_end(&self) -> bool {
-        !matches!(self.until, Until::Default(_)) || !self.timeline.is_empty() || !self.expectations.is_empty()
+        !matches!(self.until, Until::Default(_)) || !self.timeline.is_empty() || self.expectations() > 0
     }
 
     /// How many expectations it has.
     pub fn expectations(&self) -> usize {
-        self.expectations.len()
+        self.expectations.len() + self.baselines.len()
+    }
+
+    /// The baselines of placements that it is held against, as files relative to its own.
+    pub fn baselines(&self) -> impl Iterator<Item = &str> {
+        self.baselines.iter().map(|(_, baseline)| baseline.file.as_str())
     }
 }
 
@@ -152,7 +160,8 @@ pub struct LoadOptions {
 }
 
 /// Kinds that are no objects of a cluster, and yet are not passed over.
-const OURS: [&str; 4] = ["Scenario", "RuntimeProfile", "KubeSchedulerConfiguration", "KubeletConfiguration"];
+const OURS: [&str; 5] =
+    ["Scenario", "Placement", "RuntimeProfile", "KubeSchedulerConfiguration", "KubeletConfiguration"];
 
 /// A run without `until` ends at the latest so long after the last line of its timeline.
 const AFTERWARDS: Duration = Duration::from_secs(600);
@@ -201,7 +210,14 @@ fn is_scenario(node: &Node<'_>) -> bool {
         && node.get("apiVersion").and_then(Node::as_str).is_some_and(|version| version.starts_with("simlet.dev/"))
 }
 
-/// The files that a scenario names, with their places: `manifests`, `from`, `config`, `runtime`, `apply`.
+/// True for a file that begins with a KubeSchedulerConfiguration.
+pub(super) fn is_scheduler_config(source: &Source) -> bool {
+    let kind = |node: &Node<'_>| node.get("kind").and_then(Node::as_str) == Some("KubeSchedulerConfiguration");
+    source.text().contains("KubeSchedulerConfiguration")
+        && crate::manifest::documents(source).iter().find(|node| node.value != Value::Null).is_some_and(kind)
+}
+
+/// The files that a scenario names, with their places: `manifests`, `from`, `config`, `runtime`, `apply`, `placement`.
 fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
     let documents = crate::manifest::documents(source);
     let Some(root) = documents.iter().find(|node| is_scenario(node)) else { return Vec::new() };
@@ -219,12 +235,17 @@ fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
     for node in items(cluster.and_then(|cluster| cluster.get("nodes"))) {
         add(node.get("from"));
         add_config(node.get("kubelet"), &mut add);
+        items(node.get("staticPods")).iter().for_each(|file| add(Some(file)));
         add(node.get("runtime").filter(|runtime| runtime.as_str().is_some_and(super::runtime::is_file)));
     }
     add_config(cluster.and_then(|cluster| cluster.get("kubelet")), &mut add);
     add(cluster.and_then(|cluster| cluster.get("scheduler")).and_then(|scheduler| scheduler.get("config")));
     for entry in items(root.get("timeline")) {
         add(entry.get("apply"));
+        add(entry.get("staticPods").and_then(|pods| pods.get("write")));
+    }
+    for expected in items(root.get("expect")) {
+        add(expected.get("placement"));
     }
     named
 }
@@ -483,6 +504,13 @@ impl Reading<'_> {
         }
     }
 
+    /// The text of a file that the scenario names and that need not be there.
+    pub(super) fn file_if_there(&self, file: &str) -> Option<String> {
+        let (_, _, read) = self.files.iter().find(|(name, _, _)| name == file)?;
+        let source = self.sources.get(read.as_ref().ok()?.start)?;
+        Some(source.text().to_owned())
+    }
+
     /// The text of a source.
     pub(super) fn text_of(&self, source: usize) -> Option<&Source> {
         self.sources.get(source)
@@ -508,6 +536,7 @@ impl Reading<'_> {
         let mut until = None;
         let mut timeline = Vec::new();
         let mut expectations = Vec::new();
+        let mut baselines: Vec<(usize, Baseline)> = Vec::new();
         let mut behaviors = Vec::new();
         let mut builder = section::Builder::new(options.nodes, options.size);
         // Which sources are applied at 0s: those that the user named, and those of `manifests`.
@@ -552,9 +581,20 @@ impl Reading<'_> {
                 timeline.extend(Happening::read(entry, &format!("timeline[{index}]"), self));
             }
             for (index, expected) in fields.list("expect", self.problems).iter().enumerate() {
-                expectations.extend(Expected::read(expected, &format!("expect[{index}]"), self));
+                let path = format!("expect[{index}]");
+                if Baseline::is(expected) {
+                    let baseline = Baseline::read(expected, &path, self);
+                    baselines.extend(baseline.map(|baseline| (index, baseline)));
+                } else {
+                    expectations.extend(Expected::read(expected, &path, self));
+                }
             }
             fields.end(self.problems);
+        }
+        let configs: Vec<usize> =
+            (0..named).filter(|&index| self.text_of(index).is_some_and(is_scheduler_config)).collect();
+        for index in configs {
+            builder.named_scheduler_config(index, self);
         }
         if name.is_empty() {
             let file = self.source.or(self.sources.first()).map_or("", |source| source.name.as_str());
@@ -592,10 +632,23 @@ impl Reading<'_> {
         let mut header = header;
         header.not_modelled.extend(builder.without_effect());
         let config = builder.build(existing, behaviors, has_class, epoch);
-        let last = timeline.iter().map(last_moment).chain(expectations.iter().map(Expected::last)).max();
+        let last = timeline.iter().map(last_moment).chain(expectations.iter().map(Expected::last));
+        let last = last.chain(baselines.iter().filter_map(|(_, baseline)| baseline.at)).max();
         let until = until.unwrap_or(Until::Default(last.unwrap_or(Time::ZERO) + AFTERWARDS));
         let header = Header { name: name.clone(), description: description.clone(), ..header };
-        Some(Scenario { name, description, seed, config, applied, timeline, expectations, until, epoch, header })
+        Some(Scenario {
+            name,
+            description,
+            seed,
+            config,
+            applied,
+            timeline,
+            expectations,
+            baselines,
+            until,
+            epoch,
+            header,
+        })
     }
 
     /// `until: 30m`, or a condition.

@@ -39,7 +39,7 @@ pub fn read(sources: &[&Source]) -> Read {
             }
             // A text that can't be read has said why.
             Err(_) if problems.iter().any(Problem::is_error) => {}
-            Err(problem) => read.problems.push((index, problem)),
+            Err(problem) => read.problems.push((index, *problem)),
         }
     }
     let (settings, problems) = configuration::compile(&whole);
@@ -68,7 +68,7 @@ pub fn read(sources: &[&Source]) -> Read {
 }
 
 /// The KubeletConfiguration among the documents of a file.
-fn document<'n, 'a>(documents: &'n [Node<'a>]) -> Result<&'n Node<'a>, Problem> {
+fn document<'n, 'a>(documents: &'n [Node<'a>]) -> Result<&'n Node<'a>, Box<Problem>> {
     let text_of = |node: &Node<'_>, field: &str| node.get(field).and_then(Node::as_str).unwrap_or_default().to_owned();
     let some = |node: &&Node<'_>| node.value != Value::Null;
     let ours = documents.iter().filter(some).find(|node| text_of(node, "kind") == KIND);
@@ -88,7 +88,8 @@ fn document<'n, 'a>(documents: &'n [Node<'a>]) -> Result<&'n Node<'a>, Problem> 
         (None, None) => (0..0, format!("a {KIND} is expected here")),
     };
     let hint = Some(format!("the kubelet of 1.36 reads {API_VERSION} {KIND} only"));
-    Err(Problem { at, field: String::new(), object: String::new(), kind: ProblemKind::Scenario { message, hint } })
+    let kind = ProblemKind::Scenario { message, hint };
+    Err(Box::new(Problem { at, field: String::new(), object: String::new(), kind }))
 }
 
 /// The gate that was meant.

@@ -48,6 +48,11 @@ impl<'n, 'a> Fields<'n, 'a> {
         self.node.span.clone()
     }
 
+    /// The place of a field's value; of the mapping if it is not there.
+    pub(super) fn place_of(&self, name: &str) -> Range<usize> {
+        self.node.get(name).map_or_else(|| self.span(), |node| node.span.clone())
+    }
+
     /// The value of a field; absent and null are the same.
     pub(super) fn get(&mut self, name: &'static str) -> Option<&'n Node<'a>> {
         self.known.push(name);

@@ -9,11 +9,12 @@ use crate::cluster::{Cluster, Fault, Message, Nobody, Outside};
 use crate::kernel::{Clock, Duration, Stream, Time, Virtual};
 use crate::model::{Key, Kind, Labels, Name, Object, Selector, Text};
 use crate::protocol::api;
-use crate::trace::{Footer, Sink};
+use crate::trace::{Expectation, Footer, Placement, Sink};
 
 use super::condition::{Condition, Uses};
 use super::expect::Tracker;
 use super::file::{Scenario, Until};
+use super::placement::of_store;
 use super::timeline::{Happening, What, When};
 use super::world::{Observer, World};
 
@@ -40,6 +41,16 @@ pub struct Options {
 pub struct End {
     pub footer: Footer,
     pub cluster: Cluster,
+    /// For each baseline of the scenario, what came in its stead.
+    pub placements: Vec<Measured>,
+}
+
+/// A placement that is held against a baseline.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The baseline's file, relative to the scenario's.
+    pub file: String,
+    pub is: Placement,
 }
 
 /// Runs a scenario in virtual time. Records go to `sink`.
@@ -101,7 +112,8 @@ fn world_of(scenario: &Scenario, until: &Until) -> World {
     }
     kinds.sort();
     kinds.dedup();
-    World::new(scenario.epoch, kinds, time, endpoints, latency)
+    let preemptions = !scenario.baselines.is_empty();
+    World::new(scenario.epoch, kinds, time, endpoints, latency, preemptions)
 }
 
 /// What is to be done at a moment, beside the cluster's own events.
@@ -113,6 +125,8 @@ enum Item {
     },
     /// The expectation begins to count, or is decided.
     Expectation(usize),
+    /// The placement that this baseline is about is taken.
+    Baseline(usize),
     /// Conditions that depend on the time are looked at each second.
     Tick,
 }
@@ -131,6 +145,8 @@ struct Walk<'s> {
     faults: Stream,
     periods: Stream,
     changed: Vec<(Kind, Labels)>,
+    /// For each baseline, when it was looked at, and what there was.
+    placements: Vec<Option<(Time, Placement)>>,
 }
 
 const TICK: Duration = Duration::from_secs(1);
@@ -150,6 +166,7 @@ impl<'s> Walk<'s> {
             faults: streams.stream("timeline", "faults"),
             periods: streams.stream("timeline", "periods"),
             changed: Vec::new(),
+            placements: vec![None; scenario.baselines.len()],
             cluster,
         };
         walk.begin();
@@ -178,6 +195,11 @@ impl<'s> Walk<'s> {
             }
             if let Some(end) = expected.ends().filter(|&end| end != expected.begins()) {
                 self.plan(end, Item::Expectation(index));
+            }
+        }
+        for (index, (_, baseline)) in self.scenario.baselines.iter().enumerate() {
+            if let Some(at) = baseline.at {
+                self.plan(at, Item::Baseline(index));
             }
         }
         if self.conditions().any(|condition| condition.uses.time) {
@@ -321,6 +343,7 @@ impl<'s> Walk<'s> {
                     self.trackers[index].end(now);
                 }
             }
+            Item::Baseline(index) => self.take_placement(index),
             Item::Tick => {
                 self.look(|uses| uses.time);
                 if self.conditions().any(|condition| condition.uses.time) {
@@ -337,6 +360,10 @@ impl<'s> Walk<'s> {
                 let verb = self.reckoned(verb);
                 self.cluster.act(Action { text: Text::new(text), source: Some(happening.source), verb });
             }
+            What::StaticPods(change) => {
+                let source = Some(happening.source);
+                self.cluster.write_static_pods(change.node, &change.write, &change.remove, &change.text, source);
+            }
             What::Fault(spec) => {
                 let faults = spec.resolve(&self.cluster, &mut self.faults);
                 self.cluster.inject(&faults, &spec.text, Some(happening.source), false);
@@ -347,6 +374,11 @@ impl<'s> Walk<'s> {
                 }
             }
         }
+    }
+
+    fn take_placement(&mut self, index: usize) {
+        let placement = self.world.with_preemptions(|preemptions| of_store(self.cluster.store(), preemptions));
+        self.placements[index] = Some((self.cluster.now(), placement));
     }
 
     /// What kubectl is told: of a patch, what comes of it now.
@@ -368,16 +400,27 @@ impl<'s> Walk<'s> {
                 tracker.objects = telling_pods(&self.cluster, &tracker.expected.condition.uses);
             }
         }
+        for index in 0..self.placements.len() {
+            if self.placements[index].is_none() {
+                self.take_placement(index);
+            }
+        }
         self.cluster.check_all();
+        let mut expectations: Vec<Expectation> = self.trackers.into_iter().map(|tracker| tracker.result(now)).collect();
+        let mut placements = Vec::new();
+        for ((place, baseline), (at, is)) in self.scenario.baselines.iter().zip(self.placements.into_iter().flatten()) {
+            expectations.insert((*place).min(expectations.len()), baseline.result(at, &is, &self.scenario.header));
+            placements.push(Measured { file: baseline.file.clone(), is });
+        }
         let footer = Footer {
             end: now,
             reason: reason.to_owned(),
             events: self.cluster.events(),
             digest: self.cluster.digest(),
-            expectations: self.trackers.into_iter().map(|tracker| tracker.result(now)).collect(),
+            expectations,
             invariants: self.cluster.broken_invariants().to_vec(),
         };
-        End { footer, cluster: self.cluster }
+        End { footer, cluster: self.cluster, placements }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::client;
 use crate::kernel::{Distribution, Duration, Time};
 use crate::manifest::Node;
-use crate::model::{Name, Object, Source};
+use crate::model::{Name, Object, Pod, Source};
 
 use super::condition::Condition;
 use super::fault::FaultSpec;
@@ -43,8 +43,23 @@ pub(super) enum When {
 /// What happens.
 #[derive(Clone, Debug)]
 pub(super) enum What {
-    Client { text: String, verb: Arc<client::Verb> },
+    Client {
+        text: String,
+        verb: Arc<client::Verb>,
+    },
     Fault(FaultSpec),
+    /// A node's manifest folder changes.
+    StaticPods(StaticPods),
+}
+
+/// A change of a node's manifest folder.
+#[derive(Clone, Debug)]
+pub(super) struct StaticPods {
+    pub(super) node: Name,
+    pub(super) write: Vec<Arc<Pod>>,
+    pub(super) remove: Vec<Name>,
+    /// As stories tell it.
+    pub(super) text: String,
 }
 
 impl Happening {
@@ -57,9 +72,10 @@ impl Happening {
         let apply = fields.get("apply");
         let lasts = fields.get("for").and_then(|n| values::duration(n, &fields.path("for"), reading.problems));
         let lasts_span = fields.get("for").map(|node| node.span.clone());
-        let given = [kubectl, fault, apply].iter().flatten().count();
+        let static_pods = fields.get("staticPods");
+        let given = [kubectl, fault, apply, static_pods].iter().flatten().count();
         if given != 1 {
-            let hint = "one of kubectl, fault, apply".to_owned();
+            let hint = "one of kubectl, fault, apply, staticPods".to_owned();
             let message = if given == 0 { "nothing happens here" } else { "more than one thing happens here" };
             reading.problems.add(fields.span(), path, message, Some(hint));
         }
@@ -70,11 +86,13 @@ impl Happening {
             FaultSpec::read(fault, &fields.path("fault"), &text, reading.problems).map(What::Fault)
         } else if let Some(files) = apply {
             read_apply(files, &fields.path("apply"), reading)
+        } else if let Some(node) = static_pods {
+            read_static_pods(node, &fields.path("staticPods"), reading)
         } else {
             None
         };
         fields.end(reading.problems);
-        if let (Some(at), Some(What::Client { .. })) = (lasts_span, &what) {
+        if let (Some(at), Some(What::Client { .. } | What::StaticPods(_))) = (lasts_span, &what) {
             reading.problems.add(at, &format!("{path}.for"), "only a fault can be undone", None);
         }
         Some(Happening { when: when?, what: what?, lasts, source })
@@ -138,6 +156,42 @@ fn read_apply(node: &Node<'_>, path: &str, reading: &mut Reading<'_>) -> Option<
     };
     let objects: Vec<Object> = reading.manifests(file, node.span.clone(), path)?;
     Some(What::Client { text: format!("kubectl apply -f {file}"), verb: Arc::new(client::Verb::Apply(objects.into())) })
+}
+
+/// `{node: n4, write: static.yaml}` or `{node: n4, remove: static}`.
+fn read_static_pods(node: &Node<'_>, path: &str, reading: &mut Reading<'_>) -> Option<What> {
+    let mut fields = Fields::new(node, path, reading.problems)?;
+    let on = fields.text("node", reading.problems).map(Name::new);
+    let write = fields.get("write").map(|file| (file, fields.path("write")));
+    let remove = fields.text("remove", reading.problems).map(Name::new);
+    let span = fields.span();
+    fields.end(reading.problems);
+    let (Some(on), true) = (on, write.is_some() != remove.is_some()) else {
+        let hint = Some("{node: n4, write: pod.yaml} or {node: n4, remove: pod}".to_owned());
+        reading.problems.add(span, path, "not a change of a node's manifest folder", hint);
+        return None;
+    };
+    let mut pods = Vec::new();
+    let mut text = format!("node {on}, static pod {} removed", remove.unwrap_or_default());
+    if let Some((file, path)) = write {
+        pods = static_pods_of(file, &path, reading)?;
+        text = format!("node {on}, static pods of {} written", file.as_str().unwrap_or_default());
+    }
+    Some(What::StaticPods(StaticPods { node: on, write: pods, remove: remove.into_iter().collect(), text }))
+}
+
+/// The pods of a file that the scenario names.
+pub(super) fn static_pods_of(file: &Node<'_>, path: &str, reading: &mut Reading<'_>) -> Option<Vec<Arc<Pod>>> {
+    let Some(name) = file.as_str() else {
+        reading.problems.add(file.span.clone(), path, "a file's name is expected", None);
+        return None;
+    };
+    let objects = reading.manifests(name, file.span.clone(), path)?;
+    let pods: Vec<Arc<Pod>> = objects.iter().filter_map(|object| object.as_pod().cloned()).collect();
+    if pods.is_empty() {
+        reading.problems.add(file.span.clone(), path, "this file holds no Pod", None);
+    }
+    Some(pods)
 }
 
 /// `zone eu-a, power off` for `{zone: eu-a, power: off}`: a fault as stories tell it.

@@ -15,6 +15,8 @@ use crate::manifest::{Epoch, print};
 use crate::model::{Key, Kind, Labels, Name, Object, Pod, Selector, Uid};
 use crate::trace::{Change, Entry, Record, Sink};
 
+use super::placement::Preemptions;
+
 /// A collection that expressions can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Collection(pub(super) Kind);
@@ -63,6 +65,8 @@ struct State {
     zones: FxHashMap<Name, Name>,
     endpoints: IndexMap<(Name, Name), Endpoints>,
     latencies: Option<Latencies>,
+    /// Kept only if some expectation is about placements.
+    preemptions: Option<Preemptions>,
     now: Time,
     /// What has changed since the last look.
     changed: Vec<(Kind, Labels)>,
@@ -116,7 +120,14 @@ impl Sink for Observer {
 
 impl World {
     /// An empty world for conditions that use these kinds.
-    pub(super) fn new(epoch: Epoch, wanted: Vec<Kind>, ages: bool, endpoints: bool, latency: bool) -> World {
+    pub(super) fn new(
+        epoch: Epoch,
+        wanted: Vec<Kind>,
+        ages: bool,
+        endpoints: bool,
+        latency: bool,
+        preemptions: bool,
+    ) -> World {
         let mut wanted = wanted;
         if endpoints {
             wanted.push(Kind::EndpointSlice);
@@ -129,6 +140,7 @@ impl World {
             zones: FxHashMap::default(),
             endpoints: IndexMap::new(),
             latencies: latency.then(Latencies::default),
+            preemptions: preemptions.then(Preemptions::default),
             now: Time::ZERO,
             changed: Vec::new(),
             endpoints_changed: false,
@@ -140,15 +152,33 @@ impl World {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn observe(&self, entry: &Entry) {
-        match &entry.what {
-            Record::Written(change, object) => self.state().written(entry.time, *change, object),
-            Record::Event(event) => {
-                let object = Object::Event(Arc::clone(event));
-                self.state().written(entry.time, Change::Modified, &object);
-            }
-            _ => {}
+    /// Calls `f` with the preemptions so far.
+    pub(super) fn with_preemptions<T>(&self, f: impl FnOnce(&Preemptions) -> T) -> T {
+        match &self.state().preemptions {
+            Some(preemptions) => f(preemptions),
+            None => f(&Preemptions::default()),
         }
+    }
+
+    fn observe(&self, entry: &Entry) {
+        let (change, event);
+        let object = match &entry.what {
+            Record::Written(how, object) => {
+                change = *how;
+                object
+            }
+            Record::Event(new) => {
+                change = Change::Modified;
+                event = Object::Event(Arc::clone(new));
+                &event
+            }
+            _ => return,
+        };
+        let mut state = self.state();
+        if let Some(preemptions) = &mut state.preemptions {
+            preemptions.observe(change, object);
+        }
+        state.written(entry.time, change, object);
     }
 
     /// Makes it `now` for `age` and `now`.

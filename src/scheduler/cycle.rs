@@ -114,7 +114,8 @@ impl Scheduler {
         let result = self.search.schedule((number, profile), &known.info, &self.world, &self.nominator, random);
         let diagnosis = self.config.explain.then(|| {
             let tried: Vec<NodeId> = self.search.last_tried().collect();
-            Arc::new(explain::diagnosis(profile, &known.info, &self.world, &self.nominator, &tried))
+            let (world, nominator) = (&self.world, &self.nominator);
+            Arc::new(explain::diagnosis(profile, &known.info, world, nominator, &tried, &mut self.remedies))
         });
         Decision { pod: uid, result, diagnosis }
     }

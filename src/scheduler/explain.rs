@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use rustc_hash::FxHashMap;
+
 use crate::model::{Name, Text};
 use crate::trace::{Diagnosis, NodeVerdict, Verdict};
 
@@ -14,6 +16,7 @@ use super::node_table::{NodeId, NodeInfo};
 use super::nominator::Nominator;
 use super::pod_info::PodInfo;
 use super::profile::{PluginIdx, PluginSet, Point, Profile};
+use super::remedy::Memo;
 use super::states::{self, PreFilterResult, States};
 
 /// What every plug-in said.
@@ -86,7 +89,7 @@ pub fn evaluate(
     Ok(found)
 }
 
-fn filter(
+pub(super) fn filter(
     profile: &Profile,
     states: &States,
     pod: &PodInfo,
@@ -124,16 +127,20 @@ pub fn diagnosis(
     world: &World,
     nominator: &Nominator,
     tried: &[NodeId],
+    memo: &mut Memo,
 ) -> Diagnosis {
     let Ok(found) = evaluate(profile, pod, world, nominator, tried) else { return Diagnosis::default() };
     let totals = found.totals();
+    let filtered: FxHashMap<NodeId, &Result<(), Status>> =
+        found.filter.iter().map(|(id, answer)| (*id, answer)).collect();
+    let place: FxHashMap<NodeId, usize> = found.feasible.iter().enumerate().map(|(at, id)| (*id, at)).collect();
     let mut nodes: Vec<NodeVerdict> = Vec::with_capacity(world.nodes.len());
     for &id in world.nodes.order() {
         let node = world.nodes.get(id).name;
-        let verdict = match found.filter.iter().find(|(tried, _)| *tried == id).map(|(_, verdict)| verdict) {
+        let verdict = match filtered.get(&id) {
             Some(Err(status)) => rejected(status),
             Some(Ok(())) => {
-                let at = found.feasible.iter().position(|feasible| *feasible == id);
+                let at = place.get(&id).copied();
                 at.map_or(Verdict::NotTried, |at| Verdict::Scored {
                     total: totals[at],
                     scores: found
@@ -148,7 +155,11 @@ pub fn diagnosis(
         nodes.push(NodeVerdict { node, verdict });
     }
     nodes.sort_by_key(|verdict| verdict.node);
-    Diagnosis { nodes }
+    let weight =
+        |(idx, ..): &(PluginIdx, Vec<i64>, Vec<i64>)| (Name::new(profile.plugins[*idx].name()), profile.weight(*idx));
+    let weights = found.scores.iter().map(weight).collect();
+    let remedies = if found.feasible.is_empty() { memo.remedies(profile, pod, world, nominator) } else { Vec::new() };
+    Diagnosis { nodes, weights, remedies }
 }
 
 fn rejected(status: &Status) -> Verdict {

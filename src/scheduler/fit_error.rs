@@ -48,11 +48,13 @@ impl FitError {
         absent: &Status,
         plugin_of: impl Fn(&Status) -> Option<PluginIdx>,
     ) {
-        // A handful of statuses stands for thousands of nodes: count them by address first.
+        // A handful of statuses stands for thousands of nodes, often in one place each: count them first, by address where
+        // that is enough.
         let mut counts: Vec<(&Status, usize)> = Vec::new();
         for &(_, status) in nodes {
-            match counts.iter_mut().find(|(known, _)| std::ptr::eq(*known, status)) {
-                Some((_, count)) => *count += 1,
+            let known = counts.iter().position(|(known, _)| std::ptr::eq(*known, status));
+            match known.or_else(|| counts.iter().position(|(known, _)| *known == status)) {
+                Some(at) => counts[at].1 += 1,
                 None => counts.push((status, 1)),
             }
         }

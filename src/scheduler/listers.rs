@@ -18,7 +18,7 @@ use super::node_table::NodeTable;
 use super::plugins::volume_binder::Assumed;
 
 /// All that an attempt looks at.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct World {
     pub nodes: NodeTable,
     pub listers: Listers,
@@ -49,7 +49,7 @@ impl World {
 }
 
 /// Objects by name, in the order of their names.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Listers {
     pub namespaces: BTreeMap<Name, Arc<Namespace>>,
     pub services: BTreeMap<(Name, Name), Arc<Service>>,

@@ -47,6 +47,7 @@ pub mod pod_groups;
 pub mod pod_info;
 pub mod profile;
 pub mod queue;
+pub mod remedy;
 pub mod search;
 pub mod states;
 
@@ -164,6 +165,8 @@ pub struct Scheduler {
     preemption_draws: Stream,
     backoff_timer: Option<Time>,
     unschedulable_timer: Option<Time>,
+    /// What was told last of a pod that fits nowhere.
+    remedies: remedy::Memo,
 }
 
 /// A pod that the scheduler knows.
@@ -213,6 +216,7 @@ impl Scheduler {
             preemption_draws: streams.stream("scheduler", "preemption-offset"),
             backoff_timer: None,
             unschedulable_timer: None,
+            remedies: remedy::Memo::default(),
             config,
         }
     }

@@ -12,7 +12,7 @@ use super::node_table::NodeId;
 pub type Zone = (Name, Name);
 
 /// The nodes of each zone. Zones stand in the order in which they first had a node, nodes in the order of their addition.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct NodeOrder {
     zones: IndexMap<Zone, Vec<NodeId>>,
 }

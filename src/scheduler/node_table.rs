@@ -95,7 +95,7 @@ impl NodeInfo {
 }
 
 /// Which nodes have an image.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ImageState {
     /// As the first node said that had it.
     pub size_bytes: i64,
@@ -125,7 +125,7 @@ impl ImageState {
 
 /// The zone and the hostname of each row, as its labels say them: what spreading reads of every feasible node for every
 /// pod, without a walk to the node's labels.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Topology {
     keys: [Name; 2],
     values: Vec<[Option<Name>; 2]>,
@@ -147,7 +147,7 @@ impl Topology {
 }
 
 /// All nodes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct NodeTable {
     rows: Vec<NodeInfo>,
     topology: Topology,
@@ -197,6 +197,11 @@ impl NodeTable {
     /// The row of the node with this name, if the node is there.
     pub fn find(&self, name: Name) -> Option<NodeId> {
         self.by_name.get(&name).copied().filter(|id| self.rows[id.index()].present)
+    }
+
+    /// The generation that was given last: as long as it is the same, no row has changed.
+    pub fn last_generation(&self) -> u64 {
+        self.last_generation
     }
 
     /// The generation of a node's row.

@@ -15,7 +15,7 @@ use super::node_table::{NodeId, NodeInfo};
 const MOST: usize = 256;
 
 /// The pods of a namespace that a selector selects and that are not being deleted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PodCounter {
     namespace: Name,
     selector: Selector,
@@ -60,7 +60,7 @@ impl PodCounter {
 }
 
 /// All counters.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PodCounts {
     counters: Vec<PodCounter>,
     by_selector: FxHashMap<(Name, Selector), usize>,

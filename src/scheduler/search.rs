@@ -111,6 +111,8 @@ struct Attempt<'a> {
 
 /// A status of this attempt rather than of the class has this bit in its number.
 const OWN: u32 = 1 << 31;
+/// The node was rejected by the plug-in of this number, whose reason nobody has asked for yet.
+const UNASKED: u32 = 1 << 30;
 
 impl Search {
     /// Finds a node for `pod`. `random` is for plug-ins whose Kubernetes original draws.
@@ -185,6 +187,11 @@ impl Search {
         match self.feasible.as_slice() {
             [] => {
                 let absent = absent_status(&states, profile, restricted.as_ref());
+                for (node, number) in &mut self.rejected {
+                    if *number & OWN != 0 && *number & UNASKED != 0 {
+                        *number = attempt.reason(*node, (*number & !(OWN | UNASKED)) as usize, &mut own);
+                    }
+                }
                 let status = |number: u32| match number & OWN {
                     0 => cache.status(number),
                     _ => &own[(number & !OWN) as usize],
@@ -278,8 +285,14 @@ impl Attempt<'_> {
             if position > stops_at {
                 break;
             }
-            if let Err(status) = self.run_filter(plugin, node, self.states) {
-                return remember(own, status);
+            match self.passes(plugin, id) {
+                Some(true) => {}
+                Some(false) => return Ok(OWN | UNASKED | plugin as u32),
+                None => {
+                    if let Err(status) = self.run_filter(plugin, node, self.states) {
+                        return remember(own, status);
+                    }
+                }
             }
         }
         if local != FEASIBLE && cache.status(local).code == Code::Error {
@@ -293,6 +306,20 @@ impl Attempt<'_> {
         let state = states.get(plugin).or_else(|| self.class.pre_filter_state(plugin));
         let answer = filter.filter(state, self.pod, node, self.world);
         answer.map_err(|status| status.by(self.profile.plugins[plugin].name()))
+    }
+
+    /// What a plug-in says of a node without its reason, if it does.
+    fn passes(&self, plugin: PluginIdx, node: NodeId) -> Option<bool> {
+        let filter = self.profile.plugins[plugin].as_filter()?;
+        let state = self.states.get(plugin).or_else(|| self.class.pre_filter_state(plugin));
+        filter.passes(state, self.pod, node, self.world)
+    }
+
+    /// The number of the status with which a plug-in rejects a node, as it has already said that it does.
+    fn reason(&self, node: NodeId, plugin: PluginIdx, own: &mut Vec<Status>) -> u32 {
+        let status = self.run_filter(plugin, self.world.nodes.get(node), self.states);
+        let status = status.expect_err("a plug-in says the same with and without its reason");
+        remember(own, status).expect("a plug-in that fails does not answer without its reason")
     }
 
     /// All filters in order over a node as it is given.

@@ -120,6 +120,7 @@ fn end_line(footer: &Footer) -> EndLine {
                 broken: expectation.broken.clone(),
                 error: expectation.error.clone(),
                 objects: expectation.objects.clone(),
+                details: expectation.details.clone(),
             })
             .collect(),
         invariants: footer.invariants.clone(),
@@ -170,6 +171,8 @@ impl Specs {
                     node,
                     message,
                     diagnosis: diagnosis.as_deref().map(diagnosis_lines),
+                    weights: diagnosis.as_deref().map(|diagnosis| diagnosis.weights.clone()).unwrap_or_default(),
+                    remedies: diagnosis.as_deref().map(|diagnosis| diagnosis.remedies.clone()).unwrap_or_default(),
                 }
             }
             Record::Stage { pod, container, stage, edge } => {

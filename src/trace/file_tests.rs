@@ -180,8 +180,10 @@ fn record() -> impl Strategy<Value = Record> {
         (any::<i64>(), name()).prop_map(|(total, name)| Verdict::Scored { total, scores: vec![(name, 1, total)] }),
         Just(Verdict::NotTried),
     ];
-    let diagnosis = (name(), verdict)
-        .prop_map(|(node, verdict)| Arc::new(Diagnosis { nodes: vec![NodeVerdict { node, verdict }] }));
+    let diagnosis = (name(), verdict, text()).prop_map(|(node, verdict, remedy)| {
+        let (nodes, weights) = (vec![NodeVerdict { node, verdict }], vec![(node, 2)]);
+        Arc::new(Diagnosis { nodes, weights, remedies: vec![remedy] })
+    });
     prop_oneof![
         (text(), source()).prop_map(|(text, source)| Record::Action { text, by: CausedBy { source } }),
         (text(), any::<bool>(), source()).prop_map(|(text, undone, source)| Record::Fault {
@@ -256,6 +258,7 @@ fn footer() -> Footer {
         events: 12,
         digest: u64::MAX - 1,
         expectations: vec![Expectation {
+            details: vec!["a pod moved".to_owned()],
             name: "n".to_owned(),
             text: "pods.size() == 1".to_owned(),
             broken: vec![(Time::from_secs(1), None), (Time::ZERO, Some(Time::from_secs(1)))],

@@ -65,6 +65,8 @@ pub struct Expectation {
     pub error: String,
     /// The objects that the expression is about, most telling first, as `pod/checkout-x`, for "next: simlet why …".
     pub objects: Vec<String>,
+    /// More about what is broken, a line each: the pods that moved, for a placement.
+    pub details: Vec<String>,
 }
 
 impl Header {

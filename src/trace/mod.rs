@@ -6,6 +6,7 @@
 
 mod file;
 mod header;
+pub mod placement;
 mod read;
 mod record;
 mod wire;
@@ -15,6 +16,7 @@ mod file_tests;
 
 pub use file::Writer;
 pub use header::{Expectation, Footer, Header, SourceFile};
+pub use placement::Placement;
 pub use read::{Problem, ReadError, Reader};
 pub use record::{CausedBy, Change, Diagnosis, NodeVerdict, Outcome, PodRef, Record, Stage, StageEdge, Verdict};
 

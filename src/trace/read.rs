@@ -185,7 +185,7 @@ impl<R: io::BufRead> Reader<R> {
                 Record::Written(word(change, &all, Change::as_str, "a change")?, self.object(*object)?)
             }
             What::Event(event) => Record::Event(Arc::new(read_event(*event)?)),
-            What::Attempt { pod, attempt, outcome, node, message, diagnosis } => Record::Attempt {
+            What::Attempt { pod, attempt, outcome, node, message, diagnosis, weights, remedies } => Record::Attempt {
                 pod: read_pod_ref(pod),
                 attempt,
                 outcome: match outcome.as_str() {
@@ -194,7 +194,7 @@ impl<R: io::BufRead> Reader<R> {
                     "error" => Outcome::Error { message },
                     other => return Err(unknown(other, "an outcome: scheduled, unschedulable or error")),
                 },
-                diagnosis: diagnosis.map(|lines| Arc::new(read_diagnosis(lines))),
+                diagnosis: diagnosis.map(|lines| Arc::new(Diagnosis { weights, remedies, ..read_diagnosis(lines) })),
             },
             What::Stage { pod, container, stage, edge, message } => Record::Stage {
                 pod: read_pod_ref(pod),
@@ -508,6 +508,7 @@ fn read_footer(line: EndLine) -> Decoded<Footer> {
         broken: line.broken,
         error: line.error,
         objects: line.objects,
+        details: line.details,
     });
     Ok(Footer {
         end: line.end,
@@ -570,7 +571,7 @@ fn read_diagnosis(lines: Vec<VerdictLine>) -> Diagnosis {
             (None, None) => Verdict::NotTried,
         },
     };
-    Diagnosis { nodes: lines.into_iter().map(verdict).collect() }
+    Diagnosis { nodes: lines.into_iter().map(verdict).collect(), ..Diagnosis::default() }
 }
 
 fn read_meta(line: &mut ObjectLine) -> Meta {
@@ -626,6 +627,8 @@ fn read_pod(meta: Meta, spec: Arc<PodSpec>, body: PodBody) -> Decoded<Pod> {
             pod_ip: body.pod_ip,
             host_ip: None,
             nominated_node: body.nominated_node,
+            // Not written: what containers run with while a resize is under way.
+            resizing: None,
         },
     })
 }

@@ -77,6 +77,10 @@ pub enum Outcome {
 pub struct Diagnosis {
     /// In the order of the nodes' names.
     pub nodes: Vec<NodeVerdict>,
+    /// The weights of the plug-ins that scored: a final score is the normalised one times the weight.
+    pub weights: Vec<(Name, i64)>,
+    /// What would let the pod in, each on its own and each tried out: `800m less cpu`. The least first.
+    pub remedies: Vec<Text>,
 }
 
 /// One node's verdict.

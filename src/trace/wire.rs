@@ -98,6 +98,8 @@ pub(super) struct ExpectationLine {
     pub error: String,
     #[serde(default, skip_serializing_if = "is_default")]
     pub objects: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub details: Vec<String>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -137,6 +139,10 @@ pub(super) enum What {
         message: Text,
         #[serde(default, skip_serializing_if = "is_default")]
         diagnosis: Option<Vec<VerdictLine>>,
+        #[serde(default, skip_serializing_if = "is_default")]
+        weights: Vec<(Name, i64)>,
+        #[serde(default, skip_serializing_if = "is_default")]
+        remedies: Vec<Text>,
     },
     Stage {
         pod: PodLine,

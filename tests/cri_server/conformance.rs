@@ -203,6 +203,26 @@ async fn a_web_server_answers_at_its_pods_address_and_at_its_host_port_while_it_
 }
 
 #[tokio::test]
+async fn a_scenarios_behaviors_decide_what_a_web_server_answers() {
+    let runtime = start("web-behaviors", &["world.yaml"]).await;
+    runtime.pull("shop/broken:1").await.unwrap();
+    let sandbox = runtime.sandbox(&pod_config("web")).await.unwrap();
+    let ip = runtime.sandbox_status(&sandbox).await.unwrap().network.unwrap().ip;
+    let annotations = map(&[("io.kubernetes.container.ports", r#"[{"containerPort":18081}]"#)]);
+    let broken = proto::ContainerConfig { image: spec("shop/broken:1"), annotations, ..config("broken", &[]) };
+    runtime.started(&sandbox, &broken).await;
+    let mut answer = get(&format!("{ip}:18081"));
+    for _ in 0..200 {
+        if answer.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        answer = get(&format!("{ip}:18081"));
+    }
+    assert_eq!(answer.unwrap(), "HTTP/1.1 503 as simulated");
+}
+
+#[tokio::test]
 async fn several_containers_of_a_pod_have_their_own_logs_and_commands() {
     let runtime = start("several", &[]).await;
     let httpd = "registry.k8s.io/e2e-test-images/httpd:2.4.39-4";

@@ -319,13 +319,14 @@ async fn a_shell_with_input_is_attached_to_and_ends_with_its_only_client() {
 }
 
 #[tokio::test]
-async fn a_command_ends_with_its_container_or_with_its_client() {
+async fn a_command_ends_with_its_container() {
     let (runtime, _, id) = with_top("killed").await;
-    let url = runtime.exec_url(&id, &["sleep", "1d"], false, false).await.unwrap();
+    let url = runtime.exec_url(&id, &["sh", "-c", "echo begun; sleep 1d"], false, false).await.unwrap();
     let mut client = Spdy::connect(&url, &["v4.channel.k8s.io"]);
     for name in ["error", "stdout", "stderr"] {
         client.open(&[("Streamtype", name)]);
     }
+    client.hear(|heard| part(heard, "stdout") == "begun\n");
     runtime.done("StopContainer", proto::StopContainerRequest { container_id: id, timeout: 0 }).await.unwrap();
     assert_eq!(end(&client.hear(|_| false)), "137");
 }

@@ -648,7 +648,7 @@ spec:
     let rest = r#"
 until: 112s
 timeline:
-- {at: 8s, apply: changed.yaml}
+- {at: 15s, apply: changed.yaml}
 expect:
 - {at: 50s, that: 'pods.all(p, !p.ready)'}
 - {that: 'pods.all(p, p.ready && p.restarts == 0)'}

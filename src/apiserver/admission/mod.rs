@@ -12,8 +12,8 @@ pub(super) mod quota;
 
 use std::sync::Arc;
 
-use super::ApiServer;
 use super::store::Store;
+use super::{ApiServer, DisabledPlugins};
 use crate::kernel::Stream;
 use crate::model::config::Namespace;
 use crate::model::policy::PriorityClass;
@@ -37,6 +37,7 @@ const NAMESPACE_FINALIZER: &str = "kubernetes";
 pub(super) struct Admission {
     specs: AdmittedSpecs,
     addresses: Addresses,
+    disabled: DisabledPlugins,
 }
 
 /// What is stored before the first request.
@@ -54,8 +55,8 @@ pub(super) fn initial_objects() -> Vec<Object> {
 }
 
 impl Admission {
-    pub(super) fn new(addresses: Stream) -> Admission {
-        Admission { specs: AdmittedSpecs::default(), addresses: Addresses::new(addresses) }
+    pub(super) fn new(addresses: Stream, disabled: DisabledPlugins) -> Admission {
+        Admission { specs: AdmittedSpecs::new(!disabled.priority), addresses: Addresses::new(addresses), disabled }
     }
 
     /// Completes a new object as the mutating plug-ins and the strategies do.
@@ -65,7 +66,8 @@ impl Admission {
             Object::Node(node) => {
                 let node = Arc::make_mut(node);
                 let not_ready = Taint::new(NOT_READY, TaintEffect::NoSchedule);
-                if !node.spec.taints.iter().any(|taint| taint.is_same(&not_ready)) {
+                let taints = !self.disabled.taint_nodes_by_condition;
+                if taints && !node.spec.taints.iter().any(|taint| taint.is_same(&not_ready)) {
                     node.spec.taints.push(not_ready);
                 }
                 if node.status.allocatable == Default::default() {
@@ -192,7 +194,7 @@ pub(super) fn qualified(kind: Kind) -> String {
 }
 
 /// 403 of an admission plug-in.
-fn forbidden(kind: Kind, name: Name, why: impl std::fmt::Display) -> Status {
+pub(super) fn forbidden(kind: Kind, name: Name, why: impl std::fmt::Display) -> Status {
     Status::new(StatusReason::Forbidden, format!("{} \"{name}\" is forbidden: {why}", qualified(kind)))
 }
 

@@ -32,6 +32,8 @@ const MAX_SPECS: usize = 4096;
 pub(super) struct AdmittedSpecs {
     by_given: FxHashMap<(usize, Name), Admitted>,
     valid: FxHashMap<usize, Arc<PodSpec>>,
+    /// The plug-in Priority is on.
+    priority: bool,
 }
 
 #[derive(Debug)]
@@ -43,6 +45,10 @@ struct Admitted {
 }
 
 impl AdmittedSpecs {
+    pub(super) fn new(priority: bool) -> AdmittedSpecs {
+        AdmittedSpecs { priority, ..AdmittedSpecs::default() }
+    }
+
     pub(super) fn clear(&mut self) {
         self.by_given.clear();
         self.valid.clear();
@@ -89,7 +95,7 @@ pub(super) fn mutate(specs: &mut AdmittedSpecs, store: &Store, pod: &mut Arc<Pod
     let spec = match specs.get(pod) {
         Some(spec) => spec,
         None => {
-            let spec = admitted(store, pod)?;
+            let spec = admitted(store, pod, specs.priority)?;
             let spec = if spec == *pod.spec { pod.spec.clone() } else { Arc::new(spec) };
             specs.put(pod, spec.clone());
             spec
@@ -106,7 +112,7 @@ pub(super) fn mutate(specs: &mut AdmittedSpecs, store: &Store, pod: &mut Arc<Pod
     Ok(())
 }
 
-fn admitted(store: &Store, pod: &Pod) -> Result<PodSpec, Status> {
+fn admitted(store: &Store, pod: &Pod, priority: bool) -> Result<PodSpec, Status> {
     let mut spec = PodSpec::clone(&pod.spec);
     let refuse = |why: String| forbidden(Kind::Pod, pod.meta.name, why);
     let ranges: Vec<&LimitRange> = store
@@ -121,7 +127,9 @@ fn admitted(store: &Store, pod: &Pod) -> Result<PodSpec, Status> {
     if spec.service_account.is_empty() {
         spec.service_account = Name::new("default");
     }
-    set_priority(store, &mut spec).map_err(refuse)?;
+    if priority {
+        set_priority(store, &mut spec).map_err(refuse)?;
+    }
     add_tolerations(&mut spec);
     complete_affinity(pod, &mut spec);
     Ok(spec)

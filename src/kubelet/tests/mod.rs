@@ -5,6 +5,7 @@ use super::{Observe, StartKind};
 mod content;
 mod faults;
 mod lifecycle;
+mod node;
 mod probing;
 mod pulling;
 mod tables;

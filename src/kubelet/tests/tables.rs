@@ -235,6 +235,7 @@ fn the_phase_follows_from_the_containers() {
     ] {
         let runtime = runtime(Some(SandboxState::Ready), containers);
         let input = status::Input {
+            resize: None,
             pod: &pod,
             runtime: &runtime,
             old: &PodStatus::default(),

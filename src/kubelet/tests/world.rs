@@ -15,6 +15,7 @@ use crate::model::{
 use crate::protocol::api::{self, Patch, Status, StatusReason, WatchEvent};
 use crate::protocol::cri::{self, ContainerId, SandboxId, SandboxState};
 use crate::protocol::probe::{self, Holds, Outcome, Purpose};
+use crate::protocol::stats;
 
 use super::super::{Config, In, Kubelet, Observe, Out, StartKind};
 
@@ -72,6 +73,8 @@ pub struct World {
     pub api_down: bool,
     /// How long a list of sandboxes or containers takes.
     pub list_millis: u64,
+    /// What is measured of the machine.
+    pub measures: Option<fn(&World) -> stats::Summary>,
 }
 
 struct Run {
@@ -140,6 +143,7 @@ impl World {
             runtime_down: false,
             api_down: false,
             list_millis: 1,
+            measures: None,
         };
         world.tell(Duration::ZERO, In::Start);
         world
@@ -185,6 +189,23 @@ impl World {
         if !self.api_down {
             self.tell(API_LATENCY, In::Watch(Arc::new(event)));
         }
+    }
+
+    /// A user changes a pod.
+    pub fn change(&mut self, name: &str, change: impl FnOnce(&mut Pod)) {
+        let Some(mut pod) = self.pods.values().find(|pod| pod.meta.name == name).cloned() else { return };
+        change(Arc::make_mut(&mut pod));
+        self.pods.insert(pod.meta.uid, pod.clone());
+        self.watch(WatchEvent::Modified(Object::Pod(pod)));
+    }
+
+    /// The memory that running containers of this name use together, if each uses so much.
+    pub fn running(&self, name: &str) -> Vec<(Uid, ContainerId)> {
+        let running = self.containers.values().map(|run| run.status.summary);
+        running
+            .filter(|one| one.state == cri::ContainerState::Running && one.name == *name)
+            .map(|one| (one.pod, one.id))
+            .collect()
     }
 
     /// The kubelet's process dies, and a new one starts now.
@@ -235,6 +256,11 @@ impl World {
         self.fx = fx;
         for (cause, effect) in effects {
             match effect {
+                Effect::Send { message: Out::Stats(_), .. } => {
+                    let measured = self.measures.map(|measure| measure(self));
+                    self.tell(Duration::ZERO, In::Stats(Box::new(measured.unwrap_or_default())));
+                }
+                Effect::Send { message: Out::ShutDown, .. } => self.say("shut down".to_owned()),
                 Effect::Wake { at, message } => self.push(at, Event::Kubelet(message, cause)),
                 Effect::Send { message: Out::Cri(request), .. } => self.cri(*request),
                 Effect::Send { message: Out::Api(request), .. } => self.api(*request),
@@ -433,6 +459,12 @@ impl World {
                 }
                 answer(self, 5, Ok(Answer::Done));
             }
+            Call::UpdateContainerResources { container, resources } => {
+                let (named, quota) = (self.named(container), resources.cpu_quota);
+                let memory = resources.memory_limit_in_bytes >> 20;
+                self.say(format!("Update {named} {quota} {memory}Mi"));
+                answer(self, 1, Ok(Answer::Done));
+            }
             Call::RemovePodSandbox(sandbox) => {
                 if let Some(found) = self.sandboxes.remove(&sandbox) {
                     self.event(found.summary.pod, None, cri::ContainerEventType::Deleted);
@@ -524,6 +556,13 @@ impl World {
                 let about = event.involved.name;
                 self.say(format!("event {about} {kind} {}: {} x{}", event.reason, event.message, event.count));
                 return;
+            }
+            Call::Create(Object::Pod(pod)) => {
+                self.say(format!("created {}", pod.meta.name));
+                let mut pod = Pod::clone(&pod);
+                pod.meta.uid = Uid(1000 + self.id());
+                self.create(pod.clone());
+                Ok(Answer::Object(Object::Pod(Arc::new(pod))))
             }
             Call::Create(Object::Node(node)) | Call::UpdateStatus(Object::Node(node)) => {
                 let ready = condition::find(&node.status.conditions, "Ready");

@@ -92,6 +92,12 @@ impl Context<'_> {
                 &at.field("restartPolicyRules"),
                 container.restart_policy_rules.as_deref().unwrap_or_default(),
             ),
+            resize_policy: container
+                .resize_policy
+                .iter()
+                .flatten()
+                .map(|policy| (Name::from(&policy.resource_name), policy.restart_policy == "RestartContainer"))
+                .collect(),
             volume_mounts: self
                 .volume_mounts(&at.field("volumeMounts"), container.volume_mounts.as_deref().unwrap_or_default()),
             security: security(container.security_context.as_ref()),

@@ -146,6 +146,10 @@ fn container(container: &Container) -> Value {
     fields.put("name", container.name.as_str());
     fields.list("ports", &container.ports, port);
     fields.some("readinessProbe", container.readiness.as_deref().map(probe));
+    fields.list("resizePolicy", &container.resize_policy, |(resource, restarts)| {
+        let policy = if *restarts { "RestartContainer" } else { "NotRequired" };
+        json!({"resourceName": resource.as_str(), "restartPolicy": policy})
+    });
     fields.put("resources", requirements(&container.resources));
     fields.some("restartPolicy", container.restart_policy.map(restart_policy));
     fields.list("restartPolicyRules", &container.restart_rules, |rule| {
@@ -193,7 +197,7 @@ pub(super) fn pull_policy(policy: ImagePullPolicy) -> &'static str {
 }
 
 /// `resources`: there even when it holds nothing.
-fn requirements(resources: &ResourceRequirements) -> Value {
+pub(super) fn requirements(resources: &ResourceRequirements) -> Value {
     let mut fields = Fields::new();
     fields.filled("limits", resource_list(&resources.limits));
     fields.filled("requests", resource_list(&resources.requests));

@@ -3,21 +3,27 @@
 use serde_json::{Value, json};
 
 use crate::manifest::epoch::Epoch;
-use crate::model::pod::{ContainerState, ContainerStatus, PodStatus, Terminated};
-use crate::model::{Condition, Name, PodSpec};
+use crate::model::pod::{ContainerState, ContainerStatus, PodStatus, ResourceRequirements, Terminated};
+use crate::model::{Condition, Container, Name, PodSpec};
 
-use super::fields::Fields;
+use super::fields::{Fields, resource_list};
+use super::pod::requirements;
 
 /// `status` of a pod; the QoS class is the spec's.
 pub(super) fn pod_status(status: &PodStatus, spec: &PodSpec, epoch: Epoch) -> Value {
     let mut fields = Fields::new();
+    let all = status;
     fields.list("conditions", &status.conditions, |condition| pod_condition(condition, epoch));
-    fields.list("containerStatuses", &status.containers, |status| container_status(status, epoch));
+    fields.list("containerStatuses", &status.containers, |status| {
+        container_status(status, resources_of(all, status, &spec.containers), epoch)
+    });
     if let Some(ip) = status.host_ip {
         fields.put("hostIP", ip.to_string());
         fields.put("hostIPs", json!([{"ip": ip.to_string()}]));
     }
-    fields.list("initContainerStatuses", &status.init_containers, |status| container_status(status, epoch));
+    fields.list("initContainerStatuses", &status.init_containers, |status| {
+        container_status(status, resources_of(all, status, &spec.init_containers), epoch)
+    });
     fields.text("message", &status.message);
     fields.some("nominatedNodeName", status.nominated_node.map(Name::as_str));
     fields.put("phase", status.phase.as_str());
@@ -43,8 +49,35 @@ fn pod_condition(condition: &Condition, epoch: Epoch) -> Value {
     fields.done()
 }
 
-fn container_status(status: &ContainerStatus, epoch: Epoch) -> Value {
+/// What is set aside for a container, and what it runs with.
+fn resources_of<'a>(
+    status: &'a PodStatus,
+    one: &ContainerStatus,
+    list: &'a [Container],
+) -> Option<(&'a ResourceRequirements, &'a ResourceRequirements)> {
+    if one.container_id == 0 {
+        return None;
+    }
+    let resizing = status.resizing.iter().flat_map(|all| all.iter()).find(|resizing| resizing.name == one.name);
+    let shown = match resizing {
+        Some(resizing) => (&resizing.allocated, &resizing.actual),
+        None => {
+            let resources = &list.iter().find(|container| container.name == one.name)?.resources;
+            (resources, resources)
+        }
+    };
+    Some(shown).filter(|(allocated, _)| **allocated != ResourceRequirements::default())
+}
+
+fn container_status(
+    status: &ContainerStatus,
+    resources: Option<(&ResourceRequirements, &ResourceRequirements)>,
+    epoch: Epoch,
+) -> Value {
     let mut fields = Fields::new();
+    if let Some((allocated, _)) = resources {
+        fields.filled("allocatedResources", resource_list(&allocated.requests));
+    }
     if status.container_id != 0 {
         fields.put("containerID", container_id(status.container_id));
     }
@@ -54,6 +87,7 @@ fn container_status(status: &ContainerStatus, epoch: Epoch) -> Value {
     fields.put("lastState", last.unwrap_or_else(|| json!({})));
     fields.put("name", status.name.as_str());
     fields.put("ready", status.ready);
+    fields.some("resources", resources.map(|(_, actual)| requirements(actual)));
     fields.put("restartCount", status.restart_count);
     fields.some("started", status.started);
     let state = match &status.state {

@@ -11,7 +11,7 @@ use crate::trace::{Stage, StageEdge};
 
 use super::super::journal::{Happening, Journal};
 use super::contention::{self, Operation};
-use super::{distribution, quantile, rounded};
+use super::{FEW, distribution, quantile, rounded};
 
 /// CRI's calls with the names that profiles have for their latencies. An operation of the first three contends with others.
 const CALLS: [(&str, &str); 17] = [
@@ -34,6 +34,8 @@ const CALLS: [(&str, &str); 17] = [
     ("ImageStatus", "imageStatus"),
 ];
 const CONTENDING: [&str; 3] = ["sandbox", "create", "start"];
+/// Calls that only ask. Beside others that work they take longer, which is not modelled: those count that were alone.
+const ASKING: [&str; 4] = ["status", "list", "inspect", "imageStatus"];
 /// A program that took longer to end than this decided that, not the runtime.
 const LONGEST_STOP: Duration = Duration::from_secs(1);
 /// A pull of an image that is smaller says nothing of the bandwidth.
@@ -171,8 +173,14 @@ impl Measure {
                 alone.entry(CONTENDING[operation.kind]).or_default().push(work);
             }
         }
+        let working = self.calls.iter().filter(|(name, _)| !ASKING.contains(name));
+        let working = Working::of(working.flat_map(|(_, calls)| calls.iter().copied()));
         for (name, calls) in self.calls.iter().filter(|(name, _)| !CONTENDING.contains(name)) {
-            alone.insert(name, calls.iter().map(|(_, begin, end)| end.since(*begin)).collect());
+            let took = |&(_, begin, end): &(usize, Time, Time)| end.since(begin);
+            let undisturbed = || calls.iter().filter(|(place, begin, end)| !working.meets(*place, *begin, *end));
+            let asks_alone = ASKING.contains(name) && undisturbed().count() >= FEW;
+            let lengths = if asks_alone { undisturbed().map(took).collect() } else { calls.iter().map(took).collect() };
+            alone.insert(name, lengths);
         }
         let mut samples = Vec::new();
         for (name, field) in Latencies::NAMED {
@@ -190,9 +198,44 @@ impl Measure {
         if pulls.count > 0 {
             let like = Distribution::LogNormal { p50: Duration::from_nanos(2), p99: Duration::from_nanos(3) };
             profile.latency.resolve = distribution(&pulls.resolve, &like).unwrap_or(profile.latency.resolve);
-            profile.pull_per_mebibyte = distribution(&pulls.per_mebibyte, &like);
+            let each = match pulls.per_mebibyte.as_slice() {
+                // A line's slope is one for all.
+                [slope] if pulls.count > 1 => Some(Distribution::Constant(rounded(*slope))),
+                lengths => distribution(lengths, &like),
+            };
+            profile.pull_per_mebibyte = each;
         }
         Measured { profile, samples, pulls }
+    }
+}
+
+/// When nodes worked, by place: spans in their order that do not touch.
+struct Working(BTreeMap<usize, Vec<(Time, Time)>>);
+
+impl Working {
+    fn of(calls: impl Iterator<Item = (usize, Time, Time)>) -> Working {
+        let mut spans: BTreeMap<usize, Vec<(Time, Time)>> = BTreeMap::new();
+        for (place, begin, end) in calls {
+            spans.entry(place).or_default().push((begin, end));
+        }
+        for spans in spans.values_mut() {
+            spans.sort();
+            let mut merged: Vec<(Time, Time)> = Vec::new();
+            for &(begin, end) in &*spans {
+                match merged.last_mut().filter(|last| begin <= last.1) {
+                    Some(last) => last.1 = last.1.max(end),
+                    None => merged.push((begin, end)),
+                }
+            }
+            *spans = merged;
+        }
+        Working(spans)
+    }
+
+    /// True if something was under way in this place within this span.
+    fn meets(&self, place: usize, begin: Time, end: Time) -> bool {
+        let spans = self.0.get(&place).map_or(&[][..], Vec::as_slice);
+        spans.get(spans.partition_point(|(_, until)| *until <= begin)).is_some_and(|(from, _)| *from < end)
     }
 }
 
@@ -205,8 +248,8 @@ fn pulled(message: &str) -> Option<(&str, Duration, u64)> {
     Some((image, Duration::parse_go(alone)?, size.strip_suffix(" bytes.")?.parse().ok()?))
 }
 
-/// Parts what pulls took into what each takes and what each MiB takes: by what pulls of images took that were there, else by a
-/// line through the middles of the sizes.
+/// Parts what pulls took into what each takes and what each MiB takes: by a line through the middles of the sizes, else
+/// by what pulls of images took that were there.
 fn pulls(all: &[(Duration, u64)], repeated: &[Duration]) -> Pulls {
     let large: Vec<(f64, f64)> = all
         .iter()
@@ -231,29 +274,19 @@ fn pulls(all: &[(Duration, u64)], repeated: &[Duration]) -> Pulls {
         slopes.extend(points[at + 1..].iter().map(|(other, took_other)| (took_other - took) / (other - size)));
     }
     let spans = points.last().map_or(0.0, |last| last.0) >= points.first().map_or(0.0, |first| first.0) * 1.5;
-    let slope = if slopes.is_empty() || !spans { None } else { Some(middle(slopes).max(0.0)) };
     let (mut resolve, mut per_mebibyte) = (Vec::new(), Vec::new());
-    match slope {
-        _ if !repeated.is_empty() => {
-            resolve.extend(repeated.iter().map(|took| took.as_nanos() as f64));
-            let base = middle(resolve.clone());
-            per_mebibyte.extend(large.iter().map(|(size, took)| ((took - base) / size).max(0.0)));
-        }
+    if spans && !slopes.is_empty() {
+        // How pulls differ is no matter of their sizes: in what each MiB takes it would grow with them.
+        let slope = middle(slopes).max(0.0);
+        resolve.extend(large.iter().map(|(size, took)| (took - slope * size).max(0.0)));
+        per_mebibyte.push(slope);
+    } else if !repeated.is_empty() {
+        resolve.extend(repeated.iter().map(|took| took.as_nanos() as f64));
+        let base = middle(resolve.clone());
+        per_mebibyte.extend(large.iter().map(|(size, took)| ((took - base) / size).max(0.0)));
+    } else {
         // All of one size: what each takes and what each MiB takes can't be told apart.
-        None => per_mebibyte.extend(large.iter().map(|(size, took)| took / size)),
-        Some(slope) => {
-            let base = middle(large.iter().map(|(size, took)| took - slope * size).collect()).max(0.0);
-            let typical = middle(points.iter().map(|(size, _)| *size).collect());
-            // Small images tell what each pull takes, large ones what each MiB takes.
-            for (size, took) in &large {
-                if *size <= typical {
-                    resolve.push((took - slope * size).max(0.0));
-                }
-                if *size >= typical {
-                    per_mebibyte.push(((took - base) / size).max(0.0));
-                }
-            }
-        }
+        per_mebibyte.extend(large.iter().map(|(size, took)| took / size));
     }
     let lengths = |values: Vec<f64>| {
         let mut sorted: Vec<Duration> = values.into_iter().map(|nanos| Duration::from_nanos(nanos as u64)).collect();
@@ -299,6 +332,17 @@ mod tests {
         let said = "Successfully pulled image \"a/b:1\" in 1.5s (2.25s including waiting). Image size: 1048576 bytes.";
         assert_eq!(pulled(said), Some(("a/b:1", Duration::from_millis(1500), 1 << 20)));
         assert_eq!(pulled("Container image \"a\" already present on machine"), None);
+    }
+
+    #[test]
+    fn a_call_that_asks_is_beside_one_that_works_only_in_the_same_place_and_span() {
+        let at = Time::from_secs;
+        let working = Working::of([(0, at(1), at(3)), (0, at(2), at(5)), (0, at(8), at(9))].into_iter());
+        for (place, begin, end, meets) in
+            [(0, 4, 6, true), (0, 5, 8, false), (0, 0, 1, false), (0, 7, 10, true), (1, 1, 9, false), (0, 9, 9, false)]
+        {
+            assert_eq!(working.meets(place, at(begin), at(end)), meets, "{begin} to {end}");
+        }
     }
 
     #[test]

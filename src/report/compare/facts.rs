@@ -5,12 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::kernel::Time;
 use crate::model::{ContainerState, Key, Kind, Name};
 
 use super::super::journal::{Happening, Journal, PodLife};
 
 /// What is told of: a workload, a pod of its own, or any other object that has Events.
 pub type Subject = String;
+
+/// What a kubelet says of its node as it starts. The nodes of a simulated cluster have started before, real ones with the run.
+const KUBELET_STARTS: [&str; 5] =
+    ["Starting", "NodeAllocatableEnforced", "NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"];
+/// Until then a kubelet starts with the run.
+const STARTING: Time = Time::from_secs(10);
 
 /// The facts of one run.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +100,9 @@ impl Facts {
         }
         for event in journal.events.values() {
             let about = &event.involved;
+            if about.kind == Kind::Node && event.first < STARTING && KUBELET_STARTS.contains(&event.reason.as_str()) {
+                continue;
+            }
             let subject = match journal.pods.get(&about.uid).filter(|_| about.kind == Kind::Pod) {
                 Some(life) => subject(journal, life),
                 None => top_of(journal, about.kind, about.namespace, about.name),

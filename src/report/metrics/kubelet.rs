@@ -213,13 +213,16 @@ pub(super) fn write(page: &mut Page, tally: &Tally) {
     states(page, tally);
 }
 
+/// Names and values.
+type Labels<'a> = &'a [(&'a str, &'a str)];
+
 fn operations(page: &mut Page, tally: &Tally) {
     let name = "kubelet_run_podsandbox_errors";
     page.family(name, "counter", "Cumulative number of the run_podsandbox operation errors by RuntimeClass handler.");
     for (node, tally) in tally.nodes.iter().filter(|(_, tally)| tally.sandbox_errors > 0) {
         page.count(name, &[("node", node), ("runtime_handler", "")], tally.sandbox_errors);
     }
-    let each = |write: &mut dyn FnMut(&[(&str, &str)], &Histogram, u64)| {
+    let each = |write: &mut dyn FnMut(Labels, &Histogram, u64)| {
         for (node, tally) in &tally.nodes {
             for (operation, (lengths, errors)) in &tally.operations {
                 write(&[("node", node), ("operation_type", operation)], lengths, *errors);

@@ -328,11 +328,12 @@ fn mode(indexed: bool) -> &'static str {
     if indexed { "Indexed" } else { "NonIndexed" }
 }
 
-/// `region:\u{0}:zone`, as the node lifecycle controller calls a zone (component-helpers/node/topology/helpers.go).
+/// `region::zone`, as the node lifecycle controller calls a zone, but for the NUL in its middle, which would make a page that
+/// nobody can search (component-helpers/node/topology/helpers.go).
 pub(super) fn zone_key(node: &Node) -> String {
     let label = |key: &str| node.meta.labels.get(Name::new(key)).unwrap_or_default();
     let (region, zone) = (label("topology.kubernetes.io/region"), label(crate::model::node::ZONE_LABEL));
-    if region.is_empty() && zone.is_empty() { String::new() } else { format!("{region}:\u{0}:{zone}") }
+    if region.is_empty() && zone.is_empty() { String::new() } else { format!("{region}::{zone}") }
 }
 
 /// `container`, `init_container`: which list of the pod it is in.

@@ -27,9 +27,16 @@ fn the_page_is_openmetrics_with_the_names_of_real_components() {
             line.contains("attempts_total")
                 || line.contains("deployment=\"checkout\"")
                 || line.contains("node=\"worker-eu-b-0\",condition")
-                || line.starts_with("node_collector_evictions_total")
-                || line.contains("_count{node=\"worker-eu-b-0\"")
         })
         .collect();
-    insta::assert_snapshot!(shown.join("\n"), @"");
+    insta::assert_snapshot!(shown.join("\n"), @r#"
+    scheduler_schedule_attempts_total{profile="default-scheduler",result="scheduled"} 14 1767227700.000
+    scheduler_schedule_attempts_total{profile="default-scheduler",result="unschedulable"} 1 1767227700.000
+    kube_node_status_condition{node="worker-eu-b-0",condition="Ready",status="true"} 1 1767227700.000
+    kube_node_status_condition{node="worker-eu-b-0",condition="Ready",status="false"} 0 1767227700.000
+    kube_node_status_condition{node="worker-eu-b-0",condition="Ready",status="unknown"} 0 1767227700.000
+    kube_deployment_spec_replicas{namespace="shop",deployment="checkout"} 5 1767227700.000
+    kube_deployment_status_replicas_ready{namespace="shop",deployment="checkout"} 5 1767227700.000
+    kube_deployment_status_replicas_available{namespace="shop",deployment="checkout"} 5 1767227700.000
+    "#);
 }

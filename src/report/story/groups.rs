@@ -735,7 +735,8 @@ pub(in crate::report) fn last_message(life: &PodLife) -> String {
 /// `18 Insufficient cpu, 9 …` of `0/30 nodes are available: 18 Insufficient cpu, 9 …. preemption: …`.
 pub(in crate::report) fn reasons_of(message: &str) -> String {
     let text = message.split(" preemption: ").next().unwrap_or(message);
-    text.trim().trim_end_matches('.').to_owned()
+    // What other PostFilter plug-ins said ends with a comma.
+    text.trim().trim_end_matches(['.', ',']).to_owned()
 }
 
 /// The reasons without their numbers: `Insufficient cpu, node(s) had untolerated taint {…}`.

@@ -272,6 +272,7 @@ pub(in crate::report) fn evidence(header: &Header, footer: &Footer, expectation:
     if let Some(source) = expectation.source {
         lines.push(format!("at {}", header.place(source)));
     }
+    lines.extend(expectation.details.iter().cloned());
     if let Some(object) = expectation.objects.first() {
         let at = expectation.broken.first().map_or(footer.end, |(from, _)| *from);
         lines.push(format!("next: simlet why {object} --at {}", at_flag(rounded_up(at))));

@@ -49,7 +49,11 @@ fn a_pending_pod_names_its_attempts_and_every_nodes_verdict() {
         },
     });
     let message = "0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod.";
-    let diagnosis = Diagnosis { nodes: nodes.to_vec() };
+    let diagnosis = Diagnosis {
+        nodes: nodes.to_vec(),
+        remedies: vec![Text::new("800m less cpu"), Text::new("one more node like a")],
+        ..Diagnosis::default()
+    };
     world.unschedulable_with(30, id, "web-x", 1, message, Some(diagnosis));
     insta::assert_snapshot!(ask(&world.finish(60_000), "web-x", None), @r"
     pod/web-x  Pending since +0:00 (1m), at 1:00
@@ -58,7 +62,8 @@ fn a_pending_pod_names_its_attempts_and_every_nodes_verdict() {
       tried      1 time, last at +0:00
       verdict    0/3 nodes are available: 3 Insufficient cpu
       nodes      3 NodeResourcesFit: Insufficient cpu   (a, b, c)
-      would fit  with smaller requests of cpu, or with one more node
+      would fit  with 800m less cpu
+      or         with one more node like a
 
     because
           +0:00  pod/web-x attempt 1 found no node: 0/3 nodes are available: 3

@@ -101,6 +101,7 @@ pub fn resources_in(resources: &proto::LinuxContainerResources) -> cri::LinuxRes
         cpu_shares: resources.cpu_shares,
         memory_limit_in_bytes: resources.memory_limit_in_bytes,
         oom_score_adj: resources.oom_score_adj,
+        single_process_oom_kill: false,
     }
 }
 

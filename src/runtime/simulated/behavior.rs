@@ -11,6 +11,8 @@ use std::sync::Arc;
 use crate::kernel::{Distribution, Duration};
 use crate::model::{Labels, MilliCpu, Name, Selector, Text, glob, image};
 
+use crate::protocol::stats::Line;
+
 pub use crate::protocol::cri::{CONTAINER_TYPE, RESTART_POLICY};
 
 /// One entry of a scenario's `behaviors`.
@@ -70,8 +72,17 @@ pub struct Behavior {
     pub ends: Option<Ends>,
     /// Its working set; at the container's limit the kernel's OOM killer takes it.
     pub memory: Option<Growth>,
-    /// Its writable layer and logs.
+    /// It is a child process whose memory grows; another takes its place when it is killed.
+    pub memory_of_child: bool,
+    /// Its writable layer.
     pub disk: Option<Growth>,
+    /// Its log files.
+    pub logs: Option<Growth>,
+    /// What it writes into volumes of its pod, by their names.
+    pub volumes: Vec<(Name, Growth)>,
+    /// Files in its writable layer.
+    pub inodes: Option<Growth>,
+    pub processes: Option<Growth>,
     /// What it uses while it runs.
     pub cpu: Option<MilliCpu>,
     /// What SIGTERM does. `None`: what its command says, else it dies of it with 143.
@@ -128,6 +139,10 @@ pub struct Growth {
     pub start: u64,
     /// In bytes.
     pub per_minute: u64,
+    /// It begins to grow so long after the start.
+    pub from: Duration,
+    /// It grows no further than this.
+    pub most: Option<u64>,
 }
 
 const MINUTE: u128 = 60_000_000_000;
@@ -135,8 +150,24 @@ const MINUTE: u128 = 60_000_000_000;
 impl Growth {
     /// The bytes after `running` time, rounded down.
     pub fn after(&self, running: Duration) -> u64 {
-        let grown = u128::from(self.per_minute) * u128::from(running.as_nanos()) / MINUTE;
-        self.start.saturating_add(u64::try_from(grown).unwrap_or(u64::MAX))
+        let grows = running.saturating_sub(self.from);
+        let grown = u128::from(self.per_minute) * u128::from(grows.as_nanos()) / MINUTE;
+        let bytes = self.start.saturating_add(u64::try_from(grown).unwrap_or(u64::MAX));
+        self.most.map_or(bytes, |most| bytes.min(most.max(self.start)))
+    }
+
+    /// How it grows after `running` time, and when it will grow otherwise.
+    pub fn line(&self, running: Duration) -> (Line, Option<Duration>) {
+        let whole = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let amount = self.after(running);
+        if running < self.from {
+            return (Line::constant(whole(amount)), (self.per_minute > 0).then_some(self.from));
+        }
+        let stops = self.most.and_then(|most| self.reaches(most));
+        if stops.is_some_and(|stops| stops <= running) {
+            return (Line::constant(whole(amount)), None);
+        }
+        (Line { amount: whole(amount), per_minute: whole(self.per_minute) }, stops)
     }
 
     /// When `limit` bytes are reached, rounded up to the nanosecond; `None`: never.
@@ -144,11 +175,11 @@ impl Growth {
         if self.start >= limit {
             return Some(Duration::ZERO);
         }
-        if self.per_minute == 0 {
+        if self.per_minute == 0 || self.most.is_some_and(|most| most < limit) {
             return None;
         }
         let nanos = (u128::from(limit - self.start) * MINUTE).div_ceil(u128::from(self.per_minute));
-        u64::try_from(nanos).ok().map(Duration::from_nanos)
+        u64::try_from(nanos).ok().map(|nanos| self.from + Duration::from_nanos(nanos))
     }
 }
 
@@ -240,13 +271,28 @@ mod tests {
 
     #[test]
     fn memory_reaches_its_limit_when_it_should() {
-        let growth = Growth { start: 100, per_minute: 60 };
+        let growth = Growth { start: 100, per_minute: 60, ..Growth::default() };
         assert_eq!(growth.reaches(130), Some(Duration::from_secs(30)));
         assert_eq!(growth.after(Duration::from_secs(30)), 130);
         assert_eq!(growth.reaches(100), Some(Duration::ZERO));
-        assert_eq!(Growth { start: 1, per_minute: 0 }.reaches(2), None);
-        let odd = Growth { start: 0, per_minute: 7 };
+        assert_eq!(Growth { start: 1, ..Growth::default() }.reaches(2), None);
+        let odd = Growth { per_minute: 7, ..Growth::default() };
         let at = odd.reaches(3).unwrap();
         assert_eq!((odd.after(at), odd.after(at.saturating_sub(Duration::from_nanos(1)))), (3, 2));
+    }
+
+    #[test]
+    fn growth_begins_late_and_ends_at_its_most() {
+        let seconds = Duration::from_secs;
+        let growth = Growth { start: 10, per_minute: 600, from: seconds(5), most: Some(60) };
+        for (after, bytes, per_minute, bends) in
+            [(0, 10, 0, Some(5)), (5, 10, 600, Some(10)), (7, 30, 600, Some(10)), (10, 60, 0, None), (99, 60, 0, None)]
+        {
+            let (line, bend) = growth.line(seconds(after));
+            assert_eq!((line.amount, line.per_minute, bend), (bytes, per_minute, bends.map(seconds)), "{after}");
+            assert_eq!(growth.after(seconds(after)), bytes as u64);
+        }
+        assert_eq!(growth.reaches(61), None);
+        assert_eq!(growth.reaches(60), Some(seconds(10)));
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Container {
     pub sandbox: SandboxId,
     pub pod: Uid,
     pub config: Arc<ContainerConfig>,
-    resources: LinuxResources,
+    pub(super) resources: LinuxResources,
     pub state: ContainerState,
     created_at: Time,
     started_at: Time,
@@ -225,17 +225,25 @@ impl Runtime {
             volumes: self.volumes.get(&pod),
             at: now,
             memory_limit: container.resources.memory_limit_in_bytes,
-            node_memory: u64::try_from(self.config.memory.0).unwrap_or(0),
         };
         container.state = ContainerState::Running;
-        container.program = Some(Box::new(Program::start(start, &self.config.behaviors, &self.streams)));
+        let program = Program::start(start, &self.config.behaviors, &self.streams);
+        let is_measured = program.is_measured();
+        let wants_cpu = program.cpu_wanted().is_some();
+        container.program = Some(Box::new(program));
         self.event(pod, Some(id), ContainerEventType::Started, fx);
         self.probes_change(id, fx);
         self.arm_program(id, fx);
+        if is_measured {
+            self.usage_changed(fx);
+        }
+        if wants_cpu {
+            self.divide_cpu(fx);
+        }
         Ok(Answer::Container(id))
     }
 
-    fn arm_program(&mut self, id: ContainerId, fx: &mut Effects<In, Out>) {
+    pub(super) fn arm_program(&mut self, id: ContainerId, fx: &mut Effects<In, Out>) {
         let program = self.containers.get_mut(&id).and_then(|container| container.program.as_mut());
         if let Some(at) = program.and_then(|program| program.arm()) {
             fx.wake_at(at, In::Timer(Timer::Program { container: id, at }));
@@ -257,6 +265,9 @@ impl Runtime {
 
     /// The program of a running container ends now.
     pub(super) fn end(&mut self, id: ContainerId, ending: Ending, fx: &mut Effects<In, Out>) {
+        if matches!(ending, Ending::Oom(Some(Limit::Container(_)))) && self.only_a_child_dies(id, fx) {
+            return;
+        }
         let Some(container) = self.containers.get(&id) else {
             return;
         };
@@ -289,6 +300,19 @@ impl Runtime {
         self.ended(id, code, Name::new(reason), fx);
     }
 
+    /// Memory is at the container's limit: true if only one of its processes dies of it.
+    fn only_a_child_dies(&mut self, id: ContainerId, fx: &mut Effects<In, Out>) -> bool {
+        let Some(container) = self.containers.get_mut(&id) else { return false };
+        let limit = container.resources.memory_limit_in_bytes;
+        let single = container.resources.single_process_oom_kill;
+        let lost = container.program.as_mut().is_some_and(|program| single && program.loses_child(limit, fx.now()));
+        if lost {
+            self.arm_program(id, fx);
+            self.usage_changed(fx);
+        }
+        lost
+    }
+
     /// A running container has ended with this code.
     pub(super) fn ended(&mut self, id: ContainerId, code: i32, reason: Name, fx: &mut Effects<In, Out>) {
         let Some(container) = self.containers.get_mut(&id) else {
@@ -303,6 +327,7 @@ impl Runtime {
         container.reason = reason;
         container.message = program.message();
         let (pod, stops) = (container.pod, std::mem::take(&mut container.stops));
+        let (is_measured, wants_cpu) = (program.is_measured(), program.cpu_wanted().is_some());
         self.event(pod, Some(id), ContainerEventType::Stopped, fx);
         self.probes_change(id, fx);
         let killed: SmallVec<[u64; 2]> =
@@ -316,6 +341,12 @@ impl Runtime {
         for caller in stops {
             let delay = self.stop_latency(|latency| &latency.stop);
             reply_after(delay, caller.id, Ok(Answer::Done), fx);
+        }
+        if is_measured {
+            self.usage_changed(fx);
+        }
+        if wants_cpu {
+            self.divide_cpu(fx);
         }
     }
 
@@ -409,9 +440,12 @@ impl Runtime {
         let container = self.containers.get_mut(&id).ok_or_else(|| no_container(id))?;
         container.resources = resources;
         if let Some(program) = &mut container.program {
-            let node_memory = u64::try_from(self.config.memory.0).unwrap_or(0);
-            program.limit_memory(resources.memory_limit_in_bytes, node_memory, fx.now());
+            program.limit_memory(resources.memory_limit_in_bytes, fx.now());
+            let wants_cpu = program.cpu_wanted().is_some();
             self.arm_program(id, fx);
+            if wants_cpu {
+                self.divide_cpu(fx);
+            }
         }
         Ok(Answer::Done)
     }

@@ -48,6 +48,7 @@ impl Runtime {
                     self.network_works(fx);
                 }
             }
+            Fault::Scarce { what, available } => self.make_scarce(what, available, fx),
             Fault::Exit { namespace, pod, container, code } => {
                 let cause = fx.cause();
                 for id in self.running(namespace, pod, container) {

@@ -159,6 +159,11 @@ impl Images {
         images.into_values().collect()
     }
 
+    /// All layers that are here.
+    pub fn bytes(&self) -> i64 {
+        i64::try_from(self.used_bytes).unwrap_or(i64::MAX)
+    }
+
     /// 4 KiB a file on the average.
     pub fn fs_info(&self) -> Answer {
         let used_bytes = i64::try_from(self.used_bytes).unwrap_or(i64::MAX);
@@ -454,6 +459,7 @@ impl Runtime {
         let id = manifest.id;
         let pinned = self.images.present.get(&pull.whole).is_some_and(|(_, pinned)| *pinned);
         self.images.insert(pull.whole, manifest, pinned);
+        self.images_changed(fx);
         for caller in pull.callers {
             fx.because(caller.cause);
             reply(caller.id, Ok(Answer::Image(id)), fx);

@@ -12,6 +12,7 @@
 pub mod behavior;
 mod containers;
 mod contention;
+mod cpu;
 mod faults;
 mod images;
 mod network;
@@ -26,11 +27,12 @@ mod shell_syntax;
 mod shell_words;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod volumes;
 
 use crate::kernel::Time;
 use crate::model::Name;
-use crate::protocol::{cri, probe, pull, volume};
+use crate::protocol::{cri, probe, pull, stats, volume};
 
 pub use images::PresentImage;
 pub use network::Subnet;
@@ -38,6 +40,7 @@ pub use profile::{Dialect, Latencies, LatencyField, OnRepeat, Profile, StartFail
 pub use runtime::{Config, Mirror, Runtime};
 pub use shell::script_of;
 pub use shell_syntax::{Command as ShellCommand, Joint, List as ShellList};
+pub use usage::{Available, Machine, Others, Scarce};
 
 /// What the runtime hears.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +50,8 @@ pub enum In {
     Probe(Box<probe::Request>),
     /// What the kubelet itself does on the machine: it needs no runtime for it.
     Volume(Box<volume::Request>),
+    /// The kubelet measures: `cAdvisor`, not the runtime.
+    Stats(stats::Request),
     /// Something that a fault does to it.
     Fault(Box<Fault>),
     Timer(Timer),
@@ -75,6 +80,8 @@ pub enum Fault {
     Oom { namespace: Name, pod: Name, container: Name },
     /// They stop answering probes (true) or answer again (false).
     Hang { namespace: Name, pod: Name, container: Name, hangs: bool },
+    /// Others leave only so much of something, or (None) as much as before.
+    Scarce { what: Scarce, available: Option<Available> },
 }
 
 /// The runtime's timers. Those that carry a boot mean nothing after the machine lost power.
@@ -88,6 +95,8 @@ pub enum Timer {
     Unpacked { boot: u32, pull: u64 },
     /// A command in a container has ended, or its time is over.
     Exec { boot: u32, exec: u64 },
+    /// All memory may be used.
+    MemoryFull { boot: u32, at: Time },
 }
 
 /// What the runtime says.
@@ -102,5 +111,8 @@ pub enum Out {
     },
     Probe(Box<probe::Answer>),
     ProbeChanged(probe::Changed),
+    Stats(Box<stats::Summary>),
+    /// What is used grows otherwise from now on.
+    UsageChanged,
     Volume(Box<volume::Answer>),
 }

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use crate::kernel::{Cause, Distribution, Duration, Streams, Time};
 use crate::model::{Name, Text};
 use crate::protocol::cri::{ContainerConfig, PodSandboxConfig};
+use crate::protocol::stats::Line;
 use crate::protocol::volume::Volume;
 
-use super::behavior::{self, Answer, Behavior, CONTAINER_TYPE, End, OnTerm, ProbeKind, RESTART_POLICY, Rule, Subject};
+use super::behavior::{
+    self, Answer, Behavior, CONTAINER_TYPE, End, Growth, OnTerm, ProbeKind, RESTART_POLICY, Rule, Subject,
+};
 use super::shell::{self, Around, OnSigterm, Run, Unknown};
 use super::shell_words::Known;
 use super::volumes::Inside;
@@ -32,12 +35,20 @@ pub struct Program {
     oom_at: Option<Time>,
     /// The OOM killer comes because its memory reached a limit.
     memory_ends: Option<(Time, Limit)>,
+    /// Since when its memory grows: the start, or that of another child process.
+    memory_since: Time,
     /// Exits because of SIGTERM.
     terminates: Option<(Time, i32, Cause)>,
     /// SIGTERM was sent.
     pub signalled: bool,
     /// SIGKILL at the end of its grace time.
     killed_at: Option<(Time, Cause)>,
+    /// The CPU that it gets, in thousandths of a core, since when, and what it has used until then.
+    cpu: u64,
+    cpu_since: Time,
+    cpu_used: u128,
+    /// Its end is the end of its work, so that it comes later when it gets less CPU.
+    ends_with_work: bool,
     /// The earliest wake-up under way.
     armed: Option<Time>,
 }
@@ -60,6 +71,21 @@ pub enum Ending {
     Killed(Cause),
 }
 
+/// The working set of a program of which nothing is said.
+const USUAL_MEMORY: i64 = 8 << 20;
+
+/// What a program uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    pub memory: Line,
+    pub rootfs: Line,
+    pub logs: Line,
+    pub inodes: Line,
+    pub processes: Line,
+    /// When the first of them grows otherwise.
+    pub bends_at: Option<Time>,
+}
+
 /// A program that ends at once takes so long to be loaded, to end, and to be seen to have ended by the runtime: a kubelet that
 /// looks right after the start sees it running. From recordings of `sh -c "exit 1"`, all of which were seen running.
 const SHORTEST: Duration = Duration::from_millis(50);
@@ -72,7 +98,6 @@ pub struct Start<'a> {
     pub volumes: Option<&'a Arc<[Volume]>>,
     pub at: Time,
     pub memory_limit: i64,
-    pub node_memory: u64,
 }
 
 impl<'a> Start<'a> {
@@ -90,7 +115,7 @@ impl<'a> Start<'a> {
 
 /// Why a container's program cannot be started, if so.
 pub fn cannot_start(rules: &[Rule], pod: &PodSandboxConfig, container: &ContainerConfig) -> Option<Text> {
-    let start = Start { pod, container, volumes: None, at: Time::ZERO, memory_limit: 0, node_memory: 0 };
+    let start = Start { pod, container, volumes: None, at: Time::ZERO, memory_limit: 0 };
     start.behavior(rules)?.cannot_start.clone()
 }
 
@@ -124,9 +149,14 @@ impl Program {
             exits: None,
             oom_at: None,
             memory_ends: None,
+            memory_since: at,
             terminates: None,
             signalled: false,
             killed_at: None,
+            cpu: 0,
+            cpu_since: at,
+            cpu_used: 0,
+            ends_with_work: false,
             armed: None,
             hostname,
             volumes,
@@ -149,27 +179,129 @@ impl Program {
                     let after = draw(after);
                     if *probability >= 1.0 || stream.chance(*probability) {
                         program.exits = Some((at + after, *code));
+                        program.ends_with_work = true;
                     }
                 }
                 Some(End::Oom { after }) => program.oom_at = Some(at + draw(after)),
                 Some(End::Never) | None => {}
             }
         }
+        program.cpu = program.cpu_wanted().unwrap_or(1);
         program.exits = program.exits.map(|(end, code)| (end.max(at + SHORTEST), code));
-        program.limit_memory(start.memory_limit, start.node_memory, at);
+        program.limit_memory(start.memory_limit, at);
         program
     }
 
-    /// The container's memory limit (0: none) is this from `now` on.
-    pub fn limit_memory(&mut self, limit: i64, node_memory: u64, now: Time) {
-        let Some(growth) = self.behavior.as_ref().and_then(|behavior| behavior.memory) else {
-            return;
+    /// The container's memory limit (0: none) is this from `now` on. Without one the machine's memory is the limit, which is
+    /// for all together.
+    pub fn limit_memory(&mut self, limit: i64, now: Time) {
+        let growth = self.behavior.as_ref().and_then(|behavior| behavior.memory);
+        let limit = u64::try_from(limit).ok().filter(|limit| *limit > 0);
+        self.memory_ends = growth.zip(limit).and_then(|(growth, limit)| {
+            let at = (self.memory_since + growth.reaches(limit)?).max(now);
+            Some((at, Limit::Container(limit)))
+        });
+    }
+
+    /// The CPU that it wants, in thousandths of a core; None: so little that it always gets it.
+    pub fn cpu_wanted(&self) -> Option<u64> {
+        let cpu = self.behavior.as_deref().and_then(|behavior| behavior.cpu)?;
+        u64::try_from(cpu.0).ok().filter(|cpu| *cpu > 0)
+    }
+
+    /// From now on it gets so much CPU: what it still has to do to start up, and to its end, takes as much longer or shorter.
+    /// True if something comes at another moment than before.
+    pub fn gets_cpu(&mut self, share: u64, now: Time) -> bool {
+        let before = self.cpu.max(1);
+        if share == before {
+            return false;
+        }
+        self.cpu_used += u128::from(now.since(self.cpu_since).as_nanos()) * u128::from(before) / 1000;
+        (self.cpu, self.cpu_since) = (share, now);
+        let stretched = |at: Time| {
+            let left = u128::from(at.since(now).as_nanos()) * u128::from(before) / u128::from(share.max(1));
+            now + Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX))
         };
-        let (bytes, limit) = match u64::try_from(limit) {
-            Ok(limit) if limit > 0 && limit <= node_memory => (limit, Limit::Container(limit)),
-            _ => (node_memory, Limit::Node),
-        };
-        self.memory_ends = growth.reaches(bytes).map(|after| ((self.started + after).max(now), limit));
+        let mut moved = false;
+        if self.ready_at > now {
+            self.ready_at = stretched(self.ready_at);
+            moved = true;
+        }
+        if let Some((at, _)) = self.exits.as_mut().filter(|(at, _)| self.ends_with_work && *at > now) {
+            *at = stretched(*at);
+            // A later end needs another wake-up than the one that is under way.
+            self.armed = None;
+            moved = true;
+        }
+        moved
+    }
+
+    /// When it was started.
+    pub fn started(&self) -> Time {
+        self.started
+    }
+
+    /// True if something is said of what it uses, so that its start and end matter to who measures.
+    pub fn is_measured(&self) -> bool {
+        self.behavior.as_deref().is_some_and(|behavior| {
+            behavior.memory.is_some()
+                || behavior.disk.is_some()
+                || behavior.logs.is_some()
+                || behavior.inodes.is_some()
+                || behavior.processes.is_some()
+                || !behavior.volumes.is_empty()
+        })
+    }
+
+    /// How an amount grows at `at`, and when it grows otherwise.
+    fn line(&self, growth: Option<Growth>, usual: i64, at: Time) -> (Line, Option<Time>) {
+        let Some(growth) = growth else { return (Line::constant(usual), None) };
+        let (line, bend) = growth.line(at.since(self.started));
+        (line, bend.map(|bend| self.started + bend))
+    }
+
+    /// What it has in memory.
+    pub fn memory(&self, now: Time) -> (Line, Option<Time>) {
+        let growth = self.behavior.as_deref().and_then(|behavior| behavior.memory);
+        let Some(growth) = growth else { return (Line::constant(USUAL_MEMORY), None) };
+        let (line, bend) = growth.line(now.since(self.memory_since));
+        (line, bend.map(|bend| self.memory_since + bend))
+    }
+
+    /// The OOM killer takes the child whose memory has grown, if it is one, and the program runs on with another.
+    pub fn loses_child(&mut self, limit: i64, now: Time) -> bool {
+        let is_child = self.behavior.as_deref().is_some_and(|behavior| behavior.memory_of_child);
+        if is_child {
+            self.memory_since = now;
+            self.limit_memory(limit, now);
+            // A child that is too great from its start must not be killed for ever at the same moment.
+            if self.memory_ends.is_some_and(|(at, _)| at <= now) {
+                self.memory_ends = None;
+            }
+        }
+        is_child
+    }
+
+    /// What it uses; its disk as of `disk_at`.
+    pub fn amounts(&self, now: Time, disk_at: Time) -> Amounts {
+        let behavior = self.behavior.as_deref();
+        let disk_at = disk_at.max(self.started);
+        let (memory, memory_bends) = self.memory(now);
+        let (rootfs, rootfs_bends) = self.line(behavior.and_then(|behavior| behavior.disk), 0, disk_at);
+        let (logs, logs_bend) = self.line(behavior.and_then(|behavior| behavior.logs), 0, disk_at);
+        let (inodes, inodes_bend) = self.line(behavior.and_then(|behavior| behavior.inodes), 0, disk_at);
+        let (processes, processes_bend) = self.line(behavior.and_then(|behavior| behavior.processes), 1, now);
+        let bends = [memory_bends, rootfs_bends, logs_bend, inodes_bend, processes_bend];
+        Amounts { memory, rootfs, logs, inodes, processes, bends_at: bends.into_iter().flatten().min() }
+    }
+
+    /// What it has written into volumes, by their names, as of `at`.
+    pub fn volumes(&self, at: Time) -> impl Iterator<Item = (Name, Line, Option<Time>)> + '_ {
+        let volumes = self.behavior.as_deref().map(|behavior| &behavior.volumes[..]).unwrap_or_default();
+        volumes.iter().map(move |(name, growth)| {
+            let (line, bend) = self.line(Some(*growth), 0, at);
+            (*name, line, bend)
+        })
     }
 
     /// SIGTERM, sent by StopContainer or the machine.
@@ -252,10 +384,10 @@ impl Program {
     pub fn usage(&self, now: Time) -> (u64, u64, u64) {
         let running = now.since(self.started);
         let behavior = self.behavior.as_deref();
-        let memory = behavior.and_then(|behavior| behavior.memory).map_or(8 << 20, |growth| growth.after(running));
+        let memory = behavior.and_then(|behavior| behavior.memory);
+        let memory = memory.map_or(USUAL_MEMORY as u64, |growth| growth.after(now.since(self.memory_since)));
         let disk = behavior.and_then(|behavior| behavior.disk).map_or(0, |growth| growth.after(running));
-        let milli_cpu = behavior.and_then(|behavior| behavior.cpu).map_or(1, |cpu| cpu.0.max(0) as u64);
-        let cpu = u128::from(running.as_nanos()) * u128::from(milli_cpu) / 1000;
+        let cpu = self.cpu_used + u128::from(now.since(self.cpu_since).as_nanos()) * u128::from(self.cpu) / 1000;
         (memory, disk, u64::try_from(cpu).unwrap_or(u64::MAX))
     }
 

@@ -23,6 +23,7 @@ use super::images::{Images, PresentImage};
 use super::network::{Network, Subnet};
 use super::profile::Profile;
 use super::sandboxes::{Operation, Sandbox, SandboxJob};
+use super::usage::Machine;
 use super::{In, Out, Timer};
 
 /// What a cluster says of a node's runtime.
@@ -43,6 +44,8 @@ pub struct Config {
     pub cpu: MilliCpu,
     /// The machine's; a program without a limit that grows to it is killed.
     pub memory: Bytes,
+    /// The machine's disks and the like.
+    pub machine: Machine,
     /// The kubelet's `runtimeRequestTimeout`, from which the deadlines of its calls follow: an answer after it reaches nobody.
     pub request_timeout: Duration,
 }
@@ -73,6 +76,7 @@ impl Config {
             present_images: images.collect(),
             cpu: node.status.capacity.cpu,
             memory: node.status.capacity.memory,
+            machine: Machine::of(&node.status.capacity),
             ..Config::default()
         }
     }
@@ -90,6 +94,7 @@ impl Default for Config {
             mirrors: Arc::new([]),
             cpu: MilliCpu(8000),
             memory: Bytes(32 << 30),
+            machine: Machine::default(),
             request_timeout: Duration::from_secs(120),
         }
     }
@@ -147,6 +152,10 @@ pub struct Runtime {
     pub(super) pods: FxHashMap<Uid, SmallVec<[SandboxId; 2]>>,
     pub(super) execs: BTreeMap<u64, Exec>,
     pub(super) volumes: super::volumes::Volumes,
+    /// When memory is full, or its use bends: the wake-up under way.
+    pub(super) memory_full: Option<Time>,
+    /// What others use without a fault.
+    pub(super) used_before: super::usage::Others,
     id_base: u64,
     last_id: u64,
 }
@@ -180,6 +189,8 @@ impl Runtime {
             pods: FxHashMap::default(),
             execs: BTreeMap::new(),
             volumes: Default::default(),
+            memory_full: None,
+            used_before: config.machine.used,
             // Ids of different nodes differ, as random ones would.
             id_base: xxh3_64(config.node.as_bytes()) << 32,
             last_id: 0,
@@ -193,6 +204,7 @@ impl Runtime {
             In::Fault(fault) => self.fault(*fault, fx),
             In::Probe(request) => self.probe(*request, fx),
             In::Volume(request) => self.volume(*request, fx),
+            In::Stats(request) => self.measure(request, fx),
             // The kernel ends programs, whatever the runtime's process does.
             In::Timer(Timer::Program { container, at }) => self.program_woken(container, at, fx),
             message if self.process == Process::Hung => self.held.push((fx.cause(), fx.now(), message)),
@@ -204,6 +216,7 @@ impl Runtime {
             }
             In::Timer(Timer::Unpacked { boot, pull }) if boot == self.boot => self.unpacked(pull, fx),
             In::Timer(Timer::Exec { boot, exec }) if boot == self.boot => self.exec_ends(exec, fx),
+            In::Timer(Timer::MemoryFull { boot, at }) if boot == self.boot => self.memory_may_be_full(at, fx),
             In::Timer(_) => {}
         }
     }
@@ -257,7 +270,11 @@ impl Runtime {
             Call::ImageStatus { image } => (Ok(self.images.status(image)), &latency.image_status),
             Call::ListImages => (Ok(Answer::Images(self.images.list())), &latency.list),
             Call::ImageFsInfo => (Ok(self.images.fs_info()), &latency.status),
-            Call::RemoveImage { image } => (self.images.remove(image).map(|()| Answer::Done), &latency.remove),
+            Call::RemoveImage { image } => {
+                let removed = self.images.remove(image).map(|()| Answer::Done);
+                self.images_changed(fx);
+                (removed, &latency.remove)
+            }
             Call::UpdateRuntimeConfig { pod_cidr } => {
                 if let Some(subnet) = Subnet::parse(&pod_cidr) {
                     self.network.configure(subnet);

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::model::{Affinity, Labels, Name, Node, Pod, PodAffinityTerm};
 use crate::scheduler::events::{Action, Change, ClusterEvent, Resource};
@@ -68,11 +69,17 @@ fn means_all(terms: &[PodAffinityTerm], owner: &Pod, other: &Pod, listers: &List
     !terms.is_empty() && terms.iter().all(|term| means(term, owner, other, listers))
 }
 
+/// Up to so many groups are asked one by one.
+const FEW_GROUPS: usize = 3;
+
 /// Counts by domain: those of whole groups of pods, shared with the groups, and others.
 #[derive(Clone, Debug, Default)]
 struct Layers {
-    /// Topology key, factor, and pods by the key's value.
-    shared: Vec<(Name, i64, Arc<InDomains>)>,
+    /// Topology key with its place among those of the groups, factor, and pods by the key's value.
+    shared: SmallVec<[(Name, usize, i64, Arc<InDomains>); 2]>,
+    /// The same added up, by the place of the key, where there are so many groups that this is less work than to ask each of
+    /// them for each node. Empty else.
+    added_up: SmallVec<[(usize, Arc<[i64]>); 1]>,
     own: Counts,
     /// How many pods there are in all domains together.
     pods: i64,
@@ -80,10 +87,25 @@ struct Layers {
 
 impl Layers {
     fn share(&mut self, key: Name, factor: i64, groups: &PodGroups, group: &PodGroup) {
+        let Some(place) = groups.place_of(key) else { return };
         if let Some(domains) = groups.in_domains(group, key).filter(|domains| domains.total != 0) {
-            self.shared.push((key, factor, domains.clone()));
+            self.shared.push((key, place, factor, domains.clone()));
             self.pods += domains.total;
         }
+    }
+
+    /// Adds up what was shared, if that is much.
+    fn add_up(mut self, groups: &PodGroups) -> Layers {
+        if self.shared.len() > FEW_GROUPS {
+            for place in 0..groups.keys().len() {
+                let of_key = || self.shared.iter().filter(|(_, at, ..)| *at == place);
+                if of_key().next().is_some() {
+                    let sums = groups.sums(place, of_key().map(|(_, _, factor, domains)| (*factor, &**domains)));
+                    self.added_up.push((place, sums));
+                }
+            }
+        }
+        self
     }
 
     fn add(&mut self, domain: Option<Domain>, by: i64, pods: i64) {
@@ -100,8 +122,8 @@ impl Layers {
 
     fn at(&self, domain: Domain) -> i64 {
         let (key, value) = domain;
-        let shared = self.shared.iter().filter(|(of, _, _)| *of == key);
-        let shared = shared.map(|(_, factor, domains)| factor * domains.by_value.get(&value).copied().unwrap_or(0));
+        let shared = self.shared.iter().filter(|(of, ..)| *of == key);
+        let shared = shared.map(|(_, _, factor, domains)| factor * domains.by_value.get(&value).copied().unwrap_or(0));
         shared.sum::<i64>() + if self.own.is_empty() { 0 } else { self.own.get(&domain).copied().unwrap_or(0) }
     }
 
@@ -113,20 +135,76 @@ impl Layers {
         if !self.own.is_empty() {
             return node.node.meta.labels.iter().any(|domain| self.at(domain) > 0);
         }
-        self.shared.iter().any(|(key, _, domains)| {
+        self.shared.iter().any(|(key, _, _, domains)| {
             world.nodes.label(node.id, *key).is_some_and(|value| domains.by_value.contains_key(&value))
         })
     }
 
+    /// True if there is something in one of the domains that a node is in; None if that can't be read from the groups alone.
+    #[inline]
+    fn any_at(&self, node: NodeId, groups: &PodGroups) -> Option<bool> {
+        if !self.added_up.is_empty() && self.own.is_empty() {
+            let there = |(place, column): &(usize, Arc<[i64]>)| {
+                groups.domain(*place, node).is_some_and(|domain| domain.of(column) > 0)
+            };
+            return Some(self.added_up.iter().any(there));
+        }
+        let there = |(_, place, _, domains): &(Name, usize, i64, Arc<InDomains>)| {
+            groups.domain(*place, node).is_some_and(|domain| domains.at(domain) > 0)
+        };
+        self.own.is_empty().then(|| self.shared.iter().any(there))
+    }
+
+    /// Whether there is something in the domains that a node is in by all `terms`; None if that can't be read from the groups
+    /// alone.
+    fn all_at(&self, terms: &[PodAffinityTerm], node: NodeId, groups: &PodGroups) -> Option<Near> {
+        if !self.own.is_empty() {
+            return None;
+        }
+        let mut near = Near::Yes;
+        for term in terms {
+            let place = groups.place_of(term.topology_key)?;
+            let Some(domain) = groups.domain(place, node) else {
+                return Some(Near::Nowhere);
+            };
+            if !self.added_up.is_empty() {
+                let mut columns = self.added_up.iter().filter(|(at, _)| *at == place);
+                if !columns.any(|(_, column)| domain.of(column) > 0) {
+                    near = Near::No;
+                }
+                continue;
+            }
+            let mut shared = self.shared.iter().filter(|(key, ..)| *key == term.topology_key);
+            if !shared.any(|(.., domains)| domains.at(domain) > 0) {
+                near = Near::No;
+            }
+        }
+        Some(near)
+    }
+
     /// What all domains of a node come to.
     fn sum(&self, node: &NodeInfo, world: &World) -> i64 {
-        let shared = self.shared.iter().map(|(key, factor, domains)| {
+        if let (false, true, Some(groups)) = (self.added_up.is_empty(), self.own.is_empty(), world.nodes.groups()) {
+            let sums =
+                self.added_up.iter().filter_map(|(place, column)| Some(groups.domain(*place, node.id)?.of(column)));
+            return sums.sum();
+        }
+        let shared = self.shared.iter().map(|(key, _, factor, domains)| {
             let value = world.nodes.label(node.id, *key);
             factor * value.and_then(|value| domains.by_value.get(&value).copied()).unwrap_or(0)
         });
         let own = || node.node.meta.labels.iter().filter_map(|domain| self.own.get(&domain)).sum::<i64>();
         shared.sum::<i64>() + if self.own.is_empty() { 0 } else { own() }
     }
+}
+
+/// Whether a node is near to what is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Near {
+    Yes,
+    No,
+    /// It has no value of one of the keys.
+    Nowhere,
 }
 
 /// What Filter needs.
@@ -167,7 +245,12 @@ impl Required {
                 required.anti.share(term.topology_key, 1, groups, group);
             }
         }
-        required
+        let Required { existing_anti, affinity, anti } = required;
+        Required {
+            existing_anti: existing_anti.add_up(groups),
+            affinity: affinity.add_up(groups),
+            anti: anti.add_up(groups),
+        }
     }
 
     fn count_own(&mut self, pod: &Pod, other: &Pod, node: &Node, listers: &Listers, by: i64) {
@@ -309,6 +392,20 @@ impl Filter for InterPodAffinity {
         }
         Ok(())
     }
+
+    fn passes(&self, state: Option<&dyn State>, pod: &PodInfo, node: NodeId, world: &World) -> Option<bool> {
+        let Some(required) = state_of::<Required>(state) else { return Some(true) };
+        let groups = world.nodes.groups()?;
+        let affinity = terms(&pod.pod, |affinity| &affinity.pod_required);
+        if !affinity.is_empty() {
+            let near = required.affinity.all_at(affinity, node, groups)?;
+            let first = || required.affinity.is_empty() && means_all(affinity, &pod.pod, &pod.pod, &world.listers);
+            if near == Near::Nowhere || (near == Near::No && !first()) {
+                return Some(false);
+            }
+        }
+        Some(!required.anti.any_at(node, groups)? && !required.existing_anti.any_at(node, groups)?)
+    }
 }
 
 fn not_near() -> Status {
@@ -365,6 +462,7 @@ impl PreScore for InterPodAffinity {
                 let share = |term: &PodAffinityTerm, by| scores.share(term.topology_key, by, groups, group);
                 self.weigh(&pod.pod, &group.pod, listers, share);
             }
+            scores = scores.add_up(groups);
         } else if prefers {
             for id in world.nodes.order() {
                 let node = world.nodes.get(*id);

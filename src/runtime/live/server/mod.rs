@@ -41,6 +41,7 @@ use tonic::{Request, Response, Status};
 use tower::Service;
 
 use crate::protocol::cri::{Answer, Call, ContainerEvent, Error};
+use crate::protocol::probe;
 use crate::runtime::simulated::Fault;
 
 use super::codec::{MAX_MESSAGE_SIZE, RawCodec};
@@ -58,10 +59,19 @@ pub type Port = Arc<dyn Fn(Call, Reply) + Send + Sync>;
 /// The way to what befalls simulated containers: programs that end by what they do.
 pub type Faults = Arc<dyn Fn(Fault) + Send + Sync>;
 
+/// The way to what a simulated program answers to a request of its network.
+pub type Probes = Arc<dyn Fn(probe::Request, oneshot::Sender<probe::Outcome>) + Send + Sync>;
+
+/// The ways to a runtime's model.
+pub struct Links {
+    pub calls: Port,
+    pub faults: Faults,
+    pub probes: Probes,
+}
+
 /// A server's state.
 pub struct Server {
-    port: Port,
-    faults: Faults,
+    links: Links,
     events: broadcast::Sender<ContainerEvent>,
     epoch: Epoch,
     /// The runtime sends events of containers.
@@ -72,17 +82,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server in front of the runtime behind `port` and `faults`, whose events come by `events` and whose time began at
-    /// `epoch`.
-    pub fn new(
-        port: Port,
-        faults: Faults,
-        events: broadcast::Sender<ContainerEvent>,
-        epoch: Epoch,
-        has_events: bool,
-    ) -> Server {
+    /// A server in front of the runtime behind `links`, whose events come by `events` and whose time began at `epoch`.
+    pub fn new(links: Links, events: broadcast::Sender<ContainerEvent>, epoch: Epoch, has_events: bool) -> Server {
         let (table, processes, promises) = (Mutex::default(), Processes::default(), Promises::default());
-        Server { port, faults, events, epoch, has_events, table, processes, promises }
+        Server { links, events, epoch, has_events, table, processes, promises }
     }
 
     /// Serves until `end`; the socket must not exist, and its file is removed at the end. `ready` is called once clients
@@ -118,7 +121,7 @@ impl Server {
     /// Asks the runtime.
     async fn ask(&self, call: Call) -> Result<Answer, Status> {
         let (reply, answer) = oneshot::channel();
-        (self.port)(call, reply);
+        (self.links.calls)(call, reply);
         match answer.await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(self.status_of(&error)),

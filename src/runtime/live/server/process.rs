@@ -61,7 +61,7 @@ impl Server {
     pub(super) fn may_end(&self, world: &mut World, sandbox: &proto::PodSandboxConfig, name: &str) {
         let metadata = sandbox.metadata.clone().unwrap_or_default();
         let (namespace, pod, container) = (Name::new(&metadata.namespace), Name::new(&metadata.name), Name::new(name));
-        let faults = Arc::clone(&self.faults);
+        let faults = Arc::clone(&self.links.faults);
         // It ends once.
         let has_ended = AtomicBool::new(false);
         world.end = Some(Box::new(move |how| {
@@ -99,7 +99,7 @@ impl Server {
         let (main, understood) = (world.main.clone(), kept.understood);
         let manner = Manner { unknown: Unknown::RunsForever, prompts: tty && stdin };
         let (says, tells_uid) = (kept.known.says, kept.known.tells_uid && main.is_empty());
-        let web = Arc::clone(self).answer_http(kept.clone());
+        let web = Arc::clone(self).answer_http(id, kept.clone());
         let running = tokio::spawn(async move {
             // What is understood to its end is no server.
             let mut serving = tokio::task::JoinSet::new();

@@ -119,7 +119,7 @@ fn check(profile: Profile, steps: &[Step]) {
             starts: vec![End::Never],
             later: End::Exit { after: constant(4), code: 1, probability: 0.5 },
         }),
-        memory: Some(Growth { start: 1 << 29, per_minute: 1 << 32 }),
+        memory: Some(Growth { start: 1 << 29, per_minute: 1 << 32, ..Growth::default() }),
         ..Behavior::default()
     };
     let config = Config { behaviors: all(behavior).into(), profile: Arc::new(profile), ..World::config() };

@@ -118,7 +118,12 @@ fn a_behaviour_says_how_each_start_ends() {
 
 #[test]
 fn memory_that_grows_to_the_limit_is_an_oom_kill_at_that_moment() {
-    let grows = || all(Behavior { memory: Some(Growth { start: 100, per_minute: 60 }), ..Behavior::default() });
+    let grows = || {
+        all(Behavior {
+            memory: Some(Growth { start: 100, per_minute: 60, ..Growth::default() }),
+            ..Behavior::default()
+        })
+    };
     let limited = |limit| ContainerConfig {
         resources: LinuxResources { memory_limit_in_bytes: limit, ..LinuxResources::default() },
         ..container(&[])
@@ -136,7 +141,7 @@ fn memory_that_grows_to_the_limit_is_an_oom_kill_at_that_moment() {
     assert_eq!(world.state(id), "Exited 137 OOMKilled after 45s");
     assert!(matches!(&world.records[..], [Record::Decided { text, .. }] if text.contains("limit of 145 bytes")));
 
-    let fills = all(Behavior { memory: Some(Growth { start: 1 << 30, per_minute: 0 }), ..Behavior::default() });
+    let fills = all(Behavior { memory: Some(Growth { start: 1 << 30, ..Growth::default() }), ..Behavior::default() });
     check(fills, limited(0), 1, "Exited 137 Error after 0s");
 }
 
@@ -296,8 +301,8 @@ fn commands_in_a_container_take_their_time_and_time_out() {
 #[test]
 fn usage_follows_the_behaviour() {
     let mut world = World::new(all(Behavior {
-        memory: Some(Growth { start: 1000, per_minute: 600 }),
-        disk: Some(Growth { start: 0, per_minute: 60 }),
+        memory: Some(Growth { start: 1000, per_minute: 600, ..Growth::default() }),
+        disk: Some(Growth { per_minute: 60, ..Growth::default() }),
         cpu: Some(MilliCpu(300)),
         ..Behavior::default()
     }));

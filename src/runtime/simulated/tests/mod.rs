@@ -161,6 +161,7 @@ impl World {
 
     fn say(&mut self, out: Out, cause: Cause) {
         match out {
+            Out::Stats(_) | Out::UsageChanged => {}
             Out::Cri(response) => {
                 let before = self.answers.insert(response.id, (self.now, response.result));
                 assert!(before.is_none(), "call {:?} was answered twice", response.id);

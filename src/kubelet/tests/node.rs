@@ -1,0 +1,225 @@
+//! What the node does by itself: static pods, resizes, evictions, preemption, a graceful shutdown.
+
+use std::sync::Arc;
+
+use super::super::config::{Amount, Signal, Threshold};
+use super::super::{Config, In, StartKind};
+use super::Observe;
+use super::world::{Program, World, check, container, pod};
+use crate::kernel::Duration;
+use crate::model::pod::PodSpec;
+use crate::model::{Bytes, Container, Meta, MilliCpu, Name, Node, Pod, Resources, Uid};
+use crate::protocol::stats::{ContainerUsage, FileSystem, Line, Summary};
+
+fn world(change: impl FnOnce(&mut Config)) -> World {
+    let mut node = Node { meta: Meta::named("", "n1"), ..Node::default() };
+    node.meta.uid = Uid(77);
+    node.status.capacity = Resources { cpu: MilliCpu(4000), memory: Bytes(8 << 30), pods: 110, ..Resources::default() };
+    let mut config = Config::new(node);
+    (config.observe, config.start) = (Observe::Sleeping, StartKind::WasRunning);
+    change(&mut config);
+    World::with_config(config, 1)
+}
+
+fn requests(name: &'static str, cpu: i64) -> Container {
+    let mut container = container(name);
+    container.resources.requests.cpu = Some(MilliCpu(cpu));
+    container
+}
+
+fn folder(names: &[&str]) -> In {
+    let of = |name: &&str| {
+        let mut pod = pod(name, vec![container("main")], |_| {});
+        (pod.node, pod.meta.uid) = (None, Uid::NONE);
+        Arc::new(pod)
+    };
+    In::StaticPods(names.iter().map(of).collect())
+}
+
+#[test]
+fn a_static_pod_runs_and_has_a_mirror_that_comes_back_until_its_file_is_gone() {
+    let mut world = world(|_| {});
+    world.tell(Duration::from_secs(5), folder(&["s"]));
+    world.at(15_000, |world| world.delete("s-n1", 30));
+    world.at(40_000, |world| world.tell(Duration::ZERO, folder(&[])));
+    world.run(60_000);
+    check(
+        world.said(&["created", "deleted", "Start", "Stop", "event s-n1 Normal Killing"]),
+        "created s-n1
+         StartContainer s-n1/main#0
+         deleted s-n1
+         created s-n1
+         event s-n1 Normal Killing: Stopping container main x1
+         StopContainer s-n1/main#0 30
+         StopPodSandbox s-n1
+         deleted s-n1",
+    );
+    assert!(world.said(&["status s-n1"]).last().is_some_and(|last| last.contains("Running PIR")));
+}
+
+#[test]
+fn a_static_pod_needs_no_api_server() {
+    let mut world = world(|config| config.start = StartKind::Registers);
+    world.api_down = true;
+    world.tell(Duration::from_millis(1), folder(&["s"]));
+    world.run(30_000);
+    check(world.said(&["created", "StartC"]), "StartContainer s-n1/main#0");
+}
+
+#[test]
+fn a_critical_pod_pushes_out_what_it_needs() {
+    let mut world = world(|_| {});
+    world.programs.insert("main", Program { on_sigterm: Some((1000, 1)), ..Program::default() });
+    for (name, cpu) in [("a", 1500), ("b", 1000), ("c", 1000)] {
+        world.create(pod(name, vec![requests("main", cpu)], |_| {}));
+    }
+    world.at(10_000, |world| {
+        world.create(pod("d", vec![requests("main", 900)], |_| {}));
+        world.create(pod("critical", vec![requests("main", 1200)], |spec| spec.priority = 2_000_000_000));
+    });
+    world.run(20_000);
+    check(
+        world.said(&[
+            "event a Warning",
+            "event b Warning",
+            "event c Warning",
+            "event d Warning",
+            "status a Failed",
+            "StartContainer critical",
+        ]),
+        "event d Warning OutOfcpu: Node didn't have enough resource: cpu, requested: 900, used: 3500, capacity: 4000 x1
+         event b Warning Preempting: Preempted in order to admit critical pod x1
+         StartContainer critical/main#0",
+    );
+    assert!(world.said(&["status b"]).iter().any(|said| said.starts_with("status b Failed/Preempting")));
+}
+
+fn resize(pod: &mut Pod, cpu: i64, memory_mi: i64) {
+    let mut spec = PodSpec::clone(&pod.spec);
+    let resized = spec.containers.iter().map(|container| {
+        let mut container = container.clone();
+        for list in [&mut container.resources.requests, &mut container.resources.limits] {
+            (list.cpu, list.memory) = (Some(MilliCpu(cpu)), Some(Bytes(memory_mi << 20)));
+        }
+        container
+    });
+    spec.containers = resized.collect();
+    pod.spec = Arc::new(spec);
+    pod.meta.generation += 1;
+}
+
+#[test]
+fn a_resize_changes_a_running_container_or_restarts_it_as_its_policy_says() {
+    let mut world = world(|_| {});
+    for (name, restarts) in [("p", false), ("q", true)] {
+        let main = Container { resize_policy: vec![(Name::new("memory"), restarts)], ..container("main") };
+        let mut pod = pod(name, vec![main], |_| {});
+        resize(&mut pod, 100, 64);
+        world.create(pod);
+    }
+    world.at(8000, |world| world.change("p", |pod| resize(pod, 200, 96)));
+    world.at(9000, |world| world.change("q", |pod| resize(pod, 100, 96)));
+    world.run(20_000);
+    check(
+        world.said(&["Update", "event p Normal Resize", "event q Normal Resize", "event q Normal Killing"]),
+        "event p Normal ResizeStarted: Pod resize started: {\"containers\":[{\"name\":\"main\",\"resources\":{\"limits\":{\"cpu\":\"200m\",\"memory\":\"96Mi\"},\"requests\":{\"cpu\":\"200m\",\"memory\":\"96Mi\"}}}],\"generation\":2} x1
+         Update p/main#0 20000 96Mi
+         event p Normal ResizeCompleted: Pod resize completed: {\"containers\":[{\"name\":\"main\",\"resources\":{\"limits\":{\"cpu\":\"200m\",\"memory\":\"96Mi\"},\"requests\":{\"cpu\":\"200m\",\"memory\":\"96Mi\"}}}],\"generation\":2} x1
+         event q Normal ResizeStarted: Pod resize started: {\"containers\":[{\"name\":\"main\",\"resources\":{\"limits\":{\"cpu\":\"100m\",\"memory\":\"96Mi\"},\"requests\":{\"cpu\":\"100m\",\"memory\":\"96Mi\"}}}],\"generation\":2} x1
+         event q Normal Killing: Container main resize requires restart x1
+         event q Normal ResizeCompleted: Pod resize completed: {\"containers\":[{\"name\":\"main\",\"resources\":{\"limits\":{\"cpu\":\"100m\",\"memory\":\"96Mi\"},\"requests\":{\"cpu\":\"100m\",\"memory\":\"96Mi\"}}}],\"generation\":2} x1",
+    );
+    assert!(world.said(&["status q"]).last().is_some_and(|last| last.ends_with("main=running!#1")));
+}
+
+#[test]
+fn a_resize_that_does_not_fit_waits_for_another_pod_to_go() {
+    let mut world = world(|_| {});
+    let mut small = pod("p", vec![container("main")], |_| {});
+    resize(&mut small, 100, 64);
+    world.create(small);
+    world.create(pod("big", vec![requests("main", 3000)], |_| {}));
+    world.at(8000, |world| world.change("p", |pod| resize(pod, 2000, 64)));
+    world.at(12_000, |world| world.delete("big", 30));
+    world.run(30_000);
+    let told = world.said(&["event p Warning Resize", "event p Normal ResizeStarted"]);
+    let reason = "\"error\":\"Node didn't have enough resource: cpu, requested: 2000, used: 3000, capacity: 4000\"} x1";
+    assert!(told[0].starts_with("event p Warning ResizeDeferred: Pod resize Deferred: ") && told[0].ends_with(reason));
+    assert!(told[1].starts_with("event p Normal ResizeStarted"));
+    assert_eq!(world.said(&["Update"]), ["Update p/main#0 200000 64Mi"]);
+}
+
+/// Memory: 8 GiB, of which each container `hog` uses six and each other half a gibibyte.
+fn measure(world: &World) -> Summary {
+    let mut summary = Summary { at: world.now, memory_capacity: 8 << 30, ..Summary::default() };
+    let disk = FileSystem { capacity: 100 << 30, inodes: 1 << 20, ..FileSystem::default() };
+    (summary.nodefs, summary.pid_limit) = (disk, 1 << 20);
+    for (name, each) in [("hog", 7 << 30), ("main", 1 << 29)] {
+        for (pod, container) in world.running(name) {
+            let memory = Line::constant(each);
+            summary.memory = summary.memory.plus(memory);
+            let none = Line::default();
+            let name = Name::new(name);
+            let (rootfs, logs, inodes, processes) = (none, none, none, none);
+            summary.containers.push(ContainerUsage { pod, container, name, memory, rootfs, logs, inodes, processes });
+        }
+    }
+    summary
+}
+
+#[test]
+fn under_memory_pressure_the_worst_pod_goes_and_the_node_says_so_for_a_while() {
+    let mut world = world(|config| {
+        config.kubelet.eviction.thresholds = vec![Threshold {
+            signal: Signal::MemoryAvailable,
+            amount: Amount::Quantity(1 << 30),
+            grace: None,
+            minimum_reclaim: None,
+        }];
+        config.kubelet.eviction.pressure_transition_period = Duration::from_secs(60);
+    });
+    world.measures = Some(measure);
+    world.programs.insert("hog", Program { on_sigterm: None, ..Program::default() });
+    world.create(pod("a", vec![container("main")], |_| {}));
+    world.create(pod("hog", vec![container("hog")], |_| {}));
+    world.at(5000, |world| world.tell(Duration::ZERO, In::UsageChanged));
+    world.at(40_000, |world| world.create(pod("late", vec![container("main")], |_| {})));
+    world.run(200_000);
+    check(
+        world.said(&["event hog Warning", "StopContainer", "status hog F", "event n1", "event late", "status late"]),
+        "event n1 Warning EvictionThresholdMet: Attempting to reclaim memory x1
+         event hog Warning Evicted: The node was low on resource: memory. Threshold quantity: 1Gi, available: 512Mi. Container hog was using 7Gi, request is 0, has larger consumption of memory.  x1
+         StopContainer hog/hog#0 2
+         event n1 Normal NodeHasInsufficientMemory: Node n1 status is now: NodeHasInsufficientMemory x1
+         status hog Failed/Evicted I hog=exit-137
+         event late Warning Evicted: The node had condition: [MemoryPressure].  x1
+         status late Failed/Evicted 
+         event n1 Normal NodeHasSufficientMemory: Node n1 status is now: NodeHasSufficientMemory x1",
+    );
+    let (met, over) = (world.times("EvictionThresholdMet")[0], world.times("NodeHasSufficientMemory")[0]);
+    assert!((60_000..85_000).contains(&(over - met)), "{met} to {over}");
+    assert_eq!(world.pending(), 0, "and then nothing is looked at any more");
+}
+
+#[test]
+fn at_a_shutdown_critical_pods_end_last() {
+    let mut world = world(|config| {
+        let seconds = Duration::from_secs;
+        config.kubelet.shutdown_grace_periods = vec![(0, seconds(20)), (2_000_000_000, seconds(10))];
+    });
+    world.programs.insert("stubborn", Program { on_sigterm: None, ..Program::default() });
+    world.create(pod("p", vec![container("stubborn")], |_| {}));
+    world.create(pod("critical", vec![container("main")], |spec| spec.priority = 2_000_000_000));
+    world.at(10_000, |world| world.tell(Duration::ZERO, In::Shutdown));
+    world.run(60_000);
+    check(
+        world.said(&["StopContainer", "shut down", "status p F", "event n1 Normal Shutdown"]),
+        "event n1 Normal Shutdown: Shutdown manager detected shutdown event x1
+         StopContainer p/stubborn#0 20
+         status p Failed/Terminated I stubborn=exit-137
+         StopContainer critical/main#0 10
+         shut down",
+    );
+    assert_eq!(world.times("StopContainer critical").len(), 1);
+    assert!(world.said(&["node False"]).iter().any(|said| said == "node False node is shutting down"));
+}
