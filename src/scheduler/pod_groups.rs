@@ -98,7 +98,7 @@ impl Domain {
 }
 
 /// The domains of one topology key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Domains {
     numbers: IndexMap<Name, u32, FxBuildHasher>,
     /// That of each node; None for nodes that are gone or have no value.
