@@ -7,7 +7,6 @@
 //! calls in a simulation (docs/differences.md).
 #![expect(clippy::disallowed_macros, reason = "a table for people")]
 
-#[path = "timelines/mod.rs"]
 mod timelines;
 
 use std::collections::{BTreeMap, BTreeSet};

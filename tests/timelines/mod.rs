@@ -311,7 +311,17 @@ impl Translator {
                 rule.insert("startup".to_owned(), "1000000s".into());
                 &none
             }
-            // Prose says what the container's command does, which the simulated shell reads itself.
+            Value::String(prose) => {
+                // What prose says beside this, the container's command does, and the simulated shell reads it itself.
+                let Some(memory) = memory(prose) else {
+                    if self.command(pod, container).is_none_or(|command| written(&command).is_none()) {
+                        return;
+                    }
+                    return self.writing(pod, container, rule, matches);
+                };
+                rule.insert("memory".to_owned(), memory);
+                return self.writing(pod, container, rule, matches);
+            }
             _ => return,
         };
         for (field, name) in [("pod", pod), ("container", container)] {
@@ -360,9 +370,53 @@ impl Translator {
         if !probes.is_empty() {
             rule.insert("probes".to_owned(), probes.into());
         }
+        if self.command(pod, container).is_some_and(|command| written(&command).is_some()) {
+            return self.writing(pod, container, rule, matches);
+        }
         if matches.is_empty() {
             matches.insert("pod".to_owned(), "*".into());
         }
+        rule.insert("match".to_owned(), matches.into());
+        self.behaviors.push(rule.into());
+    }
+
+    /// The last word of the command of a pod's container: its script.
+    fn command(&self, pod: &str, container: &str) -> Option<String> {
+        let container = self.container(pod, container)?;
+        container["command"].as_array()?.last()?.as_str().map(str::to_owned)
+    }
+
+    fn container(&self, pod: &str, container: &str) -> Option<&Value> {
+        let pods = self.from["actions"].as_array()?.iter().filter_map(|one| one["manifests"].as_array()).flatten();
+        let pod = pods.into_iter().find(|one| one["kind"] == "Pod" && one["metadata"]["name"] == pod)?;
+        pod["spec"]["containers"].as_array()?.iter().find(|one| one["name"] == container)
+    }
+
+    /// A rule for a program that fills a volume or its writable layer, as its script says, with what it does on SIGTERM.
+    fn writing(&mut self, pod: &str, container: &str, mut rule: Map<String, Value>, mut matches: Map<String, Value>) {
+        let script = self.command(pod, container).unwrap_or_default();
+        if let Some((path, growth)) = written(&script) {
+            let mounts = self.container(pod, container).and_then(|one| one["volumeMounts"].as_array());
+            let volume = mounts.into_iter().flatten().find(|mount| {
+                mount["mountPath"]
+                    .as_str()
+                    .is_some_and(|at| path.starts_with(&format!("{}/", at.trim_end_matches('/'))))
+            });
+            match volume.and_then(|mount| mount["name"].as_str()) {
+                Some(volume) => rule.insert("volumes".to_owned(), json!({ volume: growth })),
+                None => rule.insert("disk".to_owned(), growth),
+            };
+        }
+        if !rule.contains_key("onTerm") {
+            if script.contains("trap '' TERM") {
+                rule.insert("onTerm".to_owned(), "ignore".into());
+            } else if let Some((_, rest)) = script.split_once("trap 'exit ") {
+                let code = rest.split('\'').next().and_then(|code| code.parse::<i64>().ok()).unwrap_or_default();
+                rule.insert("onTerm".to_owned(), json!({"exitAfter": "0s", "code": code}));
+            }
+        }
+        matches.insert("pod".to_owned(), pod.into());
+        matches.insert("container".to_owned(), container.into());
         rule.insert("match".to_owned(), matches.into());
         self.behaviors.push(rule.into());
     }
@@ -506,7 +560,7 @@ impl Translator {
             "static-pod-write" => {
                 let file = format!("static-{index}.yaml");
                 let mut pod = action["pod"].clone();
-                pod["metadata"]["namespace"] = pod["metadata"]["namespace"].as_str().unwrap_or("default").into();
+                pod["metadata"]["namespace"] = pod["metadata"]["namespace"].as_str().unwrap_or(&self.name).into();
                 self.files.insert(file.clone(), format!("{pod:#}"));
                 json!({"at": at, "staticPods": {"node": action["node"], "write": file}})
             }
@@ -594,6 +648,24 @@ impl Translator {
         }
         object
     }
+}
+
+/// `writes 5 GiB into memory from 5 s on`: a gibibyte takes about a second.
+fn memory(prose: &str) -> Option<Value> {
+    let (amount, rest) = prose.strip_prefix("writes ")?.split_once(" GiB into memory from ")?;
+    let from: f64 = rest.split(' ').next()?.parse().ok()?;
+    Some(json!({"start": "1Mi", "growth": "1Gi/s", "from": seconds(from), "most": format!("{amount}Gi")}))
+}
+
+/// Where a script writes to, and how much: `sleep 5; dd if=/dev/zero of=/s/f bs=1M count=20`.
+fn written(script: &str) -> Option<(String, Value)> {
+    let (before, dd) = script.split_once("dd if=/dev/zero of=")?;
+    let mut words = dd.split([' ', ';']);
+    let path = words.next().filter(|path| !path.starts_with("/dev/"))?;
+    let count: u64 = words.find_map(|word| word.strip_prefix("count="))?.parse().ok()?;
+    let from: f64 = before.rsplit_once("sleep ")?.1.split(';').next()?.trim().parse().ok()?;
+    let growth = json!({"growth": format!("{count}Mi/s"), "from": seconds(from), "most": format!("{count}Mi")});
+    Some((path.to_owned(), growth))
 }
 
 /// A word as a shell takes it.
