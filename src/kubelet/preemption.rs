@@ -66,9 +66,7 @@ impl Kubelet {
         if short.is_empty() {
             return Err(rejection);
         }
-        if let Err(other) = self.check_but_resources(pod) {
-            return Err(other);
-        }
+        self.check_but_resources(pod)?;
         let Some(victims) = victims(&self.candidates(pod), &short) else {
             let listed: Vec<String> =
                 short.iter().map(|one| format!("(res: {}, q: {}), ", one.name, one.missing())).collect();
