@@ -352,8 +352,11 @@ impl Machine {
                 (ActorId(actor), Message::Registry(registry::In::Request { from: RuntimeId(0), request }))
             }
             runtime::Out::Probe(answer) => (RUNTIME, Message::Probed(answer)),
-            // The kubelet makes volumes by itself, and probes until something changes.
-            runtime::Out::ProbeChanged(_) | runtime::Out::Volume(_) => return,
+            // The kubelet makes volumes by itself, probes until something changes, and asks for usage by CRI.
+            runtime::Out::ProbeChanged(_)
+            | runtime::Out::Volume(_)
+            | runtime::Out::Stats(_)
+            | runtime::Out::UsageChanged => return,
         };
         self.kernel.schedule(now + delay, to, Cause::NONE, message);
     }

@@ -247,6 +247,9 @@ fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
     for expected in items(root.get("expect")) {
         add(expected.get("placement"));
     }
+    for expected in items(root.get("expect")) {
+        add(expected.get("placement"));
+    }
     named
 }
 
