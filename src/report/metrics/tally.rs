@@ -434,8 +434,8 @@ fn size_label(bytes: u64) -> &'static str {
 /// The pull policy of the container that an Event's `spec.containers{app}` names.
 fn policy(pod: &Pod, field_path: Name) -> Option<&'static str> {
     let name = field_path.split_once('{')?.1.strip_suffix('}')?;
-    let containers = pod.spec.containers.iter().chain(pod.spec.init_containers.iter());
-    let container = containers.into_iter().find(|container| *container.name == *name)?;
+    let mut containers = pod.spec.containers.iter().chain(pod.spec.init_containers.iter());
+    let container = containers.find(|container| *container.name == *name)?;
     Some(match container.image_pull_policy {
         ImagePullPolicy::Always => "always",
         ImagePullPolicy::IfNotPresent => "ifnotpresent",
