@@ -218,7 +218,7 @@ fn why_shows_every_node_of_any_attempt_and_what_would_let_the_pod_in() {
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("2 NodeResourcesFit: Insufficient cpu   (worker-0, worker-1)"), "{said}");
     assert!(said.contains("would fit  with a toleration of pool=gpu:NoSchedule (on gpu-0)"), "{said}");
-    assert!(said.contains("or         with 1 less cpu (on worker-0)"), "{said}");
+    assert!(said.contains("or         with 500m less cpu (on worker-1)"), "{said}");
     let (code, said) = ran(&folder, &["why", "pending", "t.yaml"]);
     assert!(code == 0 && said.contains("1 pod waits for a node") && said.contains("would fit"), "{said}");
     let (_, said) = ran(&folder, &["why", "slow", "t.yaml"]);

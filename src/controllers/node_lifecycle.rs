@@ -590,7 +590,7 @@ mod tests {
         });
         world.run_until(100.0);
         assert_eq!(world.texts("NodeNotReady").len(), 0);
-        assert_eq!(world.texts("condition pod-a0").len(), 0);
+        assert_eq!(world.texts("condition pod-a0 Ready").len(), 0);
         assert_eq!(world.texts("taint a0 node.kubernetes.io/not-ready:NoExecute").len(), 1);
     }
 

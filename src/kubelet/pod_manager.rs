@@ -17,7 +17,7 @@ use super::pod_actions::ContainerRef;
 use super::pod_worker::{Update, Worker};
 use super::probes::PodProbes;
 use super::resize::Resize;
-use super::static_pods::{is_mirror, is_static};
+use super::static_pods::is_static;
 use super::status::Reasons;
 use super::status_manager::StatusEntry;
 use super::volumes::PodVolumes;
@@ -87,7 +87,7 @@ impl Kubelet {
                 self.arm_housekeeping(fx);
             }
             WatchEvent::Added(Object::Pod(pod)) | WatchEvent::Modified(Object::Pod(pod)) => self.pod_seen(pod, fx),
-            WatchEvent::Deleted(Object::Pod(pod)) if is_mirror(pod) => self.mirror_gone(pod, fx),
+            WatchEvent::Deleted(Object::Pod(pod)) if self.shows_static(pod) => self.mirror_gone(pod, fx),
             WatchEvent::Deleted(Object::Pod(pod)) => self.pod_removed(pod.meta.uid, fx),
             _ => {}
         }
@@ -95,7 +95,7 @@ impl Kubelet {
 
     fn pod_seen(&mut self, pod: &Arc<Pod>, fx: &mut Fx) {
         let uid = pod.meta.uid;
-        if is_mirror(pod) {
+        if self.shows_static(pod) {
             return self.mirror_seen(pod, fx);
         }
         let cause = fx.cause();

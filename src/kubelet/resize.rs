@@ -276,6 +276,7 @@ impl Kubelet {
         fx: &mut Fx,
     ) {
         let Some((one, _)) = sync.updates.pop() else { return self.sync_on(uid, sync, fx) };
+        let is_done = result.is_ok();
         match result {
             Ok(_) => self.resized(uid, one),
             Err(error) => {
@@ -291,6 +292,10 @@ impl Kubelet {
             }
         }
         self.sync_on(uid, sync, fx);
+        // The runtime's next status of the container shows it (SetPodWatchCondition).
+        if is_done {
+            self.update_pod(uid, Update::Sync, fx);
+        }
     }
 
     /// A container has, or begins with, the resources that are set aside for it.

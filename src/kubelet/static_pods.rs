@@ -39,6 +39,9 @@ pub struct StaticPods {
     waiting: Vec<Arc<Pod>>,
     /// As the API server has them.
     mirrors: BTreeMap<FullName, Arc<Pod>>,
+    /// The node has a manifest folder. Without one mirrors are pods like others: those of a cluster's dump, which says
+    /// nothing of folders.
+    has_folder: bool,
     /// What the folder holds was said before the sync loop ran.
     unread: Option<Arc<[Arc<Pod>]>>,
 }
@@ -99,6 +102,7 @@ fn of_manifest(manifest: &Pod, node: Name) -> Pod {
 impl Kubelet {
     /// The manifest folder holds these pods now.
     pub(super) fn static_pods_read(&mut self, manifests: Arc<[Arc<Pod>]>, fx: &mut Fx) {
+        self.static_pods.has_folder = true;
         if self.is_paused() {
             self.static_pods.unread = Some(manifests);
             return;
@@ -129,6 +133,11 @@ impl Kubelet {
                 self.pod_added(&pod, fx);
             }
         }
+    }
+
+    /// True for a pod that only shows a static pod of this node.
+    pub(super) fn shows_static(&self, pod: &Pod) -> bool {
+        self.static_pods.has_folder && is_mirror(pod)
     }
 
     /// The sync loop runs: what the folder holds is read.

@@ -390,10 +390,9 @@ fn conditions(input: &Input<'_>, status: &PodStatus) -> Conditions {
         .map(|(container, _)| container.name)
         .collect();
     // Containers that restart in place have run before.
-    let regular_ran = status
-        .containers
-        .iter()
-        .any(|one| matches!(one.state, ContainerState::Running { .. }) || ran(&one.state) || is_reset(one));
+    let regular_ran = status.containers.iter().any(|one| {
+        matches!(one.state, ContainerState::Running { .. }) || ran(&one.state) || is_reset(one) || one.restart_count > 0
+    });
     if status.phase == Phase::Succeeded {
         made.add("Initialized", true, "PodCompleted", Text::default());
     } else if incomplete.is_empty() || (regular_ran && !spec.init_containers.is_empty()) {

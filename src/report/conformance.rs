@@ -34,7 +34,7 @@ pub fn used(journal: &Journal) -> Vec<Row> {
         "scheduler" | "kubelet" | "runtime" | "registries" => has_pods,
         "controllers" => !journal.workloads.is_empty() || !journal.nodes.is_empty(),
         "network, storage" => !journal.services.is_empty() || has_pods && of_kind(&stores),
-        _ => true,
+        row => row == "API server",
     };
     rows().filter(is_used).collect()
 }
@@ -48,7 +48,17 @@ mod tests {
         let parts: Vec<&str> = rows().map(|row| row.part).collect();
         assert_eq!(
             parts,
-            ["API server", "scheduler", "controllers", "kubelet", "runtime", "registries", "network, storage"]
+            [
+                "API server",
+                "scheduler",
+                "controllers",
+                "kubelet",
+                "runtime",
+                "registries",
+                "network, storage",
+                "scheduler_perf files (`bench-scheduler`)",
+                "traces (`import`)"
+            ]
         );
         assert!(rows().all(|row| !row.modelled.is_empty()), "{:?}", rows().collect::<Vec<_>>());
     }

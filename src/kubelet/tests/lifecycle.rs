@@ -398,9 +398,9 @@ fn a_rule_that_restarts_all_containers_kills_removes_and_begins_anew() {
          RemoveContainer p/other#0
          RemoveContainer p/i#0
          RemoveContainer p/main#0
-         status p Running P i=RestartingAllContainers#1 main=RestartingAllContainers#1 other=RestartingAllContainers#1
+         status p Running PI i=RestartingAllContainers#1 main=RestartingAllContainers#1 other=RestartingAllContainers#1
          StartContainer p/i#1
-         status p Pending P i=running#1 main=PodInitializing#1 other=PodInitializing#1
+         status p Pending PI i=running#1 main=PodInitializing#1 other=PodInitializing#1
          status p Running PI i=exit-0!#1 main=PodInitializing#1 other=PodInitializing#1
          StartContainer p/main#1
          StartContainer p/other#1

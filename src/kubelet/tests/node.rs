@@ -190,8 +190,8 @@ fn under_memory_pressure_the_worst_pod_goes_and_the_node_says_so_for_a_while() {
         "event n1 Warning EvictionThresholdMet: Attempting to reclaim memory x1
          event hog Warning Evicted: The node was low on resource: memory. Threshold quantity: 1Gi, available: 512Mi. Container hog was using 7Gi, request is 0, has larger consumption of memory.  x1
          StopContainer hog/hog#0 2
-         event n1 Normal NodeHasInsufficientMemory: Node n1 status is now: NodeHasInsufficientMemory x1
          status hog Failed/Evicted I hog=exit-137
+         event n1 Normal NodeHasInsufficientMemory: Node n1 status is now: NodeHasInsufficientMemory x1
          event late Warning Evicted: The node had condition: [MemoryPressure].  x1
          status late Failed/Evicted 
          event n1 Normal NodeHasSufficientMemory: Node n1 status is now: NodeHasSufficientMemory x1",
@@ -216,8 +216,8 @@ fn at_a_shutdown_critical_pods_end_last() {
         world.said(&["StopContainer", "shut down", "status p F", "event n1 Normal Shutdown"]),
         "event n1 Normal Shutdown: Shutdown manager detected shutdown event x1
          StopContainer p/stubborn#0 20
-         status p Failed/Terminated I stubborn=exit-137
          StopContainer critical/main#0 10
+         status p Failed/Terminated I stubborn=exit-137
          shut down",
     );
     assert_eq!(world.times("StopContainer critical").len(), 1);

@@ -258,7 +258,7 @@ impl World {
             match effect {
                 Effect::Send { message: Out::Stats(_), .. } => {
                     let measured = self.measures.map(|measure| measure(self));
-                    self.tell(Duration::ZERO, In::Stats(Box::new(measured.unwrap_or_default())));
+                    self.tell(Duration::ZERO, In::Stats(Box::new(measured.unwrap_or_else(|| self.at_ease()))));
                 }
                 Effect::Send { message: Out::ShutDown, .. } => self.say("shut down".to_owned()),
                 Effect::Wake { at, message } => self.push(at, Event::Kubelet(message, cause)),
@@ -268,6 +268,21 @@ impl World {
                 // No machine is known here: volumes have no files.
                 Effect::Send { message: Out::Volume(request), .. } => panic!("{request:?}"),
             }
+        }
+    }
+
+    /// A machine on which nothing is scarce.
+    fn at_ease(&self) -> stats::Summary {
+        let (few, many) = (stats::Line::constant(1000), 1_000_000);
+        let nodefs = stats::FileSystem { capacity: 100 << 30, used: few, inodes: many, inodes_used: few };
+        stats::Summary {
+            at: self.now,
+            memory_capacity: 16 << 30,
+            memory: stats::Line::constant(1 << 30),
+            nodefs,
+            pid_limit: many,
+            processes: few,
+            ..stats::Summary::default()
         }
     }
 

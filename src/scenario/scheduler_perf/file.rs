@@ -736,11 +736,11 @@ mod tests {
     #[test]
     fn parameters_are_filled_in_for_each_workload() {
         check(
-            "- name: A\n  workloadTemplate: [{opcode: createNamespaces, countParam: $n, prefix: p}, {Opcode: sleep, Duration: 5s}]\n  \
-             workloads: [{name: one, params: {n: 1}, threshold: 7}, {name: two, params: {n: 2}, threshold: {misc: 3.5, dra: 1}}]\n",
+            "- name: A\n  workloadTemplate: [{opcode: createNamespaces, countParam: $pods, prefix: p}, {Opcode: sleep, Duration: 5s}]\n  \
+             workloads: [{name: one, params: {pods: 1}, threshold: 7}, {name: two, params: {pods: 2}, threshold: {misc: 3.5, dra: 1}}]\n",
             &[
-                "A/one Some(7.0) [CreateNamespaces { count: 1, prefix: \"p\", template: None }, Sleep(5s)]",
-                "A/two Some(3.5) [CreateNamespaces { count: 2, prefix: \"p\", template: None }, Sleep(5s)]",
+                "A/one Some(7.0) [CreateNamespaces { count: 1, prefix: \"p\", template: None }, Sleep(Duration(5000000000))]",
+                "A/two Some(3.5) [CreateNamespaces { count: 2, prefix: \"p\", template: None }, Sleep(Duration(5000000000))]",
             ],
         );
     }
@@ -748,9 +748,9 @@ mod tests {
     #[test]
     fn a_parameter_that_is_missing_wrong_or_unused_is_a_problem() {
         check(
-            "- name: A\n  workloadTemplate:\n  - {opcode: createNamespaces, prefix: p, countParam: $n}\n  workloads:\n  - {name: one, params: {m: 1}}\n  - {name: two, params: {n: many}}\n",
+            "- name: A\n  workloadTemplate:\n  - {opcode: createNamespaces, prefix: p, countParam: $pods}\n  workloads:\n  - {name: one, params: {m: 1}}\n  - {name: two, params: {pods: many}}\n",
             &[
-                "3 [0].workloadTemplate[0].countParam: workload `one` has no parameter `n`",
+                "3 [0].workloadTemplate[0].countParam: workload `one` has no parameter `pods`",
                 "5 [0].workloads[0].params.m: no operation uses the parameter `m`",
                 "6 : a count is expected here",
                 "A/one None [CreateNamespaces { count: 0, prefix: \"p\", template: None }]",
@@ -769,8 +769,8 @@ mod tests {
                 "4 [0].workloadTemplate[1].duration: `5 s` is not a duration",
                 "5 [0].workloadTemplate[2].stage: unknown field `stage`",
                 "6 [0].workloadTemplate[3].collectMetrics: collectMetrics and skipWaitToCompletion cannot be true at the same time",
-                "A/one None [Sleep(0s), Barrier { namespaces: [], selector: Selector { requirements: [] }, attempted: false }, CreatePods(CreatePods { count: 1, namespace: None, template: None, collect: true, wait: false, steady: None, volumes: None })]",
-                "A/two None [Sleep(0s), Barrier { namespaces: [], selector: Selector { requirements: [] }, attempted: false }, CreatePods(CreatePods { count: 1, namespace: None, template: None, collect: true, wait: false, steady: None, volumes: None })]",
+                "A/one None [Sleep(Duration(0)), Barrier { namespaces: [], selector: Selector { requirements: [] }, attempted: false }, CreatePods(CreatePods { count: 1, namespace: None, template: None, collect: true, wait: false, steady: None, volumes: None })]",
+                "A/two None [Sleep(Duration(0)), Barrier { namespaces: [], selector: Selector { requirements: [] }, attempted: false }, CreatePods(CreatePods { count: 1, namespace: None, template: None, collect: true, wait: false, steady: None, volumes: None })]",
             ],
         );
     }
