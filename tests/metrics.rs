@@ -29,10 +29,11 @@ fn families(page: &str) -> BTreeMap<String, Family> {
                 let (label, value) = (pair.0.trim_start_matches('{'), pair.1.split('"').next().unwrap_or_default());
                 if label != "le" {
                     family.labels.insert(label.to_owned());
-                } else if let Ok(bound) = value.parse::<f64>() {
-                    if bound.is_finite() && !family.buckets.contains(&bound) {
-                        family.buckets.push(bound);
-                    }
+                } else if let Ok(bound) = value.parse::<f64>()
+                    && bound.is_finite()
+                    && !family.buckets.contains(&bound)
+                {
+                    family.buckets.push(bound);
                 }
             }
         }

@@ -40,8 +40,7 @@ fn simulated(scenario: &Scenario, seed: u64) -> History {
     let collected = Collected::default();
     let options = Options { seed: Some(seed), ..Options::default() };
     scenario::run(scenario, &options, Box::new(collected.clone()));
-    let history = collected.0.lock().expect("nobody else").clone().history();
-    history
+    collected.0.lock().expect("nobody else").clone().history()
 }
 
 /// One thing that differs.

@@ -96,8 +96,8 @@ impl ControlPlane {
     pub fn run_until(&mut self, limit: Time, hear: &mut impl FnMut(Heard<'_>)) {
         while let Some(event) = self.kernel.pop(limit) {
             match event.message {
-                Message::ApiServer(message) => self.to_api(event.cause, message, hear),
-                Message::Scheduler(_, message) => self.to_scheduler(event.cause, message, hear),
+                Message::ApiServer(message) => self.tell_api(event.cause, message, hear),
+                Message::Scheduler(_, message) => self.tell_scheduler(event.cause, message, hear),
                 Message::Client(client::In::Api(response)) => hear(Heard::Answer(*response)),
                 _ => {}
             }
@@ -105,7 +105,7 @@ impl ControlPlane {
         self.kernel.advance_to(limit);
     }
 
-    fn to_api(&mut self, cause: Cause, message: apiserver::In, hear: &mut impl FnMut(Heard<'_>)) {
+    fn tell_api(&mut self, cause: Cause, message: apiserver::In, hear: &mut impl FnMut(Heard<'_>)) {
         let now = self.kernel.now();
         self.api_effects.begin(now, cause, self.next_record);
         self.api.handle(message, &mut self.api_effects);
@@ -140,7 +140,7 @@ impl ControlPlane {
         }
     }
 
-    fn to_scheduler(&mut self, cause: Cause, message: scheduler::In, hear: &mut impl FnMut(Heard<'_>)) {
+    fn tell_scheduler(&mut self, cause: Cause, message: scheduler::In, hear: &mut impl FnMut(Heard<'_>)) {
         let now = self.kernel.now();
         self.scheduler_effects.begin(now, cause, self.next_record);
         self.scheduler.handle(message, &mut self.scheduler_effects);

@@ -328,7 +328,7 @@ impl Why<'_> {
                 scored += 1;
             }
         }
-        let mut groups: Vec<((bool, i64, &Scores), Vec<Name>)> = groups.into_iter().collect();
+        let mut groups: Vec<_> = groups.into_iter().collect();
         groups.sort_by_key(|((other, total, _), nodes)| (*other, std::cmp::Reverse(*total), nodes[0]));
         let Some(((_, _, plugins), _)) = groups.first() else { return };
         let shown = if self.all_nodes { groups.len() } else { groups.len().min(COLUMNS) };

@@ -106,7 +106,7 @@ fn rejections(text: &mut String, diagnosis: &Diagnosis) {
 }
 
 fn scores(text: &mut String, chosen: Name, diagnosis: &Diagnosis) {
-    let mut scored: Vec<(Name, i64, &Vec<(Name, i64, i64)>)> = diagnosis
+    let mut scored: Vec<_> = diagnosis
         .nodes
         .iter()
         .filter_map(|node| match &node.verdict {

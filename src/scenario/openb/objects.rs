@@ -75,7 +75,7 @@ pub(super) fn node(node: &TraceNode, gpus: Gpus) -> Object {
 
 /// The specs of the trace's pods. Pods that ask for the same share one, as replicas of a template do.
 pub(super) fn specs(pods: &[TracePod], gpus: Gpus) -> Vec<Arc<PodSpec>> {
-    let mut known: BTreeMap<(i64, i64, i64, i64, &[String]), Arc<PodSpec>> = BTreeMap::new();
+    let mut known: BTreeMap<_, Arc<PodSpec>> = BTreeMap::new();
     let shared = pods.iter().map(|pod| {
         let asked = (pod.cpu_milli, pod.memory_mib, pod.gpus, pod.gpu_milli, pod.models.as_slice());
         known.entry(asked).or_insert_with(|| Arc::new(spec(pod, gpus))).clone()

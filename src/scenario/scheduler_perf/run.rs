@@ -538,7 +538,7 @@ impl Bench<'_> {
         measured.pods += collecting.times.len();
         measured.attempts += self.seen.attempts - collecting.attempts;
         measured.events += self.plane.events() - collecting.events;
-        measured.cpu = measured.cpu + Duration::from_nanos(cpu.as_nanos().saturating_sub(collecting.cpu.as_nanos()));
+        measured.cpu += Duration::from_nanos(cpu.as_nanos().saturating_sub(collecting.cpu.as_nanos()));
         measured.simulated = average_throughput(collecting.start, self.plane.now(), &collecting.times);
     }
 }

@@ -72,11 +72,14 @@ fn means_all(terms: &[PodAffinityTerm], owner: &Pod, other: &Pod, listers: &List
 /// Up to so many groups are asked one by one.
 const FEW_GROUPS: usize = 3;
 
+/// A topology key, its place in the list of keys, a factor, and the counts of a group.
+type Shared = (Name, usize, i64, Arc<InDomains>);
+
 /// Counts by domain: those of whole groups of pods, shared with the groups, and others.
 #[derive(Clone, Debug, Default)]
 struct Layers {
     /// Topology key with its place among those of the groups, factor, and pods by the key's value.
-    shared: SmallVec<[(Name, usize, i64, Arc<InDomains>); 2]>,
+    shared: SmallVec<[Shared; 2]>,
     /// The same added up, by the place of the key, where there are so many groups that this is less work than to ask each of
     /// them for each node. Empty else.
     added_up: SmallVec<[(usize, Arc<[i64]>); 1]>,
