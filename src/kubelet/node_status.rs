@@ -454,13 +454,14 @@ impl Kubelet {
             return;
         }
         self.node.health.looks = None;
-        if self.node.health.down_since.is_some() || !self.is_in_doubt() {
+        let polls = self.config.observe == Observe::Polling;
+        if self.node.health.down_since.is_some() || !(polls || self.is_in_doubt()) {
             return;
         }
         if fx.now() >= self.node.health.last_ok + DOWN_AFTER {
             self.node.health.down_since = Some(fx.now());
             self.arm_round(fx);
-        } else {
+        } else if self.is_in_doubt() {
             self.arm_look(fx);
         }
     }
@@ -472,7 +473,12 @@ impl Kubelet {
         }
         self.node.health.tick = None;
         self.ask_health(fx);
-        if self.is_checking() || self.config.observe == Observe::Polling {
+        let polls = self.config.observe == Observe::Polling;
+        if polls {
+            // A runtime that hangs answers nothing, and nothing else may tell of it.
+            self.arm_look(fx);
+        }
+        if self.is_checking() || polls {
             self.arm_health(fx);
         }
     }

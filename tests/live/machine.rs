@@ -341,7 +341,9 @@ fn image_with(folder: &Path, name: &str, entry: &str, mebibytes: usize) -> PathB
         fs::create_dir_all(root.join(directory)).expect("the image's folders");
     }
     fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox");
-    for program in ["sh", "sleep", "cat", "echo", "httpd", "true", "false", "tail", "touch", "test", "id", "trap"] {
+    for program in
+        ["sh", "sleep", "cat", "echo", "httpd", "true", "false", "tail", "touch", "test", "id", "trap", "grep"]
+    {
         let _there = std::os::unix::fs::symlink("busybox", root.join("bin").join(program));
     }
     if mebibytes > 0 {
