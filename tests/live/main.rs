@@ -247,7 +247,7 @@ spec:
 "#;
     let pods = pods.replace("PORT", &registry.port.to_string());
     let rest = r#"
-until: 'pods.exists(p, p.name == "pulled" && p.ready)'
+until: 'pods.exists(p, p.name == "pulled" && p.ready) && events.exists(e, e.object == "Pod/mistyped" && e.message.contains("not found"))'
 expect:
 - {that: 'events.exists(e, e.object == "Pod/pulled" && e.reason == "Failed" && e.message.contains("connection refused"))'}
 - {that: 'pods.exists(p, p.name == "pulled" && p.ready)'}
