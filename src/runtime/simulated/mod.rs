@@ -38,8 +38,6 @@ pub use images::PresentImage;
 pub use network::Subnet;
 pub use profile::{Dialect, Latencies, LatencyField, OnRepeat, Profile, StartFailure, bridge_cni, overlay_cni};
 pub use runtime::{Config, Mirror, Runtime};
-pub use shell::script_of;
-pub use shell_syntax::{Command as ShellCommand, Joint, List as ShellList};
 pub use usage::{Available, Machine, Others, Scarce};
 
 /// What the runtime hears.

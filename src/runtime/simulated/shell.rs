@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use crate::kernel::Duration;
 use crate::model::Text;
 
-use super::shell_syntax::{Command, Joint, List, parse, parse_unmarked};
+use super::shell_syntax::{Command, Joint, List, parse};
 use super::shell_words::{self, Known, expand, name_length, unmarked};
 
 /// What is around a script.
@@ -96,14 +96,6 @@ pub fn run(command: &[Text], unknown: Unknown, around: &dyn Around) -> Option<Ru
     machine.run.end = ended;
     machine.run.files.sort_by_key(|change| change.at);
     Some(machine.run)
-}
-
-/// What a command with its arguments is to the shell: a shell's script, or the one command. None if it is outside the grammar.
-pub fn script_of(words: &[&str]) -> Option<List> {
-    match script_text(words)? {
-        Some(script) => parse_unmarked(script),
-        None => Some(List::of_words(words.iter().map(|word| (*word).to_owned()).collect())),
-    }
 }
 
 /// The script of a shell's command; Some(None) for the command of no shell, None for a shell's without a script.

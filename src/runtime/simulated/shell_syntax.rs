@@ -1,7 +1,6 @@
 //! The grammar of the tiny shell: text to commands. Anything outside it is not a script.
 //!
-//! Words keep their variables. Where they are to be expanded, what quotes have taken the meaning of is marked
-//! ([`shell_words`](super::shell_words)).
+//! Words keep their variables. What quotes have taken the meaning of is marked ([`shell_words`](super::shell_words)).
 
 use super::shell_words::{BACKQUOTE, DOLLAR, QUOTED, marked};
 
@@ -65,18 +64,9 @@ impl List {
     }
 }
 
-/// Reads a script whose words are to be expanded; `None` if it is outside the grammar.
+/// Reads a script; `None` if it is outside the grammar.
 pub fn parse(script: &str) -> Option<List> {
-    read(script, true)
-}
-
-/// Reads a script whose words stay as they are, without their quotes.
-pub fn parse_unmarked(script: &str) -> Option<List> {
-    read(script, false)
-}
-
-fn read(script: &str, marks: bool) -> Option<List> {
-    let tokens = tokens(script, marks)?;
+    let tokens = tokens(script)?;
     let mut parser = Parser { tokens: &tokens, depth: 0 };
     let list = parser.list()?;
     parser.tokens.is_empty().then_some(list)
@@ -92,7 +82,7 @@ enum Token {
     Redirect { writes: bool, file: bool },
 }
 
-fn tokens(script: &str, marks: bool) -> Option<Vec<Token>> {
+fn tokens(script: &str) -> Option<Vec<Token>> {
     let mut tokens = Vec::new();
     let mut rest = script;
     while let Some(first) = rest.chars().next() {
@@ -111,7 +101,7 @@ fn tokens(script: &str, marks: bool) -> Option<Vec<Token>> {
             tokens.push(redirect);
             rest = after;
         } else {
-            let (text, quoted, after) = word(rest, marks)?;
+            let (text, quoted, after) = word(rest)?;
             tokens.push(Token::Word { text, quoted });
             rest = after;
         }
@@ -135,10 +125,10 @@ fn redirect(text: &str) -> Option<(Token, &str)> {
     }
 }
 
-fn word(text: &str, marks: bool) -> Option<(String, bool, &str)> {
+fn word(text: &str) -> Option<(String, bool, &str)> {
     let literal = |c: char| match c {
-        '$' if marks => DOLLAR,
-        '`' if marks => BACKQUOTE,
+        '$' => DOLLAR,
+        '`' => BACKQUOTE,
         c => c,
     };
     let mut word = String::new();
@@ -155,11 +145,7 @@ fn word(text: &str, marks: bool) -> Option<(String, bool, &str)> {
             }
             '"' => {
                 let end = closing_quote(tail)?;
-                if marks {
-                    unescape(&tail[..end], &mut word);
-                } else {
-                    word.push_str(&tail[..end]);
-                }
+                unescape(&tail[..end], &mut word);
                 quoted = true;
                 rest = &tail[end + 1..];
             }
@@ -188,7 +174,7 @@ fn word(text: &str, marks: bool) -> Option<(String, bool, &str)> {
             }
         }
     }
-    if marks && quoted && (word.is_empty() || word.contains(['$', '`'])) {
+    if quoted && (word.is_empty() || word.contains(['$', '`'])) {
         word.insert(0, QUOTED);
     }
     // Here-documents and process substitution begin like nothing that is known.
