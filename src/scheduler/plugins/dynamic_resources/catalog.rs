@@ -142,9 +142,9 @@ impl Devices {
             if let DeviceNodes::Node(node) = old.nodes {
                 self.index_node(node, key);
             }
-            for device in &old.devices {
-                self.forget_device(key, device.name);
-            }
+            let gone: BTreeSet<DeviceId> =
+                old.devices.iter().map(|device| self.forget_device(key, device.name)).collect();
+            self.made.get_mut().selected.retain(|(_, of), _| !gone.contains(of));
         }
         let Some(new) = new else { return };
         let key = (new.driver, new.pool);
@@ -193,11 +193,11 @@ impl Devices {
         })
     }
 
-    fn forget_device(&mut self, key: PoolKey, device: Name) {
+    fn forget_device(&mut self, key: PoolKey, device: Name) -> DeviceId {
         let id = self.id(key, device);
         self.count_counters(id, false);
         self.states[id as usize].consumes = None;
-        self.made.get_mut().selected.retain(|(_, of), _| *of != id);
+        id
     }
 
     /// Adds what a device takes of its pool's counters, or takes it away, if the device is used.
