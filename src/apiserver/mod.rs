@@ -12,6 +12,7 @@
 //! (binding and eviction), `lease`, `identity` (uids and names); `admission/` and `validation/` decide what may be stored.
 
 mod admission;
+mod claims;
 mod delete;
 mod identity;
 mod lease;

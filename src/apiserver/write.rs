@@ -277,6 +277,7 @@ fn reset_status(object: &mut Object, fx: &Fx) {
         Object::PersistentVolumeClaim(claim) => Arc::make_mut(claim).phase = Default::default(),
         Object::PersistentVolume(volume) => Arc::make_mut(volume).phase = Default::default(),
         Object::ResourceQuota(quota) => Arc::make_mut(quota).used.clear(),
+        Object::ResourceClaim(claim) => Arc::make_mut(claim).status = Default::default(),
         _ => {}
     }
 }

@@ -45,6 +45,8 @@ pub enum ApiOwner {
     Mirror(Uid),
     /// A pull secret.
     PullSecret(Uid),
+    /// A pod's resource claim.
+    Claim(Uid),
     WatchPods,
     WatchNode,
     Register,

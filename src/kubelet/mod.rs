@@ -23,6 +23,7 @@ use crate::trace::PodRef;
 mod admission;
 mod backoff;
 mod calls;
+mod claims;
 pub mod config;
 pub mod configuration;
 mod container_config;
@@ -111,6 +112,10 @@ pub enum Timer {
     },
     /// A pod's volumes: the next try, the next look, the end of the wait.
     Volumes {
+        pod: Uid,
+    },
+    /// The devices of a pod's claims are prepared.
+    Prepared {
         pod: Uid,
     },
     /// Probe workers tick.
@@ -405,6 +410,7 @@ impl Kubelet {
             Timer::Observed { pod } => self.observed_unseen(pod, fx),
             Timer::SyncTick => self.sync_tick(fx),
             Timer::Deadline { pod } => self.deadline_tick(pod, fx),
+            Timer::Prepared { pod } => self.prepared(pod, fx),
             Timer::Volumes { pod } => self.volumes_tick(pod, fx),
             Timer::Probes => self.probe_ticks(fx),
             Timer::Kill { pod, item } => self.kill_tick(pod, item, fx),
@@ -485,6 +491,7 @@ impl Kubelet {
             ApiOwner::Environment(pod) => self.environment_answered(pod, result, fx),
             ApiOwner::Mirror(pod) => self.mirror_answered(pod, &result, fx),
             ApiOwner::PullSecret(pod) => self.pull_secret_answered(pod, result, fx),
+            ApiOwner::Claim(pod) => self.claim_answered(pod, result, fx),
             ApiOwner::Register => self.register_answered(result, fx),
             ApiOwner::NodeStatus => self.node_status_written(result, fx),
             ApiOwner::Lease => self.lease_answered(result, fx),

@@ -62,6 +62,8 @@ pub fn generate(input: &Input<'_>, trigger: &mut SmallVec<[ContainerRef; 2]>) ->
         pod_ip: input.runtime.ip().or(old.pod_ip).or(pod.status.pod_ip),
         start_time: old.start_time.or(pod.status.start_time),
         nominated_node: old.nominated_node,
+        claims: pod.status.claims.clone(),
+        extended_claim: pod.status.extended_claim.clone(),
         resizing: input.resize.and_then(|resize| resize.shown(spec)),
         ..PodStatus::default()
     };

@@ -7,6 +7,7 @@ use crate::cluster::{Config, NodeConfig, NodeRuntime};
 use crate::kernel::{Distribution, Duration, Time};
 use crate::manifest::epoch::Epoch;
 use crate::manifest::{Node as TreeNode, Value, nearest};
+use crate::model::device::{DeviceNodes, ResourceSlice};
 use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
 use crate::model::quantity::Quantity;
 use crate::model::storage::StorageClass;
@@ -29,6 +30,8 @@ pub(super) struct Builder {
     default_nodes: u32,
     default_size: (MilliCpu, Bytes),
     nodes: Vec<NodeConfig>,
+    /// The devices of nodes.
+    slices: Vec<Object>,
     registries: Vec<registry::Config>,
     images: Vec<ImageRule>,
     controllers: controllers::Config,
@@ -55,6 +58,7 @@ impl Builder {
             default_nodes: default_nodes.unwrap_or(3),
             default_size: size.unwrap_or((DEFAULT_CPU, DEFAULT_MEMORY)),
             nodes: Vec::new(),
+            slices: Vec::new(),
             registries: Vec::new(),
             images: Vec::new(),
             controllers: controllers::Config::default(),
@@ -274,6 +278,10 @@ impl Builder {
                 .extend(static_pods_of(file, &format!("{path}.staticPods[{index}]"), reading).into_iter().flatten());
         }
         let static_pods: Arc<[Arc<Pod>]> = static_pods.into();
+        let slices = match fields.get("devices") {
+            Some(file) => slices_of(file, &fields.path("devices"), reading),
+            None => Vec::new(),
+        };
         let machine = read_machine(&mut fields, &capacity, reading.problems);
         let span = fields.span();
         fields.end(reading.problems);
@@ -291,6 +299,7 @@ impl Builder {
             let name = pattern.replace("{index}", &index.to_string()).replace("{zone}", zone.as_deref().unwrap_or(""));
             let mut node = worker(&name, zone, &labels, &taints, capacity.clone(), self.nodes.len() as u32);
             node.status.images = Arc::clone(&images);
+            self.slices.extend(slices.iter().map(|slice| slice_of_node(slice, node.meta.name)));
             let mut config = configured(node, &configuration);
             if let Some(after) = joins.filter(|after| !after.is_zero()) {
                 config.start = kubelet::StartKind::Registers;
@@ -462,6 +471,7 @@ impl Builder {
         let there = self.nodes.iter().filter(|node| node.kubelet.joins == Time::ZERO);
         let mut initial: Vec<Object> =
             there.map(|node| Object::Node(Arc::new(node.kubelet.running_node()))).chain(existing).collect();
+        initial.extend(self.slices);
         if !has_class {
             initial.push(Object::StorageClass(Arc::new(default_class())));
         }
@@ -479,6 +489,43 @@ impl Builder {
             initial,
         }
     }
+}
+
+/// The slices of a file: what one node of a group has.
+fn slices_of(file: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) -> Vec<Arc<ResourceSlice>> {
+    let Some(name) = file.as_str() else {
+        reading.problems.add(file.span.clone(), path, "a file's name is expected", None);
+        return Vec::new();
+    };
+    let mut slices = Vec::new();
+    for object in reading.manifests(name, file.span.clone(), path).unwrap_or_default() {
+        match object {
+            Object::ResourceSlice(slice) if matches!(slice.nodes, DeviceNodes::Node(_)) => slices.push(slice),
+            other => {
+                let message = format!("{} is no ResourceSlice of one node (`spec.nodeName`)", other.key());
+                let hint = Some("slices for several nodes are manifests like others".to_owned());
+                reading.problems.add(file.span.clone(), path, message, hint);
+            }
+        }
+    }
+    slices
+}
+
+/// The slice of one node as another node has it: names that hold the node's hold the other's, those that don't begin with it.
+fn slice_of_node(slice: &ResourceSlice, node: Name) -> Object {
+    let DeviceNodes::Node(old) = slice.nodes else { return Object::ResourceSlice(Arc::new(slice.clone())) };
+    let renamed = |name: Name| {
+        if name.contains(old.as_str()) {
+            Name::from(name.replace(old.as_str(), &node))
+        } else {
+            Name::from(format!("{node}-{name}"))
+        }
+    };
+    let mut slice = slice.clone();
+    slice.nodes = DeviceNodes::Node(node);
+    slice.pool = renamed(slice.pool);
+    slice.meta = Meta { name: renamed(slice.meta.name), source: slice.meta.source, ..Meta::default() };
+    Object::ResourceSlice(Arc::new(slice))
 }
 
 /// The flags that have an effect.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::model::condition;
 use crate::model::{Condition, ConditionStatus, Event, EventType, Key, Kind, Name, Object, Pod, Text, Uid};
 use crate::protocol::api::{
-    Call, DeleteOptions, Patch, Request, Response, Status as ApiStatus, StatusReason, Tag, Watch,
+    Answer, Call, DeleteOptions, Patch, Request, Response, Status as ApiStatus, StatusReason, Tag, Watch,
 };
 use crate::trace::{Diagnosis, Outcome, PodRef, Record};
 
@@ -20,6 +20,7 @@ use super::fit_error::event_note;
 use super::framework::{Code, Nomination, Status};
 use super::node_table::NodeId;
 use super::plugins::default_preemption::PREEMPTION_BY_SCHEDULER;
+use super::plugins::dynamic_resources;
 use super::pod_info::PodInfo;
 use super::profile::{PluginIdx, PluginSet, Point};
 use super::queue::Queued;
@@ -71,7 +72,9 @@ pub(super) struct Binding {
 #[derive(Debug, Default)]
 pub(super) struct Before {
     /// Requests still to be made, the next one last.
-    calls: Vec<Call>,
+    calls: Vec<(PluginIdx, Call)>,
+    /// Who made the request that is not answered yet.
+    writes: PluginIdx,
     /// PreBind plug-ins that then wait for an effect.
     waits: Vec<PluginIdx>,
 }
@@ -145,6 +148,7 @@ impl Scheduler {
         self.attempt(&known.info.pod, Outcome::Scheduled { node }, diagnosis, fx);
         match self.reserve_and_permit(known, node) {
             Ok(before) => {
+                self.tell_devices(&known.info, fx);
                 let Some(queued) = self.queue.done(uid) else { return };
                 self.bind(Box::new(Binding { queued, node, before }), fx);
             }
@@ -159,6 +163,14 @@ impl Scheduler {
                 }
                 self.fail(&known.info.pod, failure, None, fx);
             }
+        }
+    }
+
+    /// Writes into the trace which devices the pod's claims get.
+    fn tell_devices(&mut self, info: &PodInfo, fx: &mut Fx) {
+        for text in dynamic_resources::decisions(info, &self.world) {
+            let object = info.pod.meta.key(Kind::Pod);
+            fx.record(Record::Decided { object, by: Name::new("DynamicResources"), text: text.into() });
         }
     }
 
@@ -185,7 +197,8 @@ impl Scheduler {
             let plugin = &profile.plugins[idx];
             if let Some(pre_bind) = plugin.as_pre_bind() {
                 let calls = pre_bind.pre_bind(&known.info, row, &self.world);
-                before.calls.extend(calls.map_err(|status| status.by(plugin.name()))?);
+                let calls = calls.map_err(|status| status.by(plugin.name()))?;
+                before.calls.extend(calls.into_iter().map(|call| (idx, call)));
                 if !pre_bind.is_done(&known.info, node, &self.world).unwrap_or(false) {
                     before.waits.push(idx);
                 }
@@ -230,9 +243,7 @@ impl Scheduler {
             }
             answer => {
                 let name = plugin.name();
-                let why = answer
-                    .err()
-                    .map_or_else(|| "binding volumes: context deadline exceeded".to_owned(), |status| status.message());
+                let why = answer.err().map_or_else(|| pre_bind.timed_out().to_owned(), |status| status.message());
                 self.binding_failed(*binding, &format!("running PreBind plugin \"{name}\": {why}"), fx);
             }
         }
@@ -240,7 +251,8 @@ impl Scheduler {
 
     /// Makes the next request of a binding cycle.
     fn bind(&mut self, mut binding: Box<Binding>, fx: &mut Fx) {
-        if let Some(call) = binding.before.calls.pop() {
+        if let Some((plugin, call)) = binding.before.calls.pop() {
+            binding.before.writes = plugin;
             self.call(call, PendingCall::PreBind(binding), fx);
             return;
         }
@@ -289,10 +301,17 @@ impl Scheduler {
             (PendingCall::Watch(_), Ok(_)) => {}
             (PendingCall::Watch(watch), Err(_)) => self.watch_later(watch, fx),
             (PendingCall::Status { awaited }, _) => self.written(awaited),
-            (PendingCall::PreBind(binding), Ok(_)) => self.bind(binding, fx),
+            (PendingCall::PreBind(binding), Ok(answer)) => {
+                if let Answer::Object(Object::ResourceClaim(claim)) = &answer {
+                    self.world.devices.set_written(claim);
+                }
+                self.bind(binding, fx);
+            }
             (PendingCall::Bind(binding), Ok(_)) => self.bound(&binding, fx),
             (PendingCall::PreBind(binding), Err(status)) => {
-                self.binding_failed(*binding, &format!("running PreBind plugin \"VolumeBinding\": {status}"), fx);
+                let plugin = &self.config.profiles[binding.queued.profile].plugins[binding.before.writes];
+                let text = format!("running PreBind plugin \"{}\": {status}", plugin.name());
+                self.binding_failed(*binding, &text, fx);
             }
             (PendingCall::Bind(binding), Err(status)) => {
                 let text = format!("binding rejected: running Bind plugin \"DefaultBinder\": {status}");
@@ -384,6 +403,9 @@ impl Scheduler {
         }
         self.event(pod, EventType::Warning, "FailedScheduling", &event_note(&failure.message), fx);
         self.write_status(pod, rejected, &message, failure.nomination.as_ref(), fx);
+        for call in failure.calls {
+            self.fire(call, fx);
+        }
         if let Some(Some(nomination)) = &failure.nomination {
             self.preempt(pod, nomination, fx);
         }

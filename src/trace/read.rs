@@ -379,7 +379,7 @@ fn bare(kind: Kind, meta: Meta) -> Decoded<Object> {
             }
         };
     }
-    use crate::model::{config, policy, service, storage, workload};
+    use crate::model::{config, device, policy, service, storage, workload};
     // A CronJob's default is written out, because its template has none.
     if kind == Kind::CronJob {
         let template = Job {
@@ -427,6 +427,10 @@ fn bare(kind: Kind, meta: Meta) -> Decoded<Object> {
         CSIDriver(storage::CsiDriver),
         CSIStorageCapacity(storage::CsiStorageCapacity),
         VolumeAttachment(storage::VolumeAttachment),
+        DeviceClass(device::DeviceClass),
+        ResourceClaim(device::ResourceClaim),
+        ResourceClaimTemplate(device::ResourceClaimTemplate),
+        ResourceSlice(device::ResourceSlice),
         PodDisruptionBudget(policy::PodDisruptionBudget),
         PriorityClass(policy::PriorityClass),
         LimitRange(policy::LimitRange),
@@ -627,6 +631,8 @@ fn read_pod(meta: Meta, spec: Arc<PodSpec>, body: PodBody) -> Decoded<Pod> {
             pod_ip: body.pod_ip,
             host_ip: None,
             nominated_node: body.nominated_node,
+            claims: Vec::new(),
+            extended_claim: None,
             // Not written: what containers run with while a resize is under way.
             resizing: None,
         },

@@ -75,6 +75,10 @@ pub fn validate(object: &Object) -> Vec<Invalid> {
         | Object::CSIDriver(_)
         | Object::CSIStorageCapacity(_)
         | Object::VolumeAttachment(_)
+        | Object::DeviceClass(_)
+        | Object::ResourceClaim(_)
+        | Object::ResourceClaimTemplate(_)
+        | Object::ResourceSlice(_)
         | Object::Lease(_)
         | Object::Event(_) => {}
     }

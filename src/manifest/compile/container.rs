@@ -29,9 +29,15 @@ impl Context<'_> {
         init: bool,
     ) -> Vec<Container> {
         let host_network = spec.host_network == Some(true);
-        let compile = |(index, container)| {
+        let compile = |(index, container): (usize, &core::Container)| {
             let here = at.index(index);
             let mut compiled = self.container(&here, container, host_network, init);
+            let claims = container.resources.as_ref().and_then(|resources| resources.claims.as_deref());
+            if let Some(claims) = claims {
+                let of_pod = spec.resource_claims.as_deref().unwrap_or_default();
+                let at = here.field("resources");
+                compiled.claims = self.container_claims(&at.field("claims"), claims, of_pod);
+            }
             compiled.source = if of == Of::Pod { None } else { self.source_of(&here) };
             compiled
         };
@@ -82,6 +88,7 @@ impl Context<'_> {
             env: self.env(&at.field("env"), container.env.as_deref().unwrap_or_default()),
             env_from: self.env_from(&at.field("envFrom"), container.env_from.as_deref().unwrap_or_default()),
             resources: self.requirements(&at.field("resources"), container.resources.as_ref()),
+            claims: Vec::new(),
             liveness: self.probe(&at.field("livenessProbe"), container.liveness_probe.as_ref(), true),
             readiness: self.probe(&at.field("readinessProbe"), container.readiness_probe.as_ref(), false),
             startup: self.probe(&at.field("startupProbe"), container.startup_probe.as_ref(), true),

@@ -51,6 +51,8 @@ impl Context<'_> {
             pod_ip: address(status.pod_ip.as_ref()),
             host_ip: address(status.host_ip.as_ref()),
             nominated_node: status.nominated_node_name.as_ref().filter(|node| !node.is_empty()).map(Name::from),
+            claims: super::device::claim_names(status),
+            extended_claim: super::device::extended_claim(status),
             resizing: None,
         }
     }

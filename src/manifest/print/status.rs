@@ -17,6 +17,17 @@ pub(super) fn pod_status(status: &PodStatus, spec: &PodSpec, epoch: Epoch) -> Va
     fields.list("containerStatuses", &status.containers, |status| {
         container_status(status, resources_of(all, status, &spec.containers), epoch)
     });
+    if let Some(extended) = status.extended_claim.as_deref() {
+        let mappings: Vec<Value> = extended
+            .mappings
+            .iter()
+            .map(|(container, resource, request)| {
+                json!({"containerName": container.as_str(), "requestName": request.as_str(), "resourceName": resource.as_str()})
+            })
+            .collect();
+        let claim = extended.claim.as_str();
+        fields.put("extendedResourceClaimStatus", json!({"requestMappings": mappings, "resourceClaimName": claim}));
+    }
     if let Some(ip) = status.host_ip {
         fields.put("hostIP", ip.to_string());
         fields.put("hostIPs", json!([{"ip": ip.to_string()}]));
@@ -33,6 +44,11 @@ pub(super) fn pod_status(status: &PodStatus, spec: &PodSpec, epoch: Epoch) -> Va
     }
     fields.put("qosClass", spec.qos().as_str());
     fields.text("reason", &status.reason);
+    fields.list("resourceClaimStatuses", &status.claims, |(name, claim)| {
+        let mut fields = Fields::new();
+        fields.put("name", name.as_str()).some("resourceClaimName", claim.map(Name::as_str));
+        fields.done()
+    });
     fields.time("startTime", epoch, status.start_time);
     fields.done()
 }

@@ -1,10 +1,16 @@
 //! What of a workload is not simulated: said for each workload, before it runs.
 
-use super::file::{Op, Workload};
+use super::file::Workload;
 
 /// A feature gate as kube-scheduler 1.36 is simulated: on or off, and what that means.
 const GATES: &[(&str, bool, &str)] = &[
-    ("DynamicResourceAllocation", true, "without claims it changes nothing"),
+    ("DRAConsumableCapacity", true, "it is always on"),
+    ("DRADeviceTaints", true, "taints of slices count; DeviceTaintRules do not, as where DRADeviceTaintRules is off"),
+    ("DRAExtendedResource", true, "it is always on"),
+    ("DRAPartitionableDevices", true, "it is always on"),
+    ("DRAPrioritizedList", true, "it is always on"),
+    ("DRAResourceClaimDeviceStatus", true, "it is always on"),
+    ("DynamicResourceAllocation", true, "it is always on"),
     ("InPlacePodVerticalScaling", true, ""),
     ("NodeDeclaredFeatures", true, "the plug-in is always on"),
     ("NodeInclusionPolicyInPodTopologySpread", true, "it can't be switched off since 1.33"),
@@ -18,18 +24,6 @@ const GATES: &[(&str, bool, &str)] = &[
 /// Gates of which nothing that is simulated depends.
 const HARMLESS: &[&str] = &["OpportunisticBatching"];
 
-/// Why the workload can't be run at all: operations that need what is not there.
-pub(super) fn missing(workload: &Workload) -> Vec<String> {
-    let mut missing = Vec::new();
-    for op in &workload.ops {
-        if let Op::NotSimulated { opcode } = op {
-            missing.push(format!("{opcode}: Dynamic Resource Allocation is not simulated"));
-        }
-    }
-    missing.dedup();
-    missing
-}
-
 /// What is simulated otherwise than the workload asks, though it can be run.
 pub(super) fn remarks(workload: &Workload) -> Vec<String> {
     let mut remarks = Vec::new();
@@ -39,7 +33,6 @@ pub(super) fn remarks(workload: &Workload) -> Vec<String> {
             Some((_, _, "")) => remarks.push(format!("{gate}={on} is not simulated")),
             Some((_, _, why)) => remarks.push(format!("{gate}={on} is not simulated: {why}")),
             None if HARMLESS.contains(&gate.as_str()) => {}
-            None if gate.starts_with("DRA") && !on => {}
             None => remarks.push(format!("{gate}={on} is not simulated")),
         }
     }
