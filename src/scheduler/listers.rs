@@ -16,6 +16,7 @@ use crate::model::{Key, Kind, Name, Object};
 
 use super::node_table::NodeTable;
 use super::plugins::volume_binder::Assumed;
+use super::preemption::Preemptions;
 
 /// All that an attempt looks at.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,8 @@ pub struct World {
     pub listers: Listers,
     /// What VolumeBinding chose and the API server does not show yet.
     pub assumed: Assumed,
+    /// Pods that wait for their victims to go.
+    pub preemptions: Preemptions,
 }
 
 impl World {

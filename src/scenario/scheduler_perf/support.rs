@@ -1,18 +1,15 @@
 //! What of a workload is not simulated: said for each workload, before it runs.
 
+use crate::{apiserver, scheduler};
+
 use super::file::{Op, Workload};
 
-/// A feature gate as kube-scheduler 1.36 is simulated: on or off, and what that means.
-const GATES: &[(&str, bool, &str)] = &[
-    ("DynamicResourceAllocation", true, "without claims it changes nothing"),
-    ("InPlacePodVerticalScaling", true, ""),
-    ("NodeDeclaredFeatures", true, "the plug-in is always on"),
-    ("NodeInclusionPolicyInPodTopologySpread", true, "it can't be switched off since 1.33"),
-    ("PodLevelResources", true, ""),
-    ("SchedulerAsyncAPICalls", false, "the scheduling cycle waits for the status that a failure writes"),
-    ("SchedulerAsyncPreemption", true, "victims are deleted while the next pods are scheduled"),
-    ("SchedulerPopFromBackoffQ", true, ""),
-    ("SchedulerQueueingHints", true, "hints are always used; the gate is locked since 1.34"),
+/// Gates that can't be set otherwise in 1.36, and what holds instead.
+const LOCKED: &[(&str, &str)] = &[
+    ("DynamicResourceAllocation", "without claims it changes nothing"),
+    ("InPlacePodVerticalScaling", "it can't be switched off since 1.35"),
+    ("NodeInclusionPolicyInPodTopologySpread", "it can't be switched off since 1.33"),
+    ("SchedulerQueueingHints", "hints are always used; the gate is locked since 1.34"),
 ];
 
 /// Gates of which nothing that is simulated depends.
@@ -34,10 +31,12 @@ pub(super) fn missing(workload: &Workload) -> Vec<String> {
 pub(super) fn remarks(workload: &Workload) -> Vec<String> {
     let mut remarks = Vec::new();
     for (gate, on) in &workload.feature_gates {
-        match GATES.iter().find(|(name, ..)| name == gate) {
-            Some((_, ours, _)) if ours == on => {}
-            Some((_, _, "")) => remarks.push(format!("{gate}={on} is not simulated")),
-            Some((_, _, why)) => remarks.push(format!("{gate}={on} is not simulated: {why}")),
+        let modelled =
+            apiserver::FeatureGates::NAMES.contains(&&**gate) || scheduler::FeatureGates::NAMES.contains(&&**gate);
+        match LOCKED.iter().find(|(name, _)| name == gate) {
+            _ if modelled => {}
+            Some(_) if *on => {}
+            Some((_, why)) => remarks.push(format!("{gate}={on} is not simulated: {why}")),
             None if HARMLESS.contains(&gate.as_str()) => {}
             None if gate.starts_with("DRA") && !on => {}
             None => remarks.push(format!("{gate}={on} is not simulated")),
