@@ -195,8 +195,8 @@ fn public_bug_reports_and_incidents_end_as_they_did() {
 fn gated(name: &str, gates: &str) -> Output {
     let scenario = format!(
         "apiVersion: simlet.dev/v1\nkind: Scenario\nmetadata: {{name: gated}}\nuntil: 1m\ncluster:\n  nodes:\n  \
-         - {{count: 1, name: n, taints: [{{key: tier, value: \"5\", effect: NoSchedule}}]}}\n  featureGates: {gates}\n\
-         expect:\n  - that: pods.all(p, p.node == \"n\")\n{}",
+         - {{count: 1, name: node-1, taints: [\"tier=5:NoSchedule\"]}}\n  featureGates: {gates}\n\
+         expect:\n  - that: pods.all(p, p.node == \"node-1\")\n{}",
         POD.replace(
             "spec: {containers",
             "spec: {tolerations: [{key: tier, operator: Gt, value: \"3\", effect: NoSchedule}], containers"
