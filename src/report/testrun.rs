@@ -102,7 +102,7 @@ fn failure(text: &mut String, run: &TestRun, style: &Style) {
         let place = expectation.source.map_or(run.file.clone(), |source| run.header.place(source));
         entry(if at == 0 { "where" } else { "and" }, &place);
         entry("expect", &title(expectation));
-        if run.seeds > 1 {
+        if run.seeds > 1 && expectation.share.is_none() {
             let failed = run.seeds - run.held;
             entry("seeds", &format!("broken in {failed} of {} seeds; first seed {}", run.seeds, run.header.seed));
         }

@@ -121,6 +121,7 @@ fn end_line(footer: &Footer) -> EndLine {
                 error: expectation.error.clone(),
                 objects: expectation.objects.clone(),
                 details: expectation.details.clone(),
+                share: expectation.share.map(|share| (share.least, share.most, share.held_here)),
             })
             .collect(),
         invariants: footer.invariants.clone(),

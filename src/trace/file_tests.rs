@@ -263,6 +263,7 @@ fn footer() -> Footer {
             text: "pods.size() == 1".to_owned(),
             broken: vec![(Time::from_secs(1), None), (Time::ZERO, Some(Time::from_secs(1)))],
             source: Some(Source { file: 0, line: 3 }),
+            share: Some(crate::trace::Share { least: 1, most: 99, held_here: true }),
             ..Expectation::default()
         }],
         invariants: vec!["broken".to_owned()],

@@ -23,8 +23,8 @@ use crate::protocol::probe::Purpose;
 
 use super::wire::{self, *};
 use super::{
-    CausedBy, Change, Diagnosis, Entry, Expectation, Footer, Header, NodeVerdict, Outcome, PodRef, Record, SourceFile,
-    Stage, StageEdge, Verdict,
+    CausedBy, Change, Diagnosis, Entry, Expectation, Footer, Header, NodeVerdict, Outcome, PodRef, Record, Share,
+    SourceFile, Stage, StageEdge, Verdict,
 };
 
 /// Reads a trace: the header at once, then entries until there are no more, then the footer.
@@ -513,6 +513,7 @@ fn read_footer(line: EndLine) -> Decoded<Footer> {
         error: line.error,
         objects: line.objects,
         details: line.details,
+        share: line.share.map(|(least, most, held_here)| Share { least, most, held_here }),
     });
     Ok(Footer {
         end: line.end,

@@ -100,6 +100,8 @@ pub(super) struct ExpectationLine {
     pub objects: Vec<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub details: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub share: Option<(u32, u32, bool)>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
