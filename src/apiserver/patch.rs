@@ -40,6 +40,7 @@ impl ApiServer {
                 Ok(self.replace_changed(&old, Object::Pod(new), fx))
             }
             (Patch::Resize(changes), Object::Pod(pod)) => self.resize(&old, pod, &changes, fx),
+            (Patch::EphemeralContainers(list), Object::Pod(pod)) => self.ephemeral_containers(&old, pod, list, fx),
             (Patch::RemoveFinalizer(name), _) => {
                 let mut new = old.clone();
                 new.meta_mut().finalizers = parts::without(&old.meta().finalizers, &name);

@@ -115,13 +115,7 @@ pub(super) fn mutate(specs: &mut AdmittedSpecs, store: &Store, pod: &mut Arc<Pod
 fn admitted(store: &Store, pod: &Pod, priority: bool) -> Result<PodSpec, Status> {
     let mut spec = PodSpec::clone(&pod.spec);
     let refuse = |why: String| forbidden(Kind::Pod, pod.meta.name, why);
-    let ranges: Vec<&LimitRange> = store
-        .in_namespace(Kind::LimitRange, pod.meta.namespace)
-        .filter_map(|object| match object {
-            Object::LimitRange(range) => Some(&**range),
-            _ => None,
-        })
-        .collect();
+    let ranges = ranges(store, pod);
     limits::apply(&ranges, &mut spec);
     limits::check(&ranges, &spec).map_err(refuse)?;
     if spec.service_account.is_empty() {
@@ -133,6 +127,20 @@ fn admitted(store: &Store, pod: &Pod, priority: bool) -> Result<PodSpec, Status>
     add_tolerations(&mut spec);
     complete_affinity(pod, &mut spec);
     Ok(spec)
+}
+
+/// The ranges of the pod's namespace.
+fn ranges<'s>(store: &'s Store, pod: &Pod) -> Vec<&'s LimitRange> {
+    let ranges = store.in_namespace(Kind::LimitRange, pod.meta.namespace).filter_map(|object| match object {
+        Object::LimitRange(range) => Some(&**range),
+        _ => None,
+    });
+    ranges.collect()
+}
+
+/// Whether the ranges of the namespace allow a pod with this spec, which is not new (LimitRanger at `pods/resize`).
+pub(super) fn limits_allow(store: &Store, pod: &Pod) -> Result<(), Status> {
+    limits::check(&ranges(store, pod), &pod.spec).map_err(|why| forbidden(Kind::Pod, pod.meta.name, why))
 }
 
 /// Priority: the class's number, the global default class's, or 0.
