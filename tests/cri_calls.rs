@@ -177,6 +177,7 @@ fn simulated(entries: &[CriEntry]) -> Lives {
                 container(&mut line, id.0);
             }
             Call::UpdateContainerResources { container: id, .. } => container(&mut line, id.0),
+            Call::UpdatePodSandboxResources { sandbox: id, .. } => sandbox(&mut line, id.0),
             _ => continue,
         }
         match result {

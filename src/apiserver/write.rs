@@ -48,7 +48,9 @@ impl ApiServer {
         if self.admission.is_known_valid(&object) {
             invalid(&object, validation::validate_meta(&object))?;
         } else {
-            invalid(&object, validation::validate(&object, self.gates()))?;
+            let mut problems = validation::validate(&object, self.gates());
+            problems.extend(validation::validate_create(&object));
+            invalid(&object, problems)?;
             self.admission.found_valid(&object);
         }
         let mut charged = Usage::default();

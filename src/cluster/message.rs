@@ -93,6 +93,7 @@ impl Fold for Message {
                     },
                     kubelet::In::Stats(summary) => digest.word(summary.memory.amount as u64),
                     kubelet::In::UsageChanged => digest.word(600),
+                    kubelet::In::SystemOom { pid, .. } => digest.word(1 << 32 | u64::from(*pid)),
                     kubelet::In::Shutdown => digest.word(601),
                     kubelet::In::StaticPods(pods) => digest.word(500 + pods.len() as u64),
                     kubelet::In::Timer(_) => digest.word(2),

@@ -88,6 +88,8 @@ pub struct KubeletConfiguration {
     pub node_lease_duration: Duration,
     /// How many images the node's status names; -1: all.
     pub node_status_max_images: i64,
+    /// `volumeStatsAggPeriod`: how often what volumes hold is measured.
+    pub volume_stats_agg_period: Duration,
     /// The deadline of most CRI calls; twice as long for a sandbox.
     pub runtime_request_timeout: Duration,
     /// The first wait of a container in a crash loop.
@@ -106,6 +108,10 @@ pub struct KubeletConfiguration {
     /// Whether CPU limits are enforced, and in which period.
     pub cpu_cfs_quota: bool,
     pub cpu_cfs_quota_period: Duration,
+    /// `cpuManagerPolicy: static`: Guaranteed pods with whole CPUs have them for themselves, without a quota.
+    pub static_cpu_manager: bool,
+    /// `memoryManagerPolicy: Static`.
+    pub static_memory_manager: bool,
     pub allowed_unsafe_sysctls: Vec<Name>,
     /// Taints of a node that registers.
     pub register_with_taints: Vec<Taint>,
@@ -257,6 +263,7 @@ impl Default for KubeletConfiguration {
             node_status_report_frequency: secs(300),
             node_lease_duration: secs(40),
             node_status_max_images: 50,
+            volume_stats_agg_period: secs(60),
             runtime_request_timeout: secs(120),
             initial_container_restart_period: secs(10),
             max_container_restart_period: secs(300),
@@ -267,6 +274,8 @@ impl Default for KubeletConfiguration {
             single_process_oom_kill: None,
             cpu_cfs_quota: true,
             cpu_cfs_quota_period: Duration::from_millis(100),
+            static_cpu_manager: false,
+            static_memory_manager: false,
             allowed_unsafe_sysctls: Vec::new(),
             register_with_taints: Vec::new(),
             provider_id: Name::default(),

@@ -334,6 +334,7 @@ impl Specs {
             conditions: condition_lines(&status.conditions),
             init_containers: status.init_containers.iter().map(container_line).collect(),
             containers: status.containers.iter().map(container_line).collect(),
+            ephemeral_containers: status.ephemeral_containers.iter().map(container_line).collect(),
         }
     }
 }
@@ -524,6 +525,7 @@ fn spec_line(number: u32, spec: &PodSpec) -> SpecLine {
         spec: number,
         containers: containers(&spec.containers),
         init_containers: containers(&spec.init_containers),
+        ephemeral_containers: containers(&spec.ephemeral_containers),
         restart_policy: Name::new(match spec.restart_policy {
             RestartPolicy::Always => "Always",
             RestartPolicy::OnFailure => "OnFailure",

@@ -115,12 +115,13 @@ prop_compose! {
             effect: Some(TaintEffect::NoExecute), seconds: Some(Duration::from_secs(300)),
         };
         let spec = PodSpec {
-            containers: Arc::new([server]), tolerations: Arc::new([toleration]), source, ..PodSpec::default()
+            containers: Arc::new([server.clone()]), ephemeral_containers: Arc::new([server]), tolerations: Arc::new([toleration]), source, ..PodSpec::default()
         };
         Pod {
             meta, spec: Arc::new(spec), node,
             status: PodStatus {
-                phase: all[phase as usize], reason, message, conditions: conditions.into(), containers,
+                phase: all[phase as usize], reason, message, conditions: conditions.into(),
+                ephemeral_containers: containers.clone(), containers,
                 ..PodStatus::default()
             },
         }

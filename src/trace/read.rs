@@ -628,6 +628,7 @@ fn read_pod(meta: Meta, spec: Arc<PodSpec>, body: PodBody) -> Decoded<Pod> {
             conditions: read_conditions(body.conditions),
             init_containers: containers(body.init_containers)?,
             containers: containers(body.containers)?,
+            ephemeral_containers: containers(body.ephemeral_containers)?,
             start_time: body.start_time,
             pod_ip: body.pod_ip,
             host_ip: None,
@@ -770,6 +771,7 @@ fn read_spec(line: SpecLine) -> Decoded<PodSpec> {
     Ok(PodSpec {
         containers: containers(line.containers),
         init_containers: containers(line.init_containers),
+        ephemeral_containers: containers(line.ephemeral_containers),
         restart_policy: match line.restart_policy.as_str() {
             "Always" => RestartPolicy::Always,
             "OnFailure" => RestartPolicy::OnFailure,

@@ -309,6 +309,8 @@ pub(super) struct PodBody {
     pub init_containers: Vec<ContainerLine>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub containers: Vec<ContainerLine>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ephemeral_containers: Vec<ContainerLine>,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -492,6 +494,8 @@ pub(super) struct SpecLine {
     pub containers: Vec<ContainerSpecLine>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub init_containers: Vec<ContainerSpecLine>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ephemeral_containers: Vec<ContainerSpecLine>,
     pub restart_policy: Name,
     /// `terminationGracePeriodSeconds`.
     pub termination_grace: Duration,

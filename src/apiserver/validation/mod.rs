@@ -86,6 +86,13 @@ pub fn validate(object: &Object, gates: FeatureGates) -> Vec<Invalid> {
     problems.0
 }
 
+/// What is wrong with an object only because it is new.
+pub fn validate_create(object: &Object) -> Option<Invalid> {
+    let pod = object.as_pod()?;
+    let brings = !pod.spec.ephemeral_containers.is_empty();
+    brings.then(|| Invalid::new("spec.ephemeralContainers", "Forbidden: cannot be set on create"))
+}
+
 /// What is wrong with an object's metadata alone.
 pub fn validate_meta(object: &Object) -> Vec<Invalid> {
     let mut problems = Problems::default();

@@ -44,6 +44,9 @@ impl Context<'_> {
         let mut containers = self.container_statuses(status.container_statuses.as_deref().unwrap_or_default());
         containers.sort_by_key(|status| status.name);
         let resizing = self.resizing(status, spec);
+        let mut ephemeral_containers =
+            self.container_statuses(status.ephemeral_container_statuses.as_deref().unwrap_or_default());
+        ephemeral_containers.sort_by_key(|status| status.name);
         PodStatus {
             phase,
             reason: name(status.reason.as_ref()),
@@ -51,6 +54,7 @@ impl Context<'_> {
             conditions,
             init_containers,
             containers,
+            ephemeral_containers,
             start_time: self.optional_time(status.start_time.as_ref()),
             pod_ip: address(status.pod_ip.as_ref()),
             host_ip: address(status.host_ip.as_ref()),

@@ -57,6 +57,7 @@ fn pod_spec(spec: &PodSpec, pod: Option<&Pod>) -> Value {
     if !spec.enable_service_links {
         fields.put("enableServiceLinks", false);
     }
+    fields.list("ephemeralContainers", spec.ephemeral_containers.iter(), container);
     fields.list("hostAliases", &spec.host_aliases, |alias| {
         let names: Vec<&str> = alias.hostnames.iter().map(|name| name.as_str()).collect();
         json!({"hostnames": names, "ip": alias.ip.as_str()})
@@ -169,6 +170,7 @@ fn container(container: &Container) -> Value {
     fields.some("startupProbe", container.startup.as_deref().map(probe));
     fields.flag("stdin", container.stdin);
     fields.flag("stdinOnce", container.stdin_once);
+    fields.text("targetContainerName", &container.target);
     fields.text("terminationMessagePath", &container.termination_message_path);
     let policy = if container.message_from_logs { "FallbackToLogsOnError" } else { "File" };
     fields.put("terminationMessagePolicy", policy);

@@ -13,10 +13,15 @@ use super::pod::requirements;
 pub(super) fn pod_status(status: &PodStatus, spec: &PodSpec, epoch: Epoch) -> Value {
     let mut fields = Fields::new();
     let all = status;
+    let of_pod = resources_of_pod(status, spec);
+    if let Some((allocated, _)) = of_pod {
+        fields.filled("allocatedResources", resource_list(&allocated.requests));
+    }
     fields.list("conditions", &status.conditions, |condition| pod_condition(condition, epoch));
     fields.list("containerStatuses", &status.containers, |status| {
         container_status(status, resources_of(all, status, &spec.containers), epoch)
     });
+    fields.list("ephemeralContainerStatuses", &status.ephemeral_containers, |one| container_status(one, None, epoch));
     if let Some(extended) = status.extended_claim.as_deref() {
         let mappings: Vec<Value> = extended
             .mappings
@@ -49,6 +54,9 @@ pub(super) fn pod_status(status: &PodStatus, spec: &PodSpec, epoch: Epoch) -> Va
         fields.put("name", name.as_str()).some("resourceClaimName", claim.map(Name::as_str));
         fields.done()
     });
+    if let Some((_, actual)) = of_pod {
+        fields.filled("resources", requirements(actual));
+    }
     fields.time("startTime", epoch, status.start_time);
     fields.done()
 }
@@ -63,6 +71,16 @@ fn pod_condition(condition: &Condition, epoch: Epoch) -> Value {
     fields.put("status", condition.status.as_str());
     fields.put("type", condition.kind.as_str());
     fields.done()
+}
+
+/// The same for the pod as a whole, if it says something as such and is on its node.
+fn resources_of_pod<'a>(
+    status: &'a PodStatus,
+    spec: &'a PodSpec,
+) -> Option<(&'a ResourceRequirements, &'a ResourceRequirements)> {
+    let own = spec.resources.as_deref().filter(|_| status.start_time.is_some())?;
+    let resizing = status.resizing.iter().flat_map(|all| all.iter()).find(|resizing| resizing.name.is_empty());
+    Some(resizing.map_or((own, own), |resizing| (&resizing.allocated, &resizing.actual)))
 }
 
 /// What is set aside for a container, and what it runs with.

@@ -285,6 +285,9 @@ impl Runtime {
                     Some(Limit::Container(bytes)) => {
                         format!("its memory reached the limit of {bytes} bytes after {after}")
                     }
+                    Some(Limit::Pod(bytes)) => {
+                        format!("its pod's memory reached the limit of {bytes} bytes after {after}")
+                    }
                     Some(Limit::Node) => format!("its memory filled the node after {after}"),
                     None => format!("after {after}"),
                 };

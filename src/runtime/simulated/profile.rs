@@ -148,6 +148,15 @@ impl Default for Profile {
 }
 
 impl Profile {
+    /// Where the runtime listens.
+    pub fn socket(&self) -> &'static str {
+        match self.runtime_name.as_str() {
+            "cri-o" => "/var/run/crio/crio.sock",
+            "docker" => "/var/run/cri-dockerd.sock",
+            _ => "/run/containerd/containerd.sock",
+        }
+    }
+
     /// The profile of this name: `containerd`, `cri-o` or `docker`.
     pub fn named(name: &str) -> Option<Profile> {
         match name {

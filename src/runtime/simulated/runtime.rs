@@ -225,7 +225,11 @@ impl Runtime {
         match self.process {
             Process::Off => return,
             Process::Stopped => {
-                let text = "connection error: desc = \"transport: Error while dialing: connect: connection refused\"";
+                let socket = self.config.profile.socket();
+                let text = format!(
+                    "connection error: desc = \"transport: Error while dialing: dial unix {socket}: connect: no such file or \
+                     directory\""
+                );
                 return reply(request.id, Err(Error::new(Code::Unavailable, text)), fx);
             }
             Process::Runs | Process::Hung => {}
@@ -266,6 +270,9 @@ impl Runtime {
             Call::ContainerStatus(container) => (self.container_status(container), &latency.inspect),
             Call::UpdateContainerResources { container, resources } => {
                 (self.update_resources(container, resources, fx), &latency.inspect)
+            }
+            Call::UpdatePodSandboxResources { sandbox, resources } => {
+                (self.update_sandbox(sandbox, resources, fx), &latency.inspect)
             }
             Call::ImageStatus { image } => (Ok(self.images.status(image, &profile)), &latency.image_status),
             Call::ListImages => (Ok(Answer::Images(self.images.list(&profile))), &latency.list),

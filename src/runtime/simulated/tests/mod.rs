@@ -43,6 +43,10 @@ pub(super) struct World {
     handled: u64,
     registry: Registry,
     cancelled: Vec<pull::FetchId>,
+    /// The last measurement.
+    measured: Option<Box<crate::protocol::stats::Summary>>,
+    /// Processes that the kernel killed because all memory was used.
+    victims: Vec<Name>,
 }
 
 enum Heard {
@@ -132,6 +136,8 @@ impl World {
             handled: 0,
             registry: |_| Err(pull::Error::NotFound),
             cancelled: Vec::new(),
+            measured: None,
+            victims: Vec::new(),
         }
     }
 
@@ -161,7 +167,9 @@ impl World {
 
     fn say(&mut self, out: Out, cause: Cause) {
         match out {
-            Out::Stats(_) | Out::UsageChanged => {}
+            Out::Stats(summary) => self.measured = Some(summary),
+            Out::UsageChanged => {}
+            Out::SystemOom { process, .. } => self.victims.push(process),
             Out::Cri(response) => {
                 let before = self.answers.insert(response.id, (self.now, response.result));
                 assert!(before.is_none(), "call {:?} was answered twice", response.id);
