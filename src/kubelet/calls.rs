@@ -24,6 +24,8 @@ pub enum CriOwner {
     /// The image puller, for the pull of this number.
     Puller(u64),
     Garbage,
+    /// Container garbage collection, which finds that the runtime is away.
+    GarbageList,
     /// The check of the runtime's health.
     Health,
     /// The list of images for the node's status.

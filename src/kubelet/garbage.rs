@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashSet;
 
-use crate::model::{Name, Uid};
-use crate::protocol::cri::{Call, ContainerId, ContainerState, SandboxState};
+use crate::model::{EventType, Name, Uid};
+use crate::protocol::cri::{Answer, Call, ContainerId, ContainerState, Error, SandboxState};
 
 use super::calls::CriOwner;
 use super::{Fx, In, Kubelet, Timer};
@@ -70,6 +70,9 @@ impl Kubelet {
     /// The round of a minute: what is left of pods that are gone.
     pub(super) fn garbage_tick(&mut self, fx: &mut Fx) {
         self.garbage.collects = false;
+        if self.runtime_is_lost() {
+            return self.calls.cri(CriOwner::GarbageList, Call::ListContainers { pod: None }, fx);
+        }
         for uid in self.pleg.pods() {
             let entry = self.pods.get(&uid);
             let gone = entry.is_none_or(|entry| {
@@ -90,6 +93,14 @@ impl Kubelet {
         }
         self.garbage.removed.clear();
         self.collect_next(fx);
+    }
+
+    /// Collection begins with a list; an event tells each round in which there is none.
+    pub(super) fn garbage_listed(&mut self, result: Result<Answer, Error>, fx: &mut Fx) {
+        if let Err(error) = result {
+            self.node_event(EventType::Warning, "ContainerGCFailed", error.to_string(), fx);
+        }
+        self.arm_garbage(fx);
     }
 
     /// Takes something away when its turn comes.

@@ -457,6 +457,7 @@ impl Kubelet {
             CriOwner::Kill(pod, number) => self.kill_answered(pod, number, result, fx),
             CriOwner::Puller(number) => self.pull_answered(number, result, fx),
             CriOwner::Garbage => self.collected(fx),
+            CriOwner::GarbageList => self.garbage_listed(result, fx),
             CriOwner::Health => self.health_answered(result, fx),
             CriOwner::Images => self.images_listed(result, fx),
             CriOwner::ImageGc => self.images_freed(result, fx),
