@@ -87,7 +87,7 @@ impl World {
         for object in objects {
             world.create(object).expect("the object is new");
         }
-        world.push(Time::ZERO, What::Manager(In::Start));
+        world.push(Time::ZERO, What::Manager(In::Start { settled: false }));
         world
     }
 
