@@ -47,6 +47,7 @@ pub enum ApiOwner {
     PullSecret(Uid),
     WatchPods,
     WatchNode,
+    WatchServices,
     Register,
     NodeStatus,
     Lease,

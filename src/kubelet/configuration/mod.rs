@@ -83,6 +83,7 @@ const EFFECTIVE: &[&str] = &[
     "evictionSoft",
     "evictionSoftGracePeriod",
     "featureGates.ChangeContainerStatusOnKubeletRestart",
+    "featureGates.EnvFiles",
     "featureGates.GracefulNodeShutdown",
     "featureGates.GracefulNodeShutdownBasedOnPodPriority",
     "featureGates.KubeletCrashLoopBackOffMax",
@@ -129,8 +130,10 @@ pub fn compile(given: &types::KubeletConfiguration) -> (Option<KubeletConfigurat
     config.kube_reserved = reserved("kubeReserved", "--kube-reserved", &given.kube_reserved, &mut problems);
     config.eviction = eviction::compile(given, &mut problems);
     config.register_with_taints = given.register_with_taints.iter().flatten().filter_map(taint).collect();
-    config.feature_gates =
-        FeatureGates { change_container_status_on_kubelet_restart: gates.on("ChangeContainerStatusOnKubeletRestart") };
+    config.feature_gates = FeatureGates {
+        change_container_status_on_kubelet_restart: gates.on("ChangeContainerStatusOnKubeletRestart"),
+        no_env_files: !gates.on("EnvFiles"),
+    };
     let usable = problems.0.iter().all(|problem| problem.is_warning);
     (usable.then_some(config), problems.0)
 }
