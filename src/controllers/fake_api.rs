@@ -425,6 +425,8 @@ impl World {
                     restart_count: 0,
                     image: Name::default(),
                     container_id: 0,
+                    runtime_id: Name::default(),
+                    image_id: Name::default(),
                 }];
                 set_ready(&mut pod, now, false);
             }

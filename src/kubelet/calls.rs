@@ -53,6 +53,7 @@ pub enum ApiOwner {
     Claim(Uid),
     WatchPods,
     WatchNode,
+    WatchServices,
     Register,
     NodeStatus,
     Lease,

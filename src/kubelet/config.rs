@@ -171,6 +171,8 @@ pub struct FeatureGates {
     /// `ChangeContainerStatusOnKubeletRestart`, as Kubernetes before 1.35 has it: containers aren't ready after a restart of
     /// the kubelet until they are probed again.
     pub change_container_status_on_kubelet_restart: bool,
+    /// `EnvFiles` is off: variables of a `fileKeyRef` are empty.
+    pub no_env_files: bool,
 }
 
 impl Signal {

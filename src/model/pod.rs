@@ -265,6 +265,13 @@ pub enum EnvValue {
         key: Name,
         optional: bool,
     },
+    /// `fileKeyRef`: a key of a file in a volume.
+    FileKey {
+        volume: Name,
+        path: Name,
+        key: Name,
+        optional: bool,
+    },
     /// `fieldRef`, such as `status.podIP`.
     Field(Name),
     /// `resourceFieldRef`: container (empty: this one) and resource, such as `limits.memory`.
@@ -571,6 +578,10 @@ pub struct ContainerStatus {
     pub image: Name,
     /// 0: none yet.
     pub container_id: u64,
+    /// `containerID` as a real runtime has it, `containerd://` and 64 digits; empty where the number is all there is.
+    pub runtime_id: Name,
+    /// `imageID`: the image's digest or id, as a real runtime says it.
+    pub image_id: Name,
 }
 
 /// What a container is doing.
@@ -592,6 +603,8 @@ pub struct Terminated {
     pub started_at: Moment,
     pub finished_at: Moment,
     pub container_id: u64,
+    /// As in [`ContainerStatus`].
+    pub runtime_id: Name,
 }
 
 impl Pod {

@@ -659,6 +659,8 @@ fn read_container(line: ContainerLine) -> Decoded<ContainerStatus> {
         restart_count: line.restarts,
         image: line.image,
         container_id: line.container_id,
+        runtime_id: line.runtime_id,
+        image_id: line.image_id,
     })
 }
 
@@ -671,6 +673,7 @@ fn read_terminated(line: TerminatedLine) -> Terminated {
         started_at: line.started_at,
         finished_at: line.finished_at,
         container_id: line.container_id,
+        runtime_id: line.runtime_id,
     }
 }
 

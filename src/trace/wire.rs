@@ -353,6 +353,10 @@ pub(super) struct ContainerLine {
     pub image: Name,
     #[serde(default, skip_serializing_if = "is_default")]
     pub container_id: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub runtime_id: Name,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub image_id: Name,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -368,6 +372,8 @@ pub(super) struct TerminatedLine {
     pub finished_at: Moment,
     #[serde(default, skip_serializing_if = "is_default")]
     pub container_id: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub runtime_id: Name,
 }
 
 #[derive(Default, PartialEq, Serialize, Deserialize)]

@@ -40,6 +40,7 @@ const EFFECTIVE: &[&str] = &[
     "evictionSoft",
     "evictionSoftGracePeriod",
     "featureGates.ChangeContainerStatusOnKubeletRestart",
+    "featureGates.EnvFiles",
     "featureGates.GracefulNodeShutdown",
     "featureGates.GracefulNodeShutdownBasedOnPodPriority",
     "featureGates.KubeletCrashLoopBackOffMax",
@@ -91,8 +92,10 @@ pub fn compile(given: &types::KubeletConfiguration) -> (Option<KubeletConfigurat
     config.kube_reserved = reserved("kubeReserved", "--kube-reserved", &given.kube_reserved, &mut problems);
     config.eviction = eviction::compile(given, &mut problems);
     config.register_with_taints = given.register_with_taints.iter().flatten().filter_map(taint).collect();
-    config.feature_gates =
-        FeatureGates { change_container_status_on_kubelet_restart: gates.on("ChangeContainerStatusOnKubeletRestart") };
+    config.feature_gates = FeatureGates {
+        change_container_status_on_kubelet_restart: gates.on("ChangeContainerStatusOnKubeletRestart"),
+        no_env_files: !gates.on("EnvFiles"),
+    };
     (problems.is_usable().then_some(config), problems.0)
 }
 

@@ -207,19 +207,25 @@ impl Context<'_> {
                 optional: key.optional == Some(true),
             });
         }
+        if let Some(file) = &from.file_key_ref {
+            return Some(EnvValue::FileKey {
+                volume: Name::from(&file.volume_name),
+                path: Name::from(&file.path),
+                key: Name::from(&file.key),
+                optional: file.optional == Some(true),
+            });
+        }
         if let Some(field) = &from.field_ref {
             return Some(EnvValue::Field(Name::from(&field.field_path)));
         }
         if let Some(field) = &from.resource_field_ref {
             return Some(resource_field(field));
         }
-        if from.file_key_ref.is_none() {
-            self.bad(
-                at,
-                "\"\"",
-                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
-            );
-        }
+        self.bad(
+            at,
+            "\"\"",
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+        );
         None
     }
 

@@ -111,6 +111,8 @@ impl Context<'_> {
             restart_count: u32::try_from(status.restart_count).unwrap_or(0),
             image: Name::from(&status.image),
             container_id: self.container_id(status.container_id.as_ref()),
+            runtime_id: foreign_id(status.container_id.as_ref()),
+            image_id: Name::from(&status.image_id),
         };
         statuses.iter().map(compile).collect()
     }
@@ -138,6 +140,7 @@ impl Context<'_> {
             started_at: self.time_or_zero(terminated.started_at.as_ref()).into(),
             finished_at: self.time_or_zero(terminated.finished_at.as_ref()).into(),
             container_id: self.container_id(terminated.container_id.as_ref()),
+            runtime_id: foreign_id(terminated.container_id.as_ref()),
         }
     }
 
@@ -149,6 +152,12 @@ impl Context<'_> {
             None => self.uids.read(hex).0,
         }
     }
+}
+
+/// A container's id that is not ours, as it was.
+fn foreign_id(id: Option<&String>) -> Name {
+    let is_foreign = |id: &&String| id.split_once("://").is_some_and(|(_, hex)| !hex.starts_with(OWN_ID_PREFIX));
+    id.filter(is_foreign).map(Name::from).unwrap_or_default()
 }
 
 /// Our own container ids are 64 bits, printed with as many digits as the runtimes use.

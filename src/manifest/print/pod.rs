@@ -276,6 +276,11 @@ pub(super) fn value_source(value: &EnvValue) -> (&'static str, Value) {
             fields.put("key", key.as_str()).text("name", name).flag("optional", *optional);
             "secretKeyRef"
         }
+        EnvValue::FileKey { volume, path, key, optional } => {
+            fields.put("key", key.as_str()).flag("optional", *optional).put("path", path.as_str());
+            fields.put("volumeName", volume.as_str());
+            "fileKeyRef"
+        }
         EnvValue::Field(path) => {
             fields.put("apiVersion", "v1").put("fieldPath", path.as_str());
             "fieldRef"

@@ -113,10 +113,10 @@ fn container_status(
         fields.filled("allocatedResources", resource_list(&allocated.requests));
     }
     if status.container_id != 0 {
-        fields.put("containerID", container_id(status.container_id));
+        fields.put("containerID", container_id(status.container_id, status.runtime_id));
     }
     fields.put("image", status.image.as_str());
-    fields.put("imageID", "");
+    fields.put("imageID", status.image_id.as_str());
     let last = status.last_terminated.as_deref().map(|last| json!({"terminated": terminated(last, epoch)}));
     fields.put("lastState", last.unwrap_or_else(|| json!({})));
     fields.put("name", status.name.as_str());
@@ -140,7 +140,7 @@ fn container_status(
 fn terminated(ended: &Terminated, epoch: Epoch) -> Value {
     let mut fields = Fields::new();
     if ended.container_id != 0 {
-        fields.put("containerID", container_id(ended.container_id));
+        fields.put("containerID", container_id(ended.container_id, ended.runtime_id));
     }
     fields.put("exitCode", ended.exit_code);
     fields.put("finishedAt", epoch.rfc3339(ended.finished_at));
@@ -151,7 +151,7 @@ fn terminated(ended: &Terminated, epoch: Epoch) -> Value {
     fields.done()
 }
 
-/// As long as a runtime's ids are.
-fn container_id(id: u64) -> String {
-    format!("containerd://{id:064x}")
+/// A real runtime's own; else as long as one.
+fn container_id(id: u64, runtime_id: Name) -> String {
+    if runtime_id.is_empty() { format!("containerd://{id:064x}") } else { runtime_id.to_string() }
 }

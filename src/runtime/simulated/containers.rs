@@ -441,6 +441,8 @@ impl Runtime {
             reason: container.reason,
             message: container.message.clone(),
             annotations: container.config.annotations.clone(),
+            runtime_id: Name::default(),
+            image_ref: Name::default(),
         })))
     }
 
