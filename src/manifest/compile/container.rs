@@ -501,24 +501,6 @@ pub(super) fn seccomp(profile: &core::SeccompProfile) -> Seccomp {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_image_without_a_tag_is_always_pulled() {
-        for image in ["nginx", "nginx:latest", "library/nginx", "localhost:5000/a/b", "Registry.example.com:80/a_b/c-d"]
-        {
-            assert_eq!(default_pull_policy(image), ImagePullPolicy::Always, "{image}");
-        }
-        for image in
-            ["nginx:1", "a.io/nginx:1", "nginx@sha256:0a", "nginx:latest@sha256:0a", "<image>", "gcr.io/<p>/x", "A"]
-        {
-            assert_eq!(default_pull_policy(image), ImagePullPolicy::IfNotPresent, "{image}");
-        }
-    }
-}
-
 /// The fields that it shares with other containers.
 fn as_container(container: &core::EphemeralContainer) -> core::Container {
     let one = container.clone();
@@ -548,5 +530,23 @@ fn as_container(container: &core::EphemeralContainer) -> core::Container {
         volume_devices: one.volume_devices,
         volume_mounts: one.volume_mounts,
         working_dir: one.working_dir,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_tag_is_always_pulled() {
+        for image in ["nginx", "nginx:latest", "library/nginx", "localhost:5000/a/b", "Registry.example.com:80/a_b/c-d"]
+        {
+            assert_eq!(default_pull_policy(image), ImagePullPolicy::Always, "{image}");
+        }
+        for image in
+            ["nginx:1", "a.io/nginx:1", "nginx@sha256:0a", "nginx:latest@sha256:0a", "<image>", "gcr.io/<p>/x", "A"]
+        {
+            assert_eq!(default_pull_policy(image), ImagePullPolicy::IfNotPresent, "{image}");
+        }
     }
 }
