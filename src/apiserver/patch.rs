@@ -54,6 +54,7 @@ impl ApiServer {
                 let new = claims::changed(claim, change)?;
                 Ok(self.replace(&old, Object::ResourceClaim(Arc::new(new)), fx))
             }
+            (Patch::EphemeralContainers(list), Object::Pod(pod)) => self.ephemeral_containers(&old, pod, list, fx),
             (Patch::RemoveFinalizer(name), _) => {
                 let mut new = old.clone();
                 new.meta_mut().finalizers = parts::without(&old.meta().finalizers, &name);

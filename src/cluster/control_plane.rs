@@ -82,7 +82,7 @@ impl ControlPlane {
             connection: Connection::local(&streams, "controllers"),
             effects: Effects::default(),
         });
-        let start = Message::Controllers(Incarnation(0), controllers::In::Start);
+        let start = Message::Controllers(Incarnation(0), controllers::In::Start { settled: false });
         self.kernel.schedule(self.kernel.now(), CONTROLLERS, Cause::NONE, start);
     }
 

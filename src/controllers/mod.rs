@@ -58,8 +58,11 @@ use workqueue::TokenBucket;
 /// What the controller manager hears.
 #[derive(Clone, Debug, PartialEq)]
 pub enum In {
-    /// The process starts (again): it lists and watches, and knows nothing of before.
-    Start,
+    /// The process starts (again): it lists and watches, and knows nothing of before. One that is settled has been running
+    /// since long before: what it finds is no news, and its periodic work is anywhere in its period.
+    Start {
+        settled: bool,
+    },
     Watch(Arc<WatchEvent>),
     Api(Box<Response>),
     Timer(Timer),
@@ -171,6 +174,8 @@ pub struct ControllerManager {
     backoff: Stream,
     /// Kinds that have not been listed since the start.
     unlisted: usize,
+    /// It was running before the run began.
+    settled: bool,
 }
 
 /// The state of one kind's watch.
@@ -202,6 +207,7 @@ impl ControllerManager {
             reflectors: FxHashMap::default(),
             backoff: streams.stream("controller-manager", "relist-backoff"),
             unlisted: 0,
+            settled: false,
         };
         manager.reset();
         manager
@@ -215,7 +221,7 @@ impl ControllerManager {
     /// Handles one message.
     pub fn handle(&mut self, message: In, fx: &mut Effects<In, Out>) {
         match message {
-            In::Start => self.start(fx),
+            In::Start { settled } => self.start(settled, fx),
             In::Watch(event) => self.watched(&event, fx),
             In::Api(response) => self.answered(*response, fx),
             In::Timer(Timer::Work(index)) => self.work(index, fx),
@@ -250,8 +256,9 @@ impl ControllerManager {
         self.reflectors.clear();
     }
 
-    fn start(&mut self, fx: &mut Effects<In, Out>) {
+    fn start(&mut self, settled: bool, fx: &mut Effects<In, Out>) {
         self.reset();
+        self.settled = settled;
         let kinds: Vec<Kind> = self.kinds().collect();
         self.unlisted = kinds.len();
         for kind in kinds {
@@ -329,6 +336,9 @@ impl ControllerManager {
 
     /// Every kind is listed: the controllers see all objects, and begin.
     fn caches_synced(&mut self, fx: &mut Effects<In, Out>) {
+        for index in 0..self.controllers.len() {
+            self.with(index, None, fx, |controller, cx| controller.begins(cx));
+        }
         for &kind in Kind::ALL {
             let mut keys: Vec<Key> = self.cache.keys(kind).collect();
             keys.sort();
@@ -395,6 +405,7 @@ impl ControllerManager {
             requests: &mut self.requests,
             fx,
             key,
+            settled: self.settled,
         };
         let result = act(self.controllers[index].as_mut(), &mut cx);
         self.schedule(index, fx);

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::kernel::{Cause, Duration, Time};
 use crate::model::{EventType, Name, Text, Uid};
-use crate::protocol::cri::{Answer, Call, ContainerId, Error, PodSandboxConfig, SandboxId};
+use crate::protocol::cri::{Answer, Call, Error, PodSandboxConfig, SandboxId};
 use crate::trace::{Record, Stage, StageEdge};
 
 use super::backoff;
@@ -18,9 +18,10 @@ use super::claims::PodClaims;
 use super::containers::StartStep;
 use super::environment::Facts;
 use super::kill::KillTarget;
-use super::pod_actions::{self, ContainerRef, PodActions};
+use super::pod_actions::{self, ContainerRef, ContainerType, PodActions};
 use super::pod_worker::{Outcome, Task, kill_targets};
 use super::pull_secrets::PullSecrets;
+use super::resize::ResizeTarget;
 use super::runtime_status::RuntimeStatus;
 use super::status::StartFailure;
 use super::{Fx, In, Kubelet, Timer, pod_ref};
@@ -35,8 +36,10 @@ pub struct Sync {
     /// Positions in the lists of `actions`.
     kill: usize,
     reset: usize,
-    /// Running containers that get other resources, the last first.
-    pub(super) updates: SmallVec<[(ContainerRef, ContainerId); 0]>,
+    /// Running containers, and the pod as a whole, that get other resources, the last first.
+    pub(super) updates: SmallVec<[ResizeTarget; 0]>,
+    /// Limits of memory that become less than they were are held against what is used, once.
+    pub(super) usage_is_checked: bool,
     pub(super) start: usize,
     pub(super) sandbox: Option<SandboxId>,
     pub(super) sandbox_config: Option<Arc<PodSandboxConfig>>,
@@ -63,6 +66,8 @@ pub enum Step {
     /// The kill of the whole pod or of one container.
     Kill,
     Reset,
+    /// What containers use is asked for, before their memory limits are lowered.
+    Usage,
     Update,
     RunSandbox,
     SandboxStatus,
@@ -78,6 +83,7 @@ impl Sync {
             kill: 0,
             reset: 0,
             updates: SmallVec::new(),
+            usage_is_checked: false,
             start: 0,
             sandbox: None,
             sandbox_config: None,
@@ -305,6 +311,7 @@ impl Kubelet {
                 self.sandbox_failed(uid, "FailedPodSandBoxStatus", message, fx);
             }
             (Step::Reset, _) => self.sync_on(uid, sync, fx),
+            (Step::Usage, result) => self.usage_told(uid, sync, result, fx),
             (Step::Update, result) => self.container_updated(uid, sync, result, fx),
             (Step::Volumes | Step::PullSecrets | Step::Claims | Step::Kill, _) => self.put_sync(uid, sync),
         }
@@ -389,7 +396,7 @@ impl Kubelet {
         entry.reasons.retain(|failure| failure.container != one);
         entry.reasons.push(StartFailure { container: one, reason: Name::new(reason), message });
         let sidecar = one.of(&entry.pod.spec).is_some_and(|container| container.is_sidecar());
-        if one.init && !sidecar {
+        if one.is_init() && !sidecar {
             return self.sync_done(uid, &sync, fx);
         }
         sync.start += 1;
@@ -422,7 +429,7 @@ impl Kubelet {
             (false, Some(until)) => Outcome::BackOff(until),
             (false, None) => Outcome::Done,
         };
-        if sync.started && sync.actions.start.iter().any(|one| !one.init) {
+        if sync.started && sync.actions.start.iter().any(|one| one.of == ContainerType::Regular) {
             self.stage(uid, Name::default(), Stage::Ready, StageEdge::Begin, fx);
         }
         self.complete(uid, outcome, fx);

@@ -28,6 +28,8 @@ pub struct PodSpec {
     pub containers: Arc<[Container]>,
     /// In order; those with [`ContainerRestartPolicy::Always`] are sidecars.
     pub init_containers: Arc<[Container]>,
+    /// `ephemeralContainers`: added to a pod that runs, for a look at it; started once, never again.
+    pub ephemeral_containers: Arc<[Container]>,
     pub restart_policy: RestartPolicy,
     /// `terminationGracePeriodSeconds`.
     pub termination_grace: Duration,
@@ -83,6 +85,7 @@ impl Default for PodSpec {
         PodSpec {
             containers: Arc::new([]),
             init_containers: Arc::new([]),
+            ephemeral_containers: Arc::new([]),
             restart_policy: RestartPolicy::Always,
             termination_grace: Duration::from_secs(30),
             active_deadline: None,
@@ -192,6 +195,8 @@ pub struct Container {
     pub stdin: bool,
     pub stdin_once: bool,
     pub tty: bool,
+    /// `targetContainerName` of an ephemeral container: it sees the processes of this one. Empty: none.
+    pub target: Name,
     pub source: Option<Source>,
 }
 
@@ -257,6 +262,13 @@ pub enum EnvValue {
     },
     SecretKey {
         secret: Name,
+        key: Name,
+        optional: bool,
+    },
+    /// `fileKeyRef`: a key of a file in a volume.
+    FileKey {
+        volume: Name,
+        path: Name,
         key: Name,
         optional: bool,
     },
@@ -499,6 +511,8 @@ pub struct PodStatus {
     pub init_containers: Vec<ContainerStatus>,
     /// Sorted by name, as the kubelet writes them.
     pub containers: Vec<ContainerStatus>,
+    /// Sorted by name; nothing else of the status depends on them.
+    pub ephemeral_containers: Vec<ContainerStatus>,
     /// When the kubelet first stored a status.
     pub start_time: Option<Time>,
     pub pod_ip: Option<Ipv4Addr>,
@@ -564,6 +578,10 @@ pub struct ContainerStatus {
     pub image: Name,
     /// 0: none yet.
     pub container_id: u64,
+    /// `containerID` as a real runtime has it, `containerd://` and 64 digits; empty where the number is all there is.
+    pub runtime_id: Name,
+    /// `imageID`: the image's digest or id, as a real runtime says it.
+    pub image_id: Name,
 }
 
 /// What a container is doing.
@@ -585,6 +603,8 @@ pub struct Terminated {
     pub started_at: Moment,
     pub finished_at: Moment,
     pub container_id: u64,
+    /// As in [`ContainerStatus`].
+    pub runtime_id: Name,
 }
 
 impl Pod {

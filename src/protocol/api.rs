@@ -10,7 +10,7 @@ use crate::model::device::{Allocation, Consumer, ExtendedClaim};
 use crate::model::pod::PodStatus;
 use crate::model::resources::ResourceList;
 use crate::model::workload::PodTemplate;
-use crate::model::{Key, Kind, Name, Object, Selector, Taint, Text, Uid};
+use crate::model::{Container, Key, Kind, Name, Object, Selector, Taint, Text, Uid};
 
 /// A request of a client. The cluster adds the sender's address and brings the answer back with the same `tag`.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,8 +57,9 @@ pub enum Call {
     /// POST to `pods/eviction`: a deletion that respects PodDisruptionBudgets; refused with 429.
     Evict { pod: Key, grace: Option<Duration>, dry_run: bool },
     /// The kubelet says that from now on it renews its node's lease (period `every`, jitter 0.04), until it says something
-    /// else or is cut off. Stands for the periodic PUTs, whose effect is known in advance.
-    RenewLease { node: Name, every: Duration },
+    /// else or is cut off; and that it writes its status each `reports` though it stays the same. Stands for the periodic PUTs
+    /// and PATCHes, whose effect is known in advance.
+    RenewLease { node: Name, every: Duration, reports: Duration },
 }
 
 /// What a patch changes.
@@ -84,6 +85,8 @@ pub enum Patch {
     Template(Arc<PodTemplate>),
     /// The resize subresource of a pod: amounts of containers to set; what is not named stays.
     Resize(Arc<[ResizeRequest]>),
+    /// The ephemeralcontainers subresource of a pod: the whole list as it shall be.
+    EphemeralContainers(Arc<[Container]>),
     /// `spec.suspend` of a Job or CronJob.
     Suspend(bool),
     /// `spec.paused` of a Deployment.
@@ -118,7 +121,7 @@ pub enum ClaimChange {
     Unallocate,
 }
 
-/// New amounts for a container.
+/// New amounts for a container, or (empty name) for the pod as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResizeRequest {
     pub container: Name,

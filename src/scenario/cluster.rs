@@ -8,6 +8,7 @@ use crate::kernel::{Distribution, Duration, Time};
 use crate::manifest::epoch::Epoch;
 use crate::manifest::{Node as TreeNode, Value, nearest};
 use crate::model::device::{DeviceNodes, ResourceSlice};
+use crate::model::feature_gates::{self, FeatureGates};
 use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
 use crate::model::quantity::Quantity;
 use crate::model::storage::StorageClass;
@@ -35,6 +36,7 @@ pub(super) struct Builder {
     registries: Vec<registry::Config>,
     images: Vec<ImageRule>,
     controllers: controllers::Config,
+    apiserver: apiserver::FeatureGates,
     scheduler: scheduler::Config,
     /// Of nodes that do not name one of their own.
     kubelet: kubelet::KubeletConfiguration,
@@ -52,6 +54,22 @@ const DEFAULT_EPHEMERAL: Bytes = Bytes(100 << 30);
 /// The size of an image that is on a node at the start, in bytes; nothing pulls it.
 const IMAGE_THERE: i64 = 50 << 20;
 
+/// The gates that a mapping of names sets.
+pub(super) fn gates_of(node: &TreeNode<'_>) -> FeatureGates {
+    let Value::Map(entries) = &node.value else { return FeatureGates::default() };
+    let set = entries.iter().filter_map(|(key, value)| match value.value {
+        Value::Bool(on) => Some((key.name.to_string(), on)),
+        _ => None,
+    });
+    FeatureGates(set.collect())
+}
+
+/// True if something follows from the gate of this name in API server or scheduler.
+fn is_effective(name: &str) -> bool {
+    let mut known = apiserver::FeatureGates::NAMES.iter().chain(&scheduler::FeatureGates::NAMES);
+    known.any(|known| *known == name) || matches!(name, "AllAlpha" | "AllBeta")
+}
+
 impl Builder {
     pub(super) fn new(default_nodes: Option<u32>, size: Option<(MilliCpu, Bytes)>) -> Builder {
         Builder {
@@ -62,6 +80,7 @@ impl Builder {
             registries: Vec::new(),
             images: Vec::new(),
             controllers: controllers::Config::default(),
+            apiserver: apiserver::FeatureGates::default(),
             scheduler: scheduler::Config::default(),
             kubelet: kubelet::KubeletConfiguration::default(),
             without_effect: Vec::new(),
@@ -72,6 +91,9 @@ impl Builder {
     /// Reads the section.
     pub(super) fn cluster(&mut self, node: &TreeNode<'_>, reading: &mut Reading<'_>) {
         let Some(mut fields) = Fields::new(node, "cluster", reading.problems) else { return };
+        if let Some(node) = fields.get("featureGates") {
+            self.feature_gates(node, &fields.path("featureGates"), reading.problems);
+        }
         if let Some(kubelet) = fields.fields("kubelet", reading.problems) {
             let settings = self.kubelet_config(kubelet, reading);
             set(&mut self.kubelet, settings);
@@ -102,15 +124,44 @@ impl Builder {
         fields.end(reading.problems);
     }
 
-    /// The file of a KubeSchedulerConfiguration.
+    /// `featureGates` of the control plane.
+    fn feature_gates(&mut self, node: &TreeNode<'_>, path: &str, problems: &mut Problems) {
+        let Value::Map(entries) = &node.value else {
+            let message = format!("{} where a mapping is expected", node.describe());
+            return problems.add(node.span.clone(), path, message, None);
+        };
+        for (key, value) in entries {
+            let name = key.name.as_ref();
+            let path = format!("{path}.{name}");
+            let Value::Bool(on) = value.value else {
+                let message = format!("{} where true or false is expected", value.describe());
+                problems.add(value.span.clone(), &path, message, None);
+                continue;
+            };
+            if let Some(why) = feature_gates::refusal(name, on) {
+                let near = nearest(name, feature_gates::names()).map(|near| format!("did you mean `{near}`?"));
+                let is_known = feature_gates::gate(name).is_some();
+                let (at, hint) = if is_known { (value.span.clone(), None) } else { (key.span.clone(), near) };
+                problems.add(at, &path, why, hint);
+            } else if !is_effective(name) {
+                let on = if on { "on" } else { "off" };
+                self.without_effect.push(("Scenario".to_owned(), format!("cluster.featureGates.{name}: {on}"), 1));
+            }
+        }
+        let gates = gates_of(node);
+        self.apiserver = apiserver::FeatureGates::of(&gates);
+        self.scheduler = scheduler::Config::with_gates(scheduler::FeatureGates::of(&gates));
+    }
+
     /// A KubeSchedulerConfiguration among the files that the user named goes before the scenario's.
     pub(super) fn named_scheduler_config(&mut self, index: usize, reading: &mut Reading<'_>) {
         let Some(source) = reading.text_of(index) else { return };
-        let (config, problems) = scheduler_config::read(source, scheduler::Config::default(), &[]);
+        let (config, problems) = scheduler_config::read(source, self.scheduler.clone(), &[]);
         reading.elsewhere.extend(problems.into_iter().map(|problem| (index, problem)));
         set(&mut self.scheduler, config);
     }
 
+    /// The file of a KubeSchedulerConfiguration.
     fn scheduler_config(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
         let Some(file) = node.as_str() else {
             reading.problems.add(node.span.clone(), path, "a file's name is expected", None);
@@ -118,7 +169,7 @@ impl Builder {
         };
         let Some(index) = reading.named_file(file, node.span.clone(), path).map(|range| range.start) else { return };
         let Some(source) = reading.text_of(index) else { return };
-        let (config, problems) = scheduler_config::read(source, scheduler::Config::default(), &[]);
+        let (config, problems) = scheduler_config::read(source, self.scheduler.clone(), &[]);
         reading.elsewhere.extend(problems.into_iter().map(|problem| (index, problem)));
         set(&mut self.scheduler, config);
     }
@@ -312,9 +363,23 @@ impl Builder {
         }
     }
 
+    /// What a registry is like where the scenario does not say it. What pulls were measured to take holds what the registry
+    /// takes, so that beside it only what the scenario says can make one slower.
+    fn usual_registry(&self) -> registry::Config {
+        let usual = registry::Config::default();
+        match self.nodes.iter().any(|node| node.runtime.has_measured_pulls()) {
+            true => registry::Config {
+                limits: registry::Limits::default(),
+                latency: Distribution::Constant(Duration::ZERO),
+                ..usual
+            },
+            false => usual,
+        }
+    }
+
     fn registry(&mut self, node: &TreeNode<'_>, path: &str, problems: &mut Problems) {
         let Some(mut fields) = Fields::new(node, path, problems) else { return };
-        let mut config = registry::Config::default();
+        let mut config = self.usual_registry();
         match fields.text("host", problems) {
             Some(host) => config.host = Name::new(host),
             None => problems.add(fields.span(), path, "`host` is missing", None),
@@ -445,14 +510,9 @@ impl Builder {
                 self.nodes.push(NodeConfig::new(configured(node, &self.kubelet), runtime));
             }
         }
-        let images: Arc<[ImageRule]> = self.images.into();
         // The last registry serves every host that has none of its own.
-        let mut rest = registry::Config { host: Name::new("*"), ..registry::Config::default() };
-        // What pulls were measured to take holds what the registry takes; one that the scenario describes may be slower.
-        if self.nodes.iter().any(|node| node.runtime.has_measured_pulls()) {
-            rest.limits = registry::Limits::default();
-            rest.latency = Distribution::Constant(Duration::ZERO);
-        }
+        let mut rest = registry::Config { host: Name::new("*"), ..self.usual_registry() };
+        let images: Arc<[ImageRule]> = self.images.into();
         rest.images = Arc::clone(&images);
         for registry in &mut self.registries {
             registry.images = Arc::clone(&images);
@@ -472,7 +532,7 @@ impl Builder {
             nodes: self.nodes,
             registries: self.registries,
             behaviors: behaviors.into(),
-            apiserver: apiserver::Config::default(),
+            apiserver: apiserver::Config { feature_gates: self.apiserver, ..apiserver::Config::default() },
             scheduler: self.scheduler,
             controllers: self.controllers,
             api_latency: Distribution::Constant(Duration::from_micros(500)),

@@ -8,22 +8,21 @@
 use std::sync::Arc;
 
 use crate::model::condition;
-use crate::model::{Condition, ConditionStatus, Event, EventType, Key, Kind, Name, Object, Pod, Text, Uid};
-use crate::protocol::api::{
-    Answer, Call, DeleteOptions, Patch, Request, Response, Status as ApiStatus, StatusReason, Tag, Watch,
-};
+use crate::model::{Condition, ConditionStatus, Event, EventType, Kind, Name, Object, Pod, Text, Uid};
+use crate::protocol::api::{Answer, Call, Patch, Request, Response, Status as ApiStatus, StatusReason, Tag, Watch};
 use crate::trace::{Diagnosis, Outcome, PodRef, Record};
 
 use super::events::{ClusterEvent, OwnedChange};
 use super::explain;
-use super::fit_error::event_note;
+use super::fit_error::{FitError, event_note};
 use super::framework::{Code, Nomination, Status};
 use super::node_table::NodeId;
-use super::plugins::default_preemption::PREEMPTION_BY_SCHEDULER;
 use super::plugins::dynamic_resources;
 use super::pod_info::PodInfo;
+use super::preemption;
 use super::profile::{PluginIdx, PluginSet, Point};
 use super::queue::Queued;
+use super::race;
 use super::search::{Chosen, Failure};
 use super::{Fx, In, Known, Out, Place, Scheduler, Timer};
 
@@ -58,6 +57,10 @@ pub(super) enum PendingCall {
     /// Something that must be written before the binding, and what follows it.
     PreBind(Box<Binding>),
     Bind(Box<Binding>),
+    /// `nominatedNodeName` of a pod whose binding takes a while; it goes on whatever the answer is.
+    Nominate(Box<Binding>),
+    /// Something that a victim of a preemption has to suffer.
+    Victim(preemption::Step),
 }
 
 /// A binding cycle.
@@ -77,6 +80,21 @@ pub(super) struct Before {
     writes: PluginIdx,
     /// PreBind plug-ins that then wait for an effect.
     waits: Vec<PluginIdx>,
+    /// As the binding will take a while, `nominatedNodeName` is to tell of it first.
+    nominates: bool,
+    /// A pod of higher priority took the node meanwhile.
+    preempted: bool,
+}
+
+/// What a pod reads whose binding was given up for another.
+const PREEMPTED: &str = "preempted";
+
+/// A status as the framework passes it on: an error with the point at which it happened.
+fn named(status: Status, point: &str, plugin: &'static str) -> Status {
+    if status.code.is_rejected() {
+        return status.by(plugin);
+    }
+    Status::error(format!("running {point} plugin \"{plugin}\": {}", status.message())).by(plugin)
 }
 
 impl Scheduler {
@@ -108,12 +126,12 @@ impl Scheduler {
 
     fn decide(&mut self, uid: Uid, known: &Known) -> Decision {
         self.world.nodes.refresh_order();
-        let number = self.queue.get(uid).map_or(0, |pod| pod.profile);
+        let (number, attempt) = self.queue.get(uid).map_or((0, 0), |pod| (pod.profile, pod.attempts));
         let profile = &self.config.profiles[number];
         for &idx in profile.at(Point::PreScore) {
             profile.plugins[idx].prepare(&known.info, &mut self.world);
         }
-        let random = self.preemption_draws.next_u64();
+        let random = race::luck(self.luck, &known.info.pod, attempt);
         let result = self.search.schedule((number, profile), &known.info, &self.world, &self.nominator, random);
         let diagnosis = self.config.explain.then(|| {
             let tried: Vec<NodeId> = self.search.last_tried().collect();
@@ -153,13 +171,20 @@ impl Scheduler {
                 self.bind(Box::new(Binding { queued, node, before }), fx);
             }
             Err(status) => {
-                self.forget(uid, node, fx);
+                // Nobody else hears of it: no event was lost by the pod's being on the node for a moment.
+                let row = self.world.nodes.find(node).unwrap_or_default();
+                self.take_back(uid, node);
                 let mut failure = Failure::error(status.code, status.message());
                 if status.code.is_rejected() {
                     let number = self.queue.get(uid).map_or(0, |pod| pod.profile);
                     let profile = &self.config.profiles[number];
-                    let idx = profile.plugins.iter().position(|plugin| plugin.name() == status.plugin);
-                    idx.into_iter().for_each(|idx| failure.rejectors.insert(idx));
+                    let mut error = FitError::new(1);
+                    let plugin_of =
+                        |status: &Status| profile.plugins.iter().position(|one| one.name() == status.plugin);
+                    error.reject(&[(row, &status)], &status, plugin_of);
+                    failure.message = error.text("");
+                    failure.rejectors = error.rejectors;
+                    failure.pending = error.pending;
                 }
                 self.fail(&known.info.pod, failure, None, fx);
             }
@@ -182,7 +207,7 @@ impl Scheduler {
             let plugin = &profile.plugins[idx];
             if let Some(reserve) = plugin.as_reserve() {
                 let done = reserve.reserve(&known.info, node, &mut self.world);
-                done.map_err(|status| status.by(plugin.name()))?;
+                done.map_err(|status| named(status, "Reserve", plugin.name()))?;
             }
         }
         let mut before = Before::default();
@@ -190,7 +215,8 @@ impl Scheduler {
         for &idx in profile.at(Point::Permit) {
             let plugin = &profile.plugins[idx];
             if let Some(permit) = plugin.as_permit() {
-                permit.permit(&known.info, row, &self.world).map_err(|status| status.by(plugin.name()))?;
+                let answer = permit.permit(&known.info, row, &self.world);
+                answer.map_err(|status| named(status, "Permit", plugin.name()))?;
             }
         }
         for &idx in profile.at(Point::PreBind) {
@@ -205,6 +231,9 @@ impl Scheduler {
             }
         }
         before.calls.reverse();
+        before.nominates = self.config.feature_gates.nominated_node_name_for_expectation
+            && !(before.calls.is_empty() && before.waits.is_empty())
+            && known.info.pod.status.nominated_node != Some(node);
         Ok(before)
     }
 
@@ -249,8 +278,33 @@ impl Scheduler {
         }
     }
 
+    /// Ends the binding cycle of a pod that is at PreBind: the pod is a victim. False if it is not there (any more).
+    pub(super) fn cancel_binding(&mut self, pod: Uid, fx: &mut Fx) -> bool {
+        if let Some((binding, _)) = self.waiting.remove(&pod) {
+            let cause = fx.cause();
+            self.binding_failed(*binding, PREEMPTED, fx);
+            fx.because(cause);
+            return true;
+        }
+        let at_pre_bind = self.calls.values_mut().find_map(|call| match call {
+            PendingCall::PreBind(binding) | PendingCall::Nominate(binding) if binding.queued.info.uid() == pod => {
+                Some(binding)
+            }
+            _ => None,
+        });
+        at_pre_bind.map(|binding| binding.before.preempted = true).is_some()
+    }
+
     /// Makes the next request of a binding cycle.
     fn bind(&mut self, mut binding: Box<Binding>, fx: &mut Fx) {
+        if binding.before.preempted {
+            return self.binding_failed(*binding, PREEMPTED, fx);
+        }
+        if std::mem::take(&mut binding.before.nominates) {
+            let pod = binding.queued.info.pod.meta.key(Kind::Pod);
+            let call = Call::Patch(pod, Patch::NominatedNode(Some(binding.node)));
+            return self.call(call, PendingCall::Nominate(binding), fx);
+        }
         if let Some((plugin, call)) = binding.before.calls.pop() {
             binding.before.writes = plugin;
             self.call(call, PendingCall::PreBind(binding), fx);
@@ -307,6 +361,8 @@ impl Scheduler {
                 }
                 self.bind(binding, fx);
             }
+            (PendingCall::Nominate(binding), _) => self.bind(binding, fx),
+            (PendingCall::Victim(step), result) => self.victim_answered(step, result.err(), fx),
             (PendingCall::Bind(binding), Ok(_)) => self.bound(&binding, fx),
             (PendingCall::PreBind(binding), Err(status)) => {
                 let plugin = &self.config.profiles[binding.queued.profile].plugins[binding.before.writes];
@@ -365,15 +421,21 @@ impl Scheduler {
         self.fail(&known.info.pod, Failure::error(Code::Error, message.to_owned()), None, fx);
     }
 
-    /// The pod is not on the node after all: room for others.
-    fn forget(&mut self, uid: Uid, node: Name, fx: &mut Fx) {
+    /// The pod is not on the node after all.
+    fn take_back(&mut self, uid: Uid, node: Name) -> Option<PodInfo> {
         if let Some(info) = self.pods.get(&uid).map(|known| known.info.clone()) {
             self.unreserve(&info, node);
         }
-        let Some(info) = self.world.nodes.remove_pod(node, uid) else { return };
+        let info = self.world.nodes.remove_pod(node, uid)?;
         if let Some(known) = self.pods.get_mut(&uid) {
             known.place = Place::Unassigned;
         }
+        Some(info)
+    }
+
+    /// The pod is not on the node after all: room for others.
+    pub(super) fn forget(&mut self, uid: Uid, node: Name, fx: &mut Fx) {
+        let Some(info) = self.take_back(uid, node) else { return };
         let mut old = info.pod;
         Arc::make_mut(&mut old).node = Some(node);
         let event = OwnedChange::new(ClusterEvent::ASSIGNED_POD_DELETE, Some(Object::Pod(old)), None);
@@ -426,7 +488,7 @@ impl Scheduler {
         let was_false = before.filter(|condition| condition.status == ConditionStatus::False);
         let mut answers = 0;
         // A binding that failed while a cycle goes on does not disturb it.
-        let awaited = !matches!(self.busy, Busy::Deciding(_));
+        let awaited = !matches!(self.busy, Busy::Deciding(_)) && !self.config.feature_gates.async_api_calls;
         if was_false.is_none_or(|before| before.reason != reason || before.message != *message) {
             let condition = Condition {
                 kind: Name::new("PodScheduled"),
@@ -454,40 +516,6 @@ impl Scheduler {
         }
     }
 
-    /// Deletes the victims of a preemption, and ends the nominations of lesser pods for the node.
-    fn preempt(&mut self, pod: &Arc<Pod>, nomination: &Nomination, fx: &mut Fx) {
-        let lesser: Vec<Key> = self
-            .nominator
-            .on(nomination.node)
-            .iter()
-            .filter(|other| other.priority() < pod.spec.priority)
-            .map(|other| other.pod.meta.key(Kind::Pod))
-            .collect();
-        for key in lesser {
-            self.fire(Call::Patch(key, Patch::NominatedNode(None)), fx);
-        }
-        for &uid in &nomination.victims {
-            let Some(victim) = self.pods.get(&uid).map(|known| known.info.pod.clone()) else { continue };
-            if victim.is_terminating() {
-                continue;
-            }
-            let key = victim.meta.key(Kind::Pod);
-            let text = format!("{}: preempting to accommodate a higher priority pod", pod.spec.scheduler_name);
-            let condition = Condition {
-                kind: Name::new("DisruptionTarget"),
-                status: ConditionStatus::True,
-                reason: Name::new(PREEMPTION_BY_SCHEDULER),
-                message: Text::new(text),
-                last_transition: fx.now(),
-                last_update: fx.now(),
-            };
-            self.fire(Call::Patch(key, Patch::Condition(condition)), fx);
-            self.fire(Call::Delete(key, DeleteOptions { uid: Some(uid), ..DeleteOptions::default() }), fx);
-            let text = format!("Preempted by pod {} on node {}", pod.meta.uid, nomination.node);
-            self.event(&victim, EventType::Normal, "Preempted", &text, fx);
-        }
-    }
-
     /// Writes the attempt into the trace; what follows is caused by it.
     fn attempt(&mut self, pod: &Pod, outcome: Outcome, diagnosis: Option<Arc<Diagnosis>>, fx: &mut Fx) {
         let attempt = self.queue.get(pod.meta.uid).map_or(0, |queued| queued.attempts);
@@ -495,7 +523,7 @@ impl Scheduler {
         fx.record(Record::Attempt { pod, attempt, outcome, diagnosis });
     }
 
-    fn event(&mut self, pod: &Pod, kind: EventType, reason: &str, message: &str, fx: &mut Fx) {
+    pub(super) fn event(&mut self, pod: &Pod, kind: EventType, reason: &str, message: &str, fx: &mut Fx) {
         let component = pod.spec.scheduler_name;
         let event: Option<Event> = self.events.record(fx.now(), component, pod, kind, reason, message);
         if let Some(event) = event {
@@ -506,7 +534,7 @@ impl Scheduler {
     }
 
     /// Makes a request whose answer nobody awaits.
-    fn fire(&mut self, call: Call, fx: &mut Fx) {
+    pub(super) fn fire(&mut self, call: Call, fx: &mut Fx) {
         let delay = self.limiter.take(fx.now());
         fx.send_after(delay, Out::Api(Box::new(Request { tag: Tag::NONE, call })));
     }

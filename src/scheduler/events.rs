@@ -181,10 +181,10 @@ pub fn pod_update(old: &Pod, new: &Pod, resource: Resource) -> SmallVec<[Cluster
 
 /// True if the pod now requests less of something.
 fn scaled_down(old: &Pod, new: &Pod) -> bool {
-    if Arc::ptr_eq(&old.spec, &new.spec) {
+    if Arc::ptr_eq(&old.spec, &new.spec) && SpecInfo::counts_alike(old, new) {
         return false;
     }
-    let (before, after) = (SpecInfo::new(&old.spec).requests, SpecInfo::new(&new.spec).requests);
+    let (before, after) = (SpecInfo::of(old).requests, SpecInfo::of(new).requests);
     after.cpu < before.cpu
         || after.memory < before.memory
         || after.ephemeral_storage < before.ephemeral_storage

@@ -18,6 +18,7 @@ use crate::model::{Key, Kind, Name, Object};
 use super::node_table::NodeTable;
 use super::plugins::dynamic_resources::catalog::Devices;
 use super::plugins::volume_binder::Assumed;
+use super::preemption::Preemptions;
 
 /// All that an attempt looks at.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,8 @@ pub struct World {
     pub assumed: Assumed,
     /// What is known of devices beside the objects.
     pub devices: Devices,
+    /// Pods that wait for their victims to go.
+    pub preemptions: Preemptions,
 }
 
 impl World {

@@ -23,8 +23,8 @@ use crate::protocol::probe::Purpose;
 
 use super::wire::{self, *};
 use super::{
-    CausedBy, Change, Diagnosis, Entry, Expectation, Footer, Header, NodeVerdict, Outcome, PodRef, Record, SourceFile,
-    Stage, StageEdge, Verdict,
+    CausedBy, Change, Diagnosis, Entry, Expectation, Footer, Header, NodeVerdict, Outcome, PodRef, Record, Share,
+    SourceFile, Stage, StageEdge, Verdict,
 };
 
 /// Reads a trace: the header at once, then entries until there are no more, then the footer.
@@ -513,6 +513,7 @@ fn read_footer(line: EndLine) -> Decoded<Footer> {
         error: line.error,
         objects: line.objects,
         details: line.details,
+        share: line.share.map(|(least, most, held_here)| Share { least, most, held_here }),
     });
     Ok(Footer {
         end: line.end,
@@ -627,6 +628,7 @@ fn read_pod(meta: Meta, spec: Arc<PodSpec>, body: PodBody) -> Decoded<Pod> {
             conditions: read_conditions(body.conditions),
             init_containers: containers(body.init_containers)?,
             containers: containers(body.containers)?,
+            ephemeral_containers: containers(body.ephemeral_containers)?,
             start_time: body.start_time,
             pod_ip: body.pod_ip,
             host_ip: None,
@@ -657,6 +659,8 @@ fn read_container(line: ContainerLine) -> Decoded<ContainerStatus> {
         restart_count: line.restarts,
         image: line.image,
         container_id: line.container_id,
+        runtime_id: line.runtime_id,
+        image_id: line.image_id,
     })
 }
 
@@ -669,6 +673,7 @@ fn read_terminated(line: TerminatedLine) -> Terminated {
         started_at: line.started_at,
         finished_at: line.finished_at,
         container_id: line.container_id,
+        runtime_id: line.runtime_id,
     }
 }
 
@@ -769,6 +774,7 @@ fn read_spec(line: SpecLine) -> Decoded<PodSpec> {
     Ok(PodSpec {
         containers: containers(line.containers),
         init_containers: containers(line.init_containers),
+        ephemeral_containers: containers(line.ephemeral_containers),
         restart_policy: match line.restart_policy.as_str() {
             "Always" => RestartPolicy::Always,
             "OnFailure" => RestartPolicy::OnFailure,

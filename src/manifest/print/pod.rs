@@ -57,6 +57,7 @@ fn pod_spec(spec: &PodSpec, pod: Option<&Pod>) -> Value {
     if !spec.enable_service_links {
         fields.put("enableServiceLinks", false);
     }
+    fields.list("ephemeralContainers", spec.ephemeral_containers.iter(), container);
     fields.list("hostAliases", &spec.host_aliases, |alias| {
         let names: Vec<&str> = alias.hostnames.iter().map(|name| name.as_str()).collect();
         json!({"hostnames": names, "ip": alias.ip.as_str()})
@@ -169,6 +170,7 @@ fn container(container: &Container) -> Value {
     fields.some("startupProbe", container.startup.as_deref().map(probe));
     fields.flag("stdin", container.stdin);
     fields.flag("stdinOnce", container.stdin_once);
+    fields.text("targetContainerName", &container.target);
     fields.text("terminationMessagePath", &container.termination_message_path);
     let policy = if container.message_from_logs { "FallbackToLogsOnError" } else { "File" };
     fields.put("terminationMessagePolicy", policy);
@@ -273,6 +275,11 @@ pub(super) fn value_source(value: &EnvValue) -> (&'static str, Value) {
         EnvValue::SecretKey { secret: name, key, optional } => {
             fields.put("key", key.as_str()).text("name", name).flag("optional", *optional);
             "secretKeyRef"
+        }
+        EnvValue::FileKey { volume, path, key, optional } => {
+            fields.put("key", key.as_str()).flag("optional", *optional).put("path", path.as_str());
+            fields.put("volumeName", volume.as_str());
+            "fileKeyRef"
         }
         EnvValue::Field(path) => {
             fields.put("apiVersion", "v1").put("fieldPath", path.as_str());

@@ -14,6 +14,7 @@ use crate::apiserver;
 use crate::cluster::ControlPlane;
 use crate::controllers;
 use crate::kernel::{Duration, Stream, Streams, Time};
+use crate::model::feature_gates::FeatureGates;
 use crate::model::{Key, Kind, Name, Object, Selector, glob};
 use crate::protocol::api::{Call, DeleteOptions, Tag};
 use crate::scheduler;
@@ -85,12 +86,14 @@ pub fn run(
     cpu: &mut dyn FnMut() -> Duration,
 ) -> Outcome {
     let mut templates = Templates::new(files, beside);
-    let config = match scheduler_of(case, &mut templates) {
+    let gates = FeatureGates(workload.feature_gates.iter().cloned().collect());
+    let config = match scheduler_of(case, &gates, &mut templates) {
         Ok(config) => config,
         Err(trouble) => return outcome_of(trouble),
     };
     let disabled = apiserver::DisabledPlugins { priority: true, taint_nodes_by_condition: true };
-    let api = apiserver::Config { disabled, ..apiserver::Config::default() };
+    let feature_gates = apiserver::FeatureGates::of(&gates);
+    let api = apiserver::Config { disabled, feature_gates, ..apiserver::Config::default() };
     let mut bench = Bench {
         plane: ControlPlane::new(seed, api, config, Vec::new()),
         seen: Seen::default(),
@@ -139,8 +142,12 @@ fn outcome_of(trouble: Trouble) -> Outcome {
 }
 
 /// The scheduler's settings: those of the case's file, with the test's client.
-fn scheduler_of(case: &TestCase, templates: &mut Templates<'_>) -> Result<scheduler::Config, Trouble> {
-    let base = scheduler::Config::default();
+fn scheduler_of(
+    case: &TestCase,
+    gates: &FeatureGates,
+    templates: &mut Templates<'_>,
+) -> Result<scheduler::Config, Trouble> {
+    let base = scheduler::Config::with_gates(scheduler::FeatureGates::of(gates));
     let config = match &case.scheduler_config {
         None => base,
         Some(path) => {

@@ -1,24 +1,21 @@
 //! What of a workload is not simulated: said for each workload, before it runs.
 
+use crate::{apiserver, scheduler};
+
 use super::file::Workload;
 
-/// A feature gate as kube-scheduler 1.36 is simulated: on or off, and what that means.
-const GATES: &[(&str, bool, &str)] = &[
-    ("DRAConsumableCapacity", true, "it is always on"),
-    ("DRADeviceTaints", true, "taints of slices count; DeviceTaintRules do not, as where DRADeviceTaintRules is off"),
-    ("DRAExtendedResource", true, "it is always on"),
-    ("DRAPartitionableDevices", true, "it is always on"),
-    ("DRAPrioritizedList", true, "it is always on"),
-    ("DRAResourceClaimDeviceStatus", true, "it is always on"),
-    ("DynamicResourceAllocation", true, "it is always on"),
-    ("InPlacePodVerticalScaling", true, ""),
-    ("NodeDeclaredFeatures", true, "the plug-in is always on"),
-    ("NodeInclusionPolicyInPodTopologySpread", true, "it can't be switched off since 1.33"),
-    ("PodLevelResources", true, ""),
-    ("SchedulerAsyncAPICalls", false, "the scheduling cycle waits for the status that a failure writes"),
-    ("SchedulerAsyncPreemption", true, "victims are deleted while the next pods are scheduled"),
-    ("SchedulerPopFromBackoffQ", true, ""),
-    ("SchedulerQueueingHints", true, "hints are always used; the gate is locked since 1.34"),
+/// Gates that are always on here, and why.
+const LOCKED: &[(&str, &str)] = &[
+    ("DRAConsumableCapacity", "it is always on"),
+    ("DRADeviceTaints", "it is always on"),
+    ("DRAExtendedResource", "it is always on"),
+    ("DRAPartitionableDevices", "it is always on"),
+    ("DRAPrioritizedList", "it is always on"),
+    ("DRAResourceClaimDeviceStatus", "it is always on"),
+    ("DynamicResourceAllocation", "it can't be switched off since 1.36"),
+    ("InPlacePodVerticalScaling", "it can't be switched off since 1.35"),
+    ("NodeInclusionPolicyInPodTopologySpread", "it can't be switched off since 1.33"),
+    ("SchedulerQueueingHints", "hints are always used; the gate is locked since 1.34"),
 ];
 
 /// Gates of which nothing that is simulated depends.
@@ -28,10 +25,12 @@ const HARMLESS: &[&str] = &["OpportunisticBatching"];
 pub(super) fn remarks(workload: &Workload) -> Vec<String> {
     let mut remarks = Vec::new();
     for (gate, on) in &workload.feature_gates {
-        match GATES.iter().find(|(name, ..)| name == gate) {
-            Some((_, ours, _)) if ours == on => {}
-            Some((_, _, "")) => remarks.push(format!("{gate}={on} is not simulated")),
-            Some((_, _, why)) => remarks.push(format!("{gate}={on} is not simulated: {why}")),
+        let modelled =
+            apiserver::FeatureGates::NAMES.contains(&&**gate) || scheduler::FeatureGates::NAMES.contains(&&**gate);
+        match LOCKED.iter().find(|(name, _)| name == gate) {
+            _ if modelled => {}
+            Some(_) if *on => {}
+            Some((_, why)) => remarks.push(format!("{gate}={on} is not simulated: {why}")),
             None if HARMLESS.contains(&gate.as_str()) => {}
             None => remarks.push(format!("{gate}={on} is not simulated")),
         }

@@ -11,7 +11,8 @@ use crate::scheduler::plugins::resource_scoring::{ScoredResource, Strategy};
 use crate::scheduler::plugins::{Args, PodTopologySpread};
 
 use super::types::{self, NodeSelectorTerm, PluginArgs, ResourceSpec, UtilizationShapePoint};
-use super::{Problems, words};
+use super::words;
+use crate::model::configuration::Problems;
 
 /// Checks the arguments and enters them.
 pub(super) fn apply(given: &PluginArgs, path: &str, args: &mut Args, problems: &mut Problems) {

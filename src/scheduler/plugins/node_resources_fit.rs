@@ -177,8 +177,7 @@ impl EnqueueExtensions for NodeResourcesFit {
                             .any(|(name, amount)| *amount > 0 && after.extended(*name) < before.extended(*name))
                 };
                 new.meta.uid == pod.uid()
-                    || (new.node.is_some()
-                        && less(&SpecInfo::new(&old.spec).requests, &SpecInfo::new(&new.spec).requests))
+                    || (new.node.is_some() && less(&SpecInfo::of(old).requests, &SpecInfo::of(new).requests))
             }
             Change::Node(old, Some(new)) => {
                 self.fits_empty(requests, new) && old.is_none_or(|old| grew(requests, old, new))
