@@ -354,7 +354,10 @@ impl<'s> Search<'s> {
         if self.exact(at).admin_access {
             return false;
         }
-        if self.devices.is_owned(one.id) || (self.devices.is_shared(one.id) && !one.device().shareable) {
+        if self.devices.is_owned(one.id)
+            || self.devices.is_closed(one.id)
+            || (self.devices.is_shared(one.id) && !one.device().shareable)
+        {
             return true;
         }
         self.taken.iter().any(|taken| taken.id == one.id && !taken.is_admin && !taken.is_shared)
