@@ -220,6 +220,8 @@ fn parts_of_a_device_share_its_counters() {
         &claim("third", ONE, ""),
     ];
     check(&text.concat(), &["first: gpu=mig/small-0", "second: gpu=mig/small-1, gpu=mig/half", "third: impossible"]);
+    let text = text.concat().replace("count: 2", "count: 1").replace("small-1", "z-small");
+    check(&text, &["first: gpu=mig/small-0", "second: gpu=mig/z-small", "third: gpu=mig/half"]);
 }
 
 #[test]
@@ -245,6 +247,8 @@ fn requests_share_the_capacity_of_a_device_that_allows_it() {
             "default: nic=a/nic bandwidth 1G",
             "six: impossible",
             "three: nic=a/nic bandwidth 3G",
+            "last: nic=a/nic bandwidth 1G",
+            "none: impossible",
         ],
     );
 }
