@@ -534,7 +534,9 @@ pub fn supply(devices: &Devices, view: &View, exact: &ExactRequest, class: &Devi
             }
             there += 1;
             let device = one.device();
-            let is_used = devices.is_owned(one.id) || (devices.is_shared(one.id) && !device.shareable);
+            let is_used = devices.is_owned(one.id)
+                || devices.is_closed(one.id)
+                || (devices.is_shared(one.id) && !device.shareable);
             if device.taints.iter().any(|taint| taint.keeps_away(&exact.tolerations)) {
                 tainted += 1;
             } else if !is_used {
