@@ -48,6 +48,7 @@ fn a_scenario_that_holds_exits_0_and_writes_all_its_reports() {
         "events.txt",
         "latency.svg",
         "nodes.svg",
+        "final/leases.yaml",
         "final/pods.yaml",
     ] {
         assert!(out.join(file).is_file(), "{file} is missing");

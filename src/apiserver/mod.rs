@@ -12,7 +12,9 @@
 //! (binding and eviction), `lease`, `identity` (uids and names); `admission/` and `validation/` decide what may be stored.
 
 mod admission;
+mod claims;
 mod delete;
+mod ephemeral;
 mod identity;
 mod lease;
 mod parts;
@@ -267,6 +269,9 @@ impl ApiServer {
 
     fn read(&mut self, from: ClientId, call: Call, at: Time, fx: &mut Fx) -> Result<Answer, Status> {
         match call {
+            Call::Get(key) if key.kind == Kind::Lease => {
+                self.get(&key).map(|lease| Answer::Object(self.lease_at(lease, fx.now())))
+            }
             Call::Get(key) => self.get(&key).map(|object| Answer::Object(object.clone())),
             Call::List { kind, namespace, selector } => Ok(Answer::List(self.list(kind, namespace, &selector))),
             Call::Watch(watch) => {
@@ -287,7 +292,9 @@ impl ApiServer {
             Call::Delete(key, options) => self.delete(&key, options, fx).map(Answer::Object),
             Call::Bind { pod, uid, node } => self.bind(pod, uid, node, fx).map(|()| Answer::Done),
             Call::Evict { pod, grace, dry_run } => self.evict(pod, grace, dry_run, fx).map(|()| Answer::Done),
-            Call::RenewLease { node, every } => self.renew_lease(node, every, fx).map(|()| Answer::Done),
+            Call::RenewLease { node, every, reports } => {
+                self.renew_lease(node, every, reports, fx).map(|()| Answer::Done)
+            }
             Call::Get(_) | Call::List { .. } | Call::Watch(_) => {
                 Err(Status::new(StatusReason::InternalError, "not a write"))
             }

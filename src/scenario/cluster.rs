@@ -7,6 +7,7 @@ use crate::cluster::{Config, NodeConfig, NodeRuntime};
 use crate::kernel::{Distribution, Duration, Time};
 use crate::manifest::epoch::Epoch;
 use crate::manifest::{Node as TreeNode, Value, nearest};
+use crate::model::device::{DeviceNodes, ResourceSlice};
 use crate::model::feature_gates::{self, FeatureGates};
 use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
 use crate::model::quantity::Quantity;
@@ -30,6 +31,8 @@ pub(super) struct Builder {
     default_nodes: u32,
     default_size: (MilliCpu, Bytes),
     nodes: Vec<NodeConfig>,
+    /// The devices of nodes.
+    slices: Vec<Object>,
     registries: Vec<registry::Config>,
     images: Vec<ImageRule>,
     controllers: controllers::Config,
@@ -73,6 +76,7 @@ impl Builder {
             default_nodes: default_nodes.unwrap_or(3),
             default_size: size.unwrap_or((DEFAULT_CPU, DEFAULT_MEMORY)),
             nodes: Vec::new(),
+            slices: Vec::new(),
             registries: Vec::new(),
             images: Vec::new(),
             controllers: controllers::Config::default(),
@@ -157,6 +161,7 @@ impl Builder {
         set(&mut self.scheduler, config);
     }
 
+    /// The file of a KubeSchedulerConfiguration.
     fn scheduler_config(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
         let Some(file) = node.as_str() else {
             reading.problems.add(node.span.clone(), path, "a file's name is expected", None);
@@ -324,6 +329,10 @@ impl Builder {
                 .extend(static_pods_of(file, &format!("{path}.staticPods[{index}]"), reading).into_iter().flatten());
         }
         let static_pods: Arc<[Arc<Pod>]> = static_pods.into();
+        let slices = match fields.get("devices") {
+            Some(file) => slices_of(file, &fields.path("devices"), reading),
+            None => Vec::new(),
+        };
         let machine = read_machine(&mut fields, &capacity, reading.problems);
         let span = fields.span();
         fields.end(reading.problems);
@@ -341,6 +350,7 @@ impl Builder {
             let name = pattern.replace("{index}", &index.to_string()).replace("{zone}", zone.as_deref().unwrap_or(""));
             let mut node = worker(&name, zone, &labels, &taints, capacity.clone(), self.nodes.len() as u32);
             node.status.images = Arc::clone(&images);
+            self.slices.extend(slices.iter().map(|slice| slice_of_node(slice, node.meta.name)));
             let mut config = configured(node, &configuration);
             if let Some(after) = joins.filter(|after| !after.is_zero()) {
                 config.start = kubelet::StartKind::Registers;
@@ -353,9 +363,23 @@ impl Builder {
         }
     }
 
+    /// What a registry is like where the scenario does not say it. What pulls were measured to take holds what the registry
+    /// takes, so that beside it only what the scenario says can make one slower.
+    fn usual_registry(&self) -> registry::Config {
+        let usual = registry::Config::default();
+        match self.nodes.iter().any(|node| node.runtime.has_measured_pulls()) {
+            true => registry::Config {
+                limits: registry::Limits::default(),
+                latency: Distribution::Constant(Duration::ZERO),
+                ..usual
+            },
+            false => usual,
+        }
+    }
+
     fn registry(&mut self, node: &TreeNode<'_>, path: &str, problems: &mut Problems) {
         let Some(mut fields) = Fields::new(node, path, problems) else { return };
-        let mut config = registry::Config::default();
+        let mut config = self.usual_registry();
         match fields.text("host", problems) {
             Some(host) => config.host = Name::new(host),
             None => problems.add(fields.span(), path, "`host` is missing", None),
@@ -486,14 +510,9 @@ impl Builder {
                 self.nodes.push(NodeConfig::new(configured(node, &self.kubelet), runtime));
             }
         }
-        let images: Arc<[ImageRule]> = self.images.into();
         // The last registry serves every host that has none of its own.
-        let mut rest = registry::Config { host: Name::new("*"), ..registry::Config::default() };
-        // What pulls were measured to take holds what the registry takes; one that the scenario describes may be slower.
-        if self.nodes.iter().any(|node| node.runtime.has_measured_pulls()) {
-            rest.limits = registry::Limits::default();
-            rest.latency = Distribution::Constant(Duration::ZERO);
-        }
+        let mut rest = registry::Config { host: Name::new("*"), ..self.usual_registry() };
+        let images: Arc<[ImageRule]> = self.images.into();
         rest.images = Arc::clone(&images);
         for registry in &mut self.registries {
             registry.images = Arc::clone(&images);
@@ -503,6 +522,7 @@ impl Builder {
         let there = self.nodes.iter().filter(|node| node.kubelet.joins == Time::ZERO);
         let mut initial: Vec<Object> =
             there.map(|node| Object::Node(Arc::new(node.kubelet.running_node()))).chain(existing).collect();
+        initial.extend(self.slices);
         if !has_class {
             initial.push(Object::StorageClass(Arc::new(default_class())));
         }
@@ -520,6 +540,43 @@ impl Builder {
             initial,
         }
     }
+}
+
+/// The slices of a file: what one node of a group has.
+fn slices_of(file: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) -> Vec<Arc<ResourceSlice>> {
+    let Some(name) = file.as_str() else {
+        reading.problems.add(file.span.clone(), path, "a file's name is expected", None);
+        return Vec::new();
+    };
+    let mut slices = Vec::new();
+    for object in reading.manifests(name, file.span.clone(), path).unwrap_or_default() {
+        match object {
+            Object::ResourceSlice(slice) if matches!(slice.nodes, DeviceNodes::Node(_)) => slices.push(slice),
+            other => {
+                let message = format!("{} is no ResourceSlice of one node (`spec.nodeName`)", other.key());
+                let hint = Some("slices for several nodes are manifests like others".to_owned());
+                reading.problems.add(file.span.clone(), path, message, hint);
+            }
+        }
+    }
+    slices
+}
+
+/// The slice of one node as another node has it: names that hold the node's hold the other's, those that don't begin with it.
+fn slice_of_node(slice: &ResourceSlice, node: Name) -> Object {
+    let DeviceNodes::Node(old) = slice.nodes else { return Object::ResourceSlice(Arc::new(slice.clone())) };
+    let renamed = |name: Name| {
+        if name.contains(old.as_str()) {
+            Name::from(name.replace(old.as_str(), &node))
+        } else {
+            Name::from(format!("{node}-{name}"))
+        }
+    };
+    let mut slice = slice.clone();
+    slice.nodes = DeviceNodes::Node(node);
+    slice.pool = renamed(slice.pool);
+    slice.meta = Meta { name: renamed(slice.meta.name), source: slice.meta.source, ..Meta::default() };
+    Object::ResourceSlice(Arc::new(slice))
 }
 
 /// The flags that have an effect.

@@ -237,6 +237,7 @@ fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
         add(node.get("from"));
         add_config(node.get("kubelet"), &mut add);
         items(node.get("staticPods")).iter().for_each(|file| add(Some(file)));
+        add(node.get("devices"));
         add(node.get("runtime").filter(|runtime| runtime.as_str().is_some_and(super::runtime::is_file)));
     }
     add_config(cluster.and_then(|cluster| cluster.get("kubelet")), &mut add);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::model::condition;
 use crate::model::{Condition, ConditionStatus, Event, EventType, Kind, Name, Object, Pod, Text, Uid};
-use crate::protocol::api::{Call, Patch, Request, Response, Status as ApiStatus, StatusReason, Tag, Watch};
+use crate::protocol::api::{Answer, Call, Patch, Request, Response, Status as ApiStatus, StatusReason, Tag, Watch};
 use crate::trace::{Diagnosis, Outcome, PodRef, Record};
 
 use super::events::{ClusterEvent, OwnedChange};
@@ -17,6 +17,7 @@ use super::explain;
 use super::fit_error::{FitError, event_note};
 use super::framework::{Code, Nomination, Status};
 use super::node_table::NodeId;
+use super::plugins::dynamic_resources;
 use super::pod_info::PodInfo;
 use super::preemption;
 use super::profile::{PluginIdx, PluginSet, Point};
@@ -74,7 +75,9 @@ pub(super) struct Binding {
 #[derive(Debug, Default)]
 pub(super) struct Before {
     /// Requests still to be made, the next one last.
-    calls: Vec<Call>,
+    calls: Vec<(PluginIdx, Call)>,
+    /// Who made the request that is not answered yet.
+    writes: PluginIdx,
     /// PreBind plug-ins that then wait for an effect.
     waits: Vec<PluginIdx>,
     /// As the binding will take a while, `nominatedNodeName` is to tell of it first.
@@ -163,6 +166,7 @@ impl Scheduler {
         self.attempt(&known.info.pod, Outcome::Scheduled { node }, diagnosis, fx);
         match self.reserve_and_permit(known, node) {
             Ok(before) => {
+                self.tell_devices(&known.info, fx);
                 let Some(queued) = self.queue.done(uid) else { return };
                 self.bind(Box::new(Binding { queued, node, before }), fx);
             }
@@ -184,6 +188,14 @@ impl Scheduler {
                 }
                 self.fail(&known.info.pod, failure, None, fx);
             }
+        }
+    }
+
+    /// Writes into the trace which devices the pod's claims get.
+    fn tell_devices(&mut self, info: &PodInfo, fx: &mut Fx) {
+        for text in dynamic_resources::decisions(info, &self.world) {
+            let object = info.pod.meta.key(Kind::Pod);
+            fx.record(Record::Decided { object, by: Name::new("DynamicResources"), text: text.into() });
         }
     }
 
@@ -211,7 +223,8 @@ impl Scheduler {
             let plugin = &profile.plugins[idx];
             if let Some(pre_bind) = plugin.as_pre_bind() {
                 let calls = pre_bind.pre_bind(&known.info, row, &self.world);
-                before.calls.extend(calls.map_err(|status| status.by(plugin.name()))?);
+                let calls = calls.map_err(|status| status.by(plugin.name()))?;
+                before.calls.extend(calls.into_iter().map(|call| (idx, call)));
                 if !pre_bind.is_done(&known.info, node, &self.world).unwrap_or(false) {
                     before.waits.push(idx);
                 }
@@ -259,9 +272,7 @@ impl Scheduler {
             }
             answer => {
                 let name = plugin.name();
-                let why = answer
-                    .err()
-                    .map_or_else(|| "binding volumes: context deadline exceeded".to_owned(), |status| status.message());
+                let why = answer.err().map_or_else(|| pre_bind.timed_out().to_owned(), |status| status.message());
                 self.binding_failed(*binding, &format!("running PreBind plugin \"{name}\": {why}"), fx);
             }
         }
@@ -294,7 +305,8 @@ impl Scheduler {
             let call = Call::Patch(pod, Patch::NominatedNode(Some(binding.node)));
             return self.call(call, PendingCall::Nominate(binding), fx);
         }
-        if let Some(call) = binding.before.calls.pop() {
+        if let Some((plugin, call)) = binding.before.calls.pop() {
+            binding.before.writes = plugin;
             self.call(call, PendingCall::PreBind(binding), fx);
             return;
         }
@@ -343,11 +355,19 @@ impl Scheduler {
             (PendingCall::Watch(_), Ok(_)) => {}
             (PendingCall::Watch(watch), Err(_)) => self.watch_later(watch, fx),
             (PendingCall::Status { awaited }, _) => self.written(awaited),
-            (PendingCall::PreBind(binding), Ok(_)) | (PendingCall::Nominate(binding), _) => self.bind(binding, fx),
+            (PendingCall::PreBind(binding), Ok(answer)) => {
+                if let Answer::Object(Object::ResourceClaim(claim)) = &answer {
+                    self.world.devices.set_written(claim);
+                }
+                self.bind(binding, fx);
+            }
+            (PendingCall::Nominate(binding), _) => self.bind(binding, fx),
             (PendingCall::Victim(step), result) => self.victim_answered(step, result.err(), fx),
             (PendingCall::Bind(binding), Ok(_)) => self.bound(&binding, fx),
             (PendingCall::PreBind(binding), Err(status)) => {
-                self.binding_failed(*binding, &format!("running PreBind plugin \"VolumeBinding\": {status}"), fx);
+                let plugin = &self.config.profiles[binding.queued.profile].plugins[binding.before.writes];
+                let text = format!("running PreBind plugin \"{}\": {status}", plugin.name());
+                self.binding_failed(*binding, &text, fx);
             }
             (PendingCall::Bind(binding), Err(status)) => {
                 let text = format!("binding rejected: running Bind plugin \"DefaultBinder\": {status}");
@@ -445,6 +465,9 @@ impl Scheduler {
         }
         self.event(pod, EventType::Warning, "FailedScheduling", &event_note(&failure.message), fx);
         self.write_status(pod, rejected, &message, failure.nomination.as_ref(), fx);
+        for call in failure.calls {
+            self.fire(call, fx);
+        }
         if let Some(Some(nomination)) = &failure.nomination {
             self.preempt(pod, nomination, fx);
         }

@@ -26,6 +26,9 @@ pub enum Resource {
     CSIDriver,
     CSIStorageCapacity,
     VolumeAttachment,
+    DeviceClass,
+    ResourceClaim,
+    ResourceSlice,
     /// Everything.
     Wildcard,
 }
@@ -168,6 +171,7 @@ pub fn pod_update(old: &Pod, new: &Pod, resource: Resource) -> SmallVec<[Cluster
     push(scaled_down(old, new), Action::POD_SCALE_DOWN);
     let gates = |pod: &Pod| pod.spec.scheduling_gates.is_empty();
     push(!gates(old) && gates(new), Action::POD_GATES_ELIMINATED);
+    push(old.status.claims != new.status.claims, Action::POD_GENERATED_CLAIM);
     push(old.spec.tolerations.len() != new.spec.tolerations.len(), Action::POD_TOLERATION);
     if events.is_empty() {
         events.push(ClusterEvent::new(resource, Action::UPDATE_OTHER));

@@ -271,6 +271,9 @@ fn resource_of(kind: Kind) -> Option<Resource> {
         Kind::CSIDriver => Some(Resource::CSIDriver),
         Kind::CSIStorageCapacity => Some(Resource::CSIStorageCapacity),
         Kind::VolumeAttachment => Some(Resource::VolumeAttachment),
+        Kind::DeviceClass => Some(Resource::DeviceClass),
+        Kind::ResourceClaim => Some(Resource::ResourceClaim),
+        Kind::ResourceSlice => Some(Resource::ResourceSlice),
         _ => None,
     }
 }

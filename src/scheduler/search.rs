@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::Name;
+use crate::protocol::api::Call;
 
 use super::classes::{Class, Classes, FEASIBLE};
 use super::fit_error::{FitError, NO_NODES};
@@ -85,6 +86,8 @@ pub struct Failure {
     pub pending: PluginSet,
     /// What PostFilter did: None: nothing changes; Some(None): the nomination ends; Some(node): it is nominated.
     pub nomination: Option<Option<Nomination>>,
+    /// What PostFilter asks of the API server.
+    pub calls: Vec<Call>,
 }
 
 /// Searches nodes; keeps what is worth keeping between attempts.
@@ -259,6 +262,7 @@ impl Failure {
             rejectors: PluginSet::default(),
             pending: PluginSet::default(),
             nomination: Some(None),
+            calls: Vec::new(),
         }
     }
 
@@ -413,6 +417,7 @@ impl Attempt<'_> {
     ) -> Failure {
         let mut reasons: Vec<String> = Vec::new();
         let mut nomination = None;
+        let mut calls = Vec::new();
         for &plugin in self.profile.at(Point::PostFilter) {
             let Some(post_filter) = self.profile.plugins[plugin].as_post_filter() else { continue };
             let pre_filter_ran = ran.contains(plugin);
@@ -434,6 +439,7 @@ impl Attempt<'_> {
                     }
                     nomination = status.ends_nomination.then_some(None);
                     reasons.push(status.message());
+                    calls.extend(post_filter.calls(&failed));
                 }
             }
         }
@@ -443,6 +449,7 @@ impl Attempt<'_> {
             rejectors: error.rejectors,
             pending: error.pending,
             nomination,
+            calls,
         }
     }
 }

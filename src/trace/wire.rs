@@ -309,6 +309,8 @@ pub(super) struct PodBody {
     pub init_containers: Vec<ContainerLine>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub containers: Vec<ContainerLine>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ephemeral_containers: Vec<ContainerLine>,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -351,6 +353,10 @@ pub(super) struct ContainerLine {
     pub image: Name,
     #[serde(default, skip_serializing_if = "is_default")]
     pub container_id: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub runtime_id: Name,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub image_id: Name,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -366,6 +372,8 @@ pub(super) struct TerminatedLine {
     pub finished_at: Moment,
     #[serde(default, skip_serializing_if = "is_default")]
     pub container_id: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub runtime_id: Name,
 }
 
 #[derive(Default, PartialEq, Serialize, Deserialize)]
@@ -492,6 +500,8 @@ pub(super) struct SpecLine {
     pub containers: Vec<ContainerSpecLine>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub init_containers: Vec<ContainerSpecLine>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ephemeral_containers: Vec<ContainerSpecLine>,
     pub restart_policy: Name,
     /// `terminationGracePeriodSeconds`.
     pub termination_grace: Duration,

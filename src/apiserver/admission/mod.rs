@@ -18,7 +18,7 @@ use crate::kernel::Stream;
 use crate::model::config::Namespace;
 use crate::model::policy::PriorityClass;
 use crate::model::taint::{NOT_READY, Taint, TaintEffect};
-use crate::model::{Key, Kind, Meta, Name, Object};
+use crate::model::{Key, Kind, Meta, Name, Object, Pod};
 use crate::protocol::api::{Status, StatusReason};
 
 use addresses::Addresses;
@@ -38,6 +38,11 @@ pub(super) struct Admission {
     specs: AdmittedSpecs,
     addresses: Addresses,
     disabled: DisabledPlugins,
+}
+
+/// Whether the LimitRanges of its namespace allow a pod that is resized to this.
+pub(super) fn limits_allow(store: &Store, pod: &Pod) -> Result<(), Status> {
+    pod::limits_allow(store, pod)
 }
 
 /// What is stored before the first request.

@@ -118,13 +118,7 @@ fn admitted(store: &Store, pod: &Pod, priority: bool, gates: FeatureGates) -> Re
     let mut spec = PodSpec::clone(&pod.spec);
     drop_disabled_fields(&mut spec, gates);
     let refuse = |why: String| forbidden(Kind::Pod, pod.meta.name, why);
-    let ranges: Vec<&LimitRange> = store
-        .in_namespace(Kind::LimitRange, pod.meta.namespace)
-        .filter_map(|object| match object {
-            Object::LimitRange(range) => Some(&**range),
-            _ => None,
-        })
-        .collect();
+    let ranges = ranges(store, pod);
     limits::apply(&ranges, &mut spec);
     limits::check(&ranges, &spec).map_err(refuse)?;
     if spec.service_account.is_empty() {
@@ -136,6 +130,20 @@ fn admitted(store: &Store, pod: &Pod, priority: bool, gates: FeatureGates) -> Re
     add_tolerations(&mut spec);
     complete_affinity(pod, &mut spec, gates.selector_merge);
     Ok(spec)
+}
+
+/// The ranges of the pod's namespace.
+fn ranges<'s>(store: &'s Store, pod: &Pod) -> Vec<&'s LimitRange> {
+    let ranges = store.in_namespace(Kind::LimitRange, pod.meta.namespace).filter_map(|object| match object {
+        Object::LimitRange(range) => Some(&**range),
+        _ => None,
+    });
+    ranges.collect()
+}
+
+/// Whether the ranges of the namespace allow a pod with this spec, which is not new (LimitRanger at `pods/resize`).
+pub(super) fn limits_allow(store: &Store, pod: &Pod) -> Result<(), Status> {
+    limits::check(&ranges(store, pod), &pod.spec).map_err(|why| forbidden(Kind::Pod, pod.meta.name, why))
 }
 
 /// Priority: the class's number, the global default class's, or 0.

@@ -293,6 +293,84 @@ proptest! {
     }
 }
 
+/// What comes of a resize to so much CPU: `done` or the error.
+fn resize(play: &mut Play, container: &str, cpu: i64) -> String {
+    use crate::protocol::api::ResizeRequest;
+    let list = amounts(Some(cpu), None);
+    let change = ResizeRequest { container: Name::new(container), requests: list.clone(), limits: list };
+    match play.call(Call::Patch(pod_key("p"), Patch::Resize(Arc::new([change])))) {
+        Ok(_) => "done".to_owned(),
+        Err(status) => format!("{} {}", status.reason.code(), status.message),
+    }
+}
+
+#[test]
+fn a_resize_is_held_against_limit_ranges_and_quotas() {
+    let mut play = Play::new();
+    let item = LimitRangeItem { kind: Name::new("Container"), max: amounts(Some(2000), None), ..Default::default() };
+    let range = LimitRange { meta: Meta::named("default", "l"), limits: vec![item] };
+    play.create(Object::LimitRange(Arc::new(range)));
+    play.create(with_spec("p", |spec| {
+        let resources = ResourceRequirements { requests: amounts(Some(300), None), limits: amounts(Some(300), None) };
+        spec.containers = Arc::new([Container { resources, ..container("main") }]);
+    }));
+    play.create(quota(&[("requests.cpu", 1000)]));
+    assert_eq!(resize(&mut play, "main", 900), "done");
+    assert_eq!(used(&play), [("requests.cpu", 900)]);
+    assert_eq!(
+        resize(&mut play, "main", 1200),
+        "403 pods \"p\" is forbidden: exceeded quota: q, requested: requests.cpu=300m, used: requests.cpu=900m, limited: \
+         requests.cpu=1"
+    );
+    assert_eq!(
+        resize(&mut play, "main", 2500),
+        "403 pods \"p\" is forbidden: maximum cpu usage per Container is 2, but limit is 2500m"
+    );
+    assert_eq!(resize(&mut play, "main", 400), "done");
+    assert_eq!(used(&play), [("requests.cpu", 400)]);
+}
+
+#[test]
+fn a_pod_as_a_whole_has_no_less_than_its_containers() {
+    let mut play = Play::new();
+    let with = |pod_level: (i64, i64), own: (i64, i64)| {
+        with_spec("p", |spec| {
+            let of = |(request, limit)| ResourceRequirements {
+                requests: amounts(Some(request), None),
+                limits: amounts(Some(limit), None),
+            };
+            spec.containers = Arc::new([Container { resources: of(own), ..container("main") }]);
+            spec.resources = Some(Box::new(of(pod_level)));
+        })
+    };
+    for (pod_level, own, problem) in [
+        (
+            (100, 1000),
+            (200, 500),
+            "spec.resources.requests[cpu]: Invalid value: \"100m\": must be greater than or equal to aggregate container \
+             requests of 200m",
+        ),
+        (
+            (300, 400),
+            (200, 500),
+            "spec.containers[0].resources.limits[cpu]: Invalid value: \"500m\": must be less than or equal to pod limits of \
+             400m",
+        ),
+    ] {
+        let error = play.error(Call::Create(with(pod_level, own).into()));
+        assert_eq!(error, format!("422 Pod \"p\" is invalid: {problem}"));
+    }
+    play.create(with((300, 1000), (200, 500)));
+    play.create(quota(&[("requests.cpu", 2000), ("limits.cpu", 3000)]));
+    assert_eq!(used(&play), [("requests.cpu", 300), ("limits.cpu", 1000)]);
+    assert_eq!(
+        resize(&mut play, "", 100),
+        "422 Pod \"p\" is invalid: [spec.resources.requests[cpu]: Invalid value: \"100m\": must be greater than or equal to aggregate container \
+         requests of 200m, spec.containers[0].resources.limits[cpu]: Invalid value: \"500m\": must be less than or equal to \
+         pod limits of 100m]"
+    );
+}
+
 #[test]
 fn a_claim_without_class_gets_the_default_one() {
     let mut play = Play::new();

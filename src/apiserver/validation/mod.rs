@@ -76,10 +76,21 @@ pub fn validate(object: &Object, gates: FeatureGates) -> Vec<Invalid> {
         | Object::CSIDriver(_)
         | Object::CSIStorageCapacity(_)
         | Object::VolumeAttachment(_)
+        | Object::DeviceClass(_)
+        | Object::ResourceClaim(_)
+        | Object::ResourceClaimTemplate(_)
+        | Object::ResourceSlice(_)
         | Object::Lease(_)
         | Object::Event(_) => {}
     }
     problems.0
+}
+
+/// What is wrong with an object only because it is new.
+pub fn validate_create(object: &Object) -> Option<Invalid> {
+    let pod = object.as_pod()?;
+    let brings = !pod.spec.ephemeral_containers.is_empty();
+    brings.then(|| Invalid::new("spec.ephemeralContainers", "Forbidden: cannot be set on create"))
 }
 
 /// What is wrong with an object's metadata alone.

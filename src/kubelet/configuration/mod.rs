@@ -26,10 +26,12 @@ pub const API_VERSION: &str = "kubelet.config.k8s.io/v1beta1";
 
 /// Fields from which something follows; the others are only checked. Entries of mappings are named by the mapping.
 const EFFECTIVE: &[&str] = &[
+    "allowedUnsafeSysctls",
     "apiVersion",
     "kind",
     "cpuCFSQuota",
     "cpuCFSQuotaPeriod",
+    "cpuManagerPolicy",
     "crashLoopBackOff.maxContainerRestartPeriod",
     "evictionHard",
     "evictionMaxPodGracePeriod",
@@ -38,6 +40,7 @@ const EFFECTIVE: &[&str] = &[
     "evictionSoft",
     "evictionSoftGracePeriod",
     "featureGates.ChangeContainerStatusOnKubeletRestart",
+    "featureGates.EnvFiles",
     "featureGates.GracefulNodeShutdown",
     "featureGates.GracefulNodeShutdownBasedOnPodPriority",
     "featureGates.KubeletCrashLoopBackOffMax",
@@ -49,9 +52,13 @@ const EFFECTIVE: &[&str] = &[
     "kubeReserved",
     "maxParallelImagePulls",
     "maxPods",
+    "memoryManagerPolicy",
     "mergeDefaultEvictionSettings",
     "nodeLeaseDurationSeconds",
+    "nodeStatusMaxImages",
+    "nodeStatusReportFrequency",
     "nodeStatusUpdateFrequency",
+    "podPidsLimit",
     "podsPerCore",
     "providerID",
     "registerWithTaints",
@@ -64,6 +71,7 @@ const EFFECTIVE: &[&str] = &[
     "shutdownGracePeriodCriticalPods",
     "singleProcessOOMKill",
     "systemReserved",
+    "volumeStatsAggPeriod",
 ];
 
 /// True for a field, such as `logging.verbosity`, by which something changes in a simulation.
@@ -84,8 +92,10 @@ pub fn compile(given: &types::KubeletConfiguration) -> (Option<KubeletConfigurat
     config.kube_reserved = reserved("kubeReserved", "--kube-reserved", &given.kube_reserved, &mut problems);
     config.eviction = eviction::compile(given, &mut problems);
     config.register_with_taints = given.register_with_taints.iter().flatten().filter_map(taint).collect();
-    config.feature_gates =
-        FeatureGates { change_container_status_on_kubelet_restart: gates.on("ChangeContainerStatusOnKubeletRestart") };
+    config.feature_gates = FeatureGates {
+        change_container_status_on_kubelet_restart: gates.on("ChangeContainerStatusOnKubeletRestart"),
+        no_env_files: !gates.on("EnvFiles"),
+    };
     (problems.is_usable().then_some(config), problems.0)
 }
 
@@ -109,6 +119,8 @@ fn numbers(given: &types::KubeletConfiguration, config: &mut KubeletConfiguratio
     config.registry_burst = given.registry_burst.filter(|burst| *burst != 0).unwrap_or(10).unsigned_abs();
     config.single_process_oom_kill = given.single_process_oom_kill;
     config.cpu_cfs_quota = given.cpu_cfs_quota.unwrap_or(true);
+    config.static_cpu_manager = given.cpu_manager_policy.as_deref() == Some("static");
+    config.static_memory_manager = given.memory_manager_policy.as_deref() == Some("Static");
     let name = |text: &Option<String>| Name::new(text.as_deref().unwrap_or_default());
     config.static_pod_path = name(&given.static_pod_path);
     config.provider_id = name(&given.provider_id);
@@ -130,6 +142,7 @@ fn lengths(
         }
     };
     let update = given.node_status_update_frequency.as_ref();
+    length(&mut config.volume_stats_agg_period, "volumeStatsAggPeriod", &given.volume_stats_agg_period);
     length(&mut config.file_check_frequency, "fileCheckFrequency", &given.file_check_frequency);
     length(&mut config.sync_frequency, "syncFrequency", &given.sync_frequency);
     length(&mut config.image_minimum_gc_age, "imageMinimumGCAge", &given.image_minimum_gc_age);

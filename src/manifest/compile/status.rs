@@ -44,6 +44,9 @@ impl Context<'_> {
         let mut containers = self.container_statuses(status.container_statuses.as_deref().unwrap_or_default());
         containers.sort_by_key(|status| status.name);
         let resizing = self.resizing(status, spec);
+        let mut ephemeral_containers =
+            self.container_statuses(status.ephemeral_container_statuses.as_deref().unwrap_or_default());
+        ephemeral_containers.sort_by_key(|status| status.name);
         PodStatus {
             phase,
             reason: name(status.reason.as_ref()),
@@ -51,10 +54,13 @@ impl Context<'_> {
             conditions,
             init_containers,
             containers,
+            ephemeral_containers,
             start_time: self.optional_time(status.start_time.as_ref()),
             pod_ip: address(status.pod_ip.as_ref()),
             host_ip: address(status.host_ip.as_ref()),
             nominated_node: status.nominated_node_name.as_ref().filter(|node| !node.is_empty()).map(Name::from),
+            claims: super::device::claim_names(status),
+            extended_claim: super::device::extended_claim(status),
             resizing: (!resizing.is_empty()).then(|| resizing.into()),
         }
     }
@@ -105,6 +111,8 @@ impl Context<'_> {
             restart_count: u32::try_from(status.restart_count).unwrap_or(0),
             image: Name::from(&status.image),
             container_id: self.container_id(status.container_id.as_ref()),
+            runtime_id: foreign_id(status.container_id.as_ref()),
+            image_id: Name::from(&status.image_id),
         };
         statuses.iter().map(compile).collect()
     }
@@ -132,6 +140,7 @@ impl Context<'_> {
             started_at: self.time_or_zero(terminated.started_at.as_ref()).into(),
             finished_at: self.time_or_zero(terminated.finished_at.as_ref()).into(),
             container_id: self.container_id(terminated.container_id.as_ref()),
+            runtime_id: foreign_id(terminated.container_id.as_ref()),
         }
     }
 
@@ -143,6 +152,12 @@ impl Context<'_> {
             None => self.uids.read(hex).0,
         }
     }
+}
+
+/// A container's id that is not ours, as it was.
+fn foreign_id(id: Option<&String>) -> Name {
+    let is_foreign = |id: &&String| id.split_once("://").is_some_and(|(_, hex)| !hex.starts_with(OWN_ID_PREFIX));
+    id.filter(is_foreign).map(Name::from).unwrap_or_default()
 }
 
 /// Our own container ids are 64 bits, printed with as many digits as the runtimes use.

@@ -2,11 +2,17 @@
 
 use crate::{apiserver, scheduler};
 
-use super::file::{Op, Workload};
+use super::file::Workload;
 
-/// Gates that can't be set otherwise in 1.36, and what holds instead.
+/// Gates that are always on here, and why.
 const LOCKED: &[(&str, &str)] = &[
-    ("DynamicResourceAllocation", "without claims it changes nothing"),
+    ("DRAConsumableCapacity", "it is always on"),
+    ("DRADeviceTaints", "it is always on"),
+    ("DRAExtendedResource", "it is always on"),
+    ("DRAPartitionableDevices", "it is always on"),
+    ("DRAPrioritizedList", "it is always on"),
+    ("DRAResourceClaimDeviceStatus", "it is always on"),
+    ("DynamicResourceAllocation", "it can't be switched off since 1.36"),
     ("InPlacePodVerticalScaling", "it can't be switched off since 1.35"),
     ("NodeInclusionPolicyInPodTopologySpread", "it can't be switched off since 1.33"),
     ("SchedulerQueueingHints", "hints are always used; the gate is locked since 1.34"),
@@ -14,18 +20,6 @@ const LOCKED: &[(&str, &str)] = &[
 
 /// Gates of which nothing that is simulated depends.
 const HARMLESS: &[&str] = &["OpportunisticBatching"];
-
-/// Why the workload can't be run at all: operations that need what is not there.
-pub(super) fn missing(workload: &Workload) -> Vec<String> {
-    let mut missing = Vec::new();
-    for op in &workload.ops {
-        if let Op::NotSimulated { opcode } = op {
-            missing.push(format!("{opcode}: Dynamic Resource Allocation is not simulated"));
-        }
-    }
-    missing.dedup();
-    missing
-}
 
 /// What is simulated otherwise than the workload asks, though it can be run.
 pub(super) fn remarks(workload: &Workload) -> Vec<String> {
@@ -38,7 +32,6 @@ pub(super) fn remarks(workload: &Workload) -> Vec<String> {
             Some(_) if *on => {}
             Some((_, why)) => remarks.push(format!("{gate}={on} is not simulated: {why}")),
             None if HARMLESS.contains(&gate.as_str()) => {}
-            None if gate.starts_with("DRA") && !on => {}
             None => remarks.push(format!("{gate}={on} is not simulated")),
         }
     }

@@ -64,6 +64,7 @@ pub struct Args {
     pub inter_pod_affinity: InterPodAffinity,
     pub preemption: DefaultPreemption,
     pub volume_binding: VolumeBinding,
+    pub devices: DynamicResources,
     pub gates: FeatureGates,
 }
 
@@ -87,7 +88,7 @@ pub fn defaults(args: Args) -> Vec<Weighted> {
         (Arc::new(VolumeZone), 1),
         (Arc::new(args.spread.comparing(comparison_operators)), 2),
         (Arc::new(args.inter_pod_affinity), 2),
-        (Arc::new(DynamicResources), 2),
+        (Arc::new(args.devices), 2),
         (Arc::new(args.preemption), 1),
         (Arc::new(args.balanced), 1),
         (Arc::new(ImageLocality), 1),
