@@ -327,6 +327,7 @@ pub struct ImageId(pub u64);
 pub struct Image {
     pub id: ImageId,
     pub names: Vec<Name>,
+    /// As the runtime reckons: of the compressed layers (containerd), or on the disk.
     pub size_bytes: i64,
     pub user: Option<i64>,
     pub pinned: bool,

@@ -98,7 +98,6 @@ impl Builder {
         fields.end(reading.problems);
     }
 
-    /// The file of a KubeSchedulerConfiguration.
     /// A KubeSchedulerConfiguration among the files that the user named goes before the scenario's.
     pub(super) fn named_scheduler_config(&mut self, index: usize, reading: &mut Reading<'_>) {
         let Some(source) = reading.text_of(index) else { return };
@@ -107,6 +106,7 @@ impl Builder {
         set(&mut self.scheduler, config);
     }
 
+    /// The file of a KubeSchedulerConfiguration.
     fn scheduler_config(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
         let Some(file) = node.as_str() else {
             reading.problems.add(node.span.clone(), path, "a file's name is expected", None);
@@ -303,9 +303,23 @@ impl Builder {
         }
     }
 
+    /// What a registry is like where the scenario does not say it. What pulls were measured to take holds what the registry
+    /// takes, so that beside it only what the scenario says can make one slower.
+    fn usual_registry(&self) -> registry::Config {
+        let usual = registry::Config::default();
+        match self.nodes.iter().any(|node| node.runtime.has_measured_pulls()) {
+            true => registry::Config {
+                limits: registry::Limits::default(),
+                latency: Distribution::Constant(Duration::ZERO),
+                ..usual
+            },
+            false => usual,
+        }
+    }
+
     fn registry(&mut self, node: &TreeNode<'_>, path: &str, problems: &mut Problems) {
         let Some(mut fields) = Fields::new(node, path, problems) else { return };
-        let mut config = registry::Config::default();
+        let mut config = self.usual_registry();
         match fields.text("host", problems) {
             Some(host) => config.host = Name::new(host),
             None => problems.add(fields.span(), path, "`host` is missing", None),
@@ -436,14 +450,9 @@ impl Builder {
                 self.nodes.push(NodeConfig::new(configured(node, &self.kubelet), runtime));
             }
         }
-        let images: Arc<[ImageRule]> = self.images.into();
         // The last registry serves every host that has none of its own.
-        let mut rest = registry::Config { host: Name::new("*"), ..registry::Config::default() };
-        // What pulls were measured to take holds what the registry takes; one that the scenario describes may be slower.
-        if self.nodes.iter().any(|node| node.runtime.has_measured_pulls()) {
-            rest.limits = registry::Limits::default();
-            rest.latency = Distribution::Constant(Duration::ZERO);
-        }
+        let mut rest = registry::Config { host: Name::new("*"), ..self.usual_registry() };
+        let images: Arc<[ImageRule]> = self.images.into();
         rest.images = Arc::clone(&images);
         for registry in &mut self.registries {
             registry.images = Arc::clone(&images);

@@ -340,7 +340,7 @@ fn manifest(name: &str, layers: &[(u64, u64)]) -> Arc<Manifest> {
     let layers: Arc<[Layer]> = layers.iter().map(|&(digest, bytes)| Layer { digest, bytes }).collect();
     let digest = xxhash_rust::xxh3::xxh3_64(name.as_bytes());
     let size: u64 = layers.iter().map(|layer| layer.bytes).sum();
-    Arc::new(Manifest { id: ImageId(digest), digest, layers, size_bytes: 2 * size as i64, user: None })
+    Arc::new(Manifest { id: ImageId(digest), digest, layers, unpacked_bytes: 2 * size as i64, user: None })
 }
 
 fn probe_request(id: u64, container: ContainerId, purpose: probe::Purpose, spec: &Spec, timeout: u64) -> In {
