@@ -264,6 +264,26 @@ fn in_our_words(fact: &Value) -> Option<String> {
                 _ => format!("{name} terminated {} {}", field("reason"), fact["exitCode"]),
             }
         }
+        "container-flags" => {
+            let is = |name: &str| fact[name].as_bool() == Some(true);
+            let is = match (is("ready"), is("started")) {
+                (true, true) => "ready and started",
+                (true, false) => "ready",
+                (false, true) => "started",
+                (false, false) => "neither ready nor started",
+            };
+            format!("{} is {is}", field("container"))
+        }
+        "container-lastState" => {
+            format!("{} was terminated {} {}", field("container"), field("reason"), fact["exitCode"])
+        }
+        "nominated" if field("node").is_empty() => "nominated gone".to_owned(),
+        "nominated" => format!("nominated {}", field("node")),
+        "podIP" => "podIP".to_owned(),
+        "schedulingGates" => {
+            let gates: Vec<&str> = fact["gates"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            if gates.is_empty() { "gates gone".to_owned() } else { format!("gates {}", gates.join(",")) }
+        }
         _ => return None,
     })
 }

@@ -34,7 +34,7 @@ impl ApiServer {
         let problems = if pod.meta.annotations.get(Name::new(MIRROR)).is_some() {
             vec![Invalid::new("", "Forbidden: static pods do not support ephemeral containers")]
         } else {
-            let mut problems = validation::validate(&new_object);
+            let mut problems = validation::validate(&new_object, self.gates());
             problems.extend(changes(&pod.spec, &new_object));
             problems
         };

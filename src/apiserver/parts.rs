@@ -40,6 +40,7 @@ status_fields! {
     PersistentVolume: phase;
     PodDisruptionBudget: status;
     ResourceQuota: used;
+    ResourceClaim: status;
 }
 
 /// True if a new object of this kind begins without the status that its creator gave it. Nodes keep theirs: the kubelet

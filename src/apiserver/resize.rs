@@ -70,7 +70,7 @@ impl ApiServer {
             return Ok(old.clone());
         }
         let new_object = Object::Pod(Arc::new(new.clone()));
-        problems.extend(validation::validate(&new_object));
+        problems.extend(validation::validate(&new_object, self.gates()));
         invalid(&new_object, problems)?;
         admission::limits_allow(self.store(), &new)?;
         let node = pod.node.and_then(|node| self.store().node(node));

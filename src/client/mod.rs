@@ -69,6 +69,11 @@ pub enum Verb {
         nodes: Target,
     },
     Drain(Drain),
+    /// One request to the eviction subresource for each pod, as the plug-in `kubectl evict-pod` makes it.
+    Evict {
+        pods: Target,
+        grace: Option<Duration>,
+    },
     /// Each taint to add (true) or to take away.
     Taint {
         nodes: Target,

@@ -106,6 +106,8 @@ const VERBS: &[(&str, &[Flag])] = &[
             value("pod-selector"),
         ],
     ),
+    // A plug-in: kubectl itself has no word for one eviction.
+    ("evict-pod", &[NAMESPACE, SELECTOR, ALL_NAMESPACES, switch("all"), value("grace-period")]),
     ("label", &[NAMESPACE, SELECTOR, ALL_NAMESPACES, switch("all"), switch("overwrite")]),
     (
         "patch",
@@ -138,6 +140,7 @@ pub fn parse(words: &str, namespace: Name) -> Result<Verb, ParseError> {
         "cordon" => Verb::Cordon { nodes: command.nodes()? },
         "uncordon" => Verb::Uncordon { nodes: command.nodes()? },
         "drain" => command.drain()?,
+        "evict-pod" => command.evict_pod()?,
         "taint" => command.taint()?,
         "label" => {
             let (target, labels) = command.pairs()?;
@@ -416,15 +419,25 @@ impl Command {
 
     /// Nodes by name, with or without `node/`.
     fn nodes(&self) -> Result<Target, ParseError> {
+        self.named(Kind::Node)
+    }
+
+    /// Objects of one kind by name, with or without the kind.
+    fn named(&self, wanted: Kind) -> Result<Target, ParseError> {
         let names: Vec<Token> = self
             .words
             .iter()
             .map(|word| {
-                let name = word.text.split_once('/').filter(|(kind, _)| Kind::parse(kind) == Some(Kind::Node));
+                let name = word.text.split_once('/').filter(|(kind, _)| Kind::parse(kind) == Some(wanted));
                 Token { at: word.at, text: name.map_or(word.text.clone(), |(_, name)| name.to_owned()) }
             })
             .collect();
-        self.of_kind(Kind::Node, &names, self.end)
+        self.of_kind(wanted, &names, self.end)
+    }
+
+    /// `evict-pod web-0 --grace-period 5`.
+    fn evict_pod(&mut self) -> Result<Verb, ParseError> {
+        Ok(Verb::Evict { pods: self.named(Kind::Pod)?, grace: self.grace()? })
     }
 
     fn one_of(&self, words: &[Token]) -> Result<Key, ParseError> {
@@ -796,6 +809,15 @@ mod tests {
         assert_eq!(check("delete jobs --all -A --cascade=orphan"), delete(all, None, false, Propagation::Orphan));
         let node = Target::Names(vec![key(Kind::Node, "n1")]);
         assert_eq!(check("delete node/n1 --now"), delete(node, Some(Duration::from_secs(1)), false, background));
+    }
+
+    #[test]
+    fn one_pod_is_evicted_by_the_words_of_a_plug_in() {
+        let evict = |pods, grace| Verb::Evict { pods, grace };
+        let names = |names: &[&str]| Target::Names(names.iter().map(|name| key(Kind::Pod, name)).collect());
+        assert_eq!(check("evict-pod web-0"), evict(names(&["web-0"]), None));
+        let grace = Some(Duration::from_secs(5));
+        assert_eq!(check("evict-pod pod/web-0 web-1 --grace-period=5"), evict(names(&["web-0", "web-1"]), grace));
     }
 
     #[test]

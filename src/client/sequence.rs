@@ -27,6 +27,8 @@ pub(super) struct Sequence {
 #[derive(Clone, Debug)]
 enum Each {
     Delete(DeleteOptions),
+    /// With this grace period; None: the pod's own.
+    Evict(Option<Duration>),
     /// `spec.unschedulable`.
     Cordon(bool),
     /// Replicas, and how many there have to be before.
@@ -61,6 +63,7 @@ impl Sequence {
                 };
                 (target, Each::Delete(DeleteOptions { grace, propagation, uid: None }))
             }
+            Verb::Evict { pods, grace } => (pods, Each::Evict(grace)),
             Verb::Cordon { nodes } => (nodes, Each::Cordon(true)),
             Verb::Uncordon { nodes } => (nodes, Each::Cordon(false)),
             Verb::Taint { nodes, taints } => {
@@ -162,6 +165,7 @@ impl Sequence {
                 }
             },
             Each::Delete(options) => Call::Delete(key, *options),
+            Each::Evict(grace) => Call::Evict { pod: key, grace: *grace, dry_run: false },
             Each::Patch(patch) => Call::Patch(key, patch.clone()),
             Each::Scale(replicas, None) => Call::Patch(key, Patch::Replicas(*replicas)),
             Each::Cordon(_) | Each::Scale(_, Some(_)) | Each::Debug(_) => {

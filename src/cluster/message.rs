@@ -54,7 +54,7 @@ impl Fold for Message {
             Message::Controllers(incarnation, message) => {
                 digest.word(3 | u64::from(incarnation.0) << 8);
                 match message {
-                    controllers::In::Start => digest.word(1),
+                    controllers::In::Start { settled } => digest.word(1 | u64::from(*settled) << 8),
                     controllers::In::Watch(event) => fold_watch(event, digest),
                     controllers::In::Api(response) => fold_response(response, digest),
                     controllers::In::Timer(_) => digest.word(2),
@@ -87,6 +87,10 @@ impl Fold for Message {
                     kubelet::In::ProbeChanged(changed) => digest.word(changed.container.0),
                     kubelet::In::Volume(answer) => match &**answer {
                         volume::Answer::Done { pod } => digest.word(pod.0),
+                        volume::Answer::Content { pod, content } => {
+                            digest.word(pod.0 | 1 << 62);
+                            digest.bytes(content.as_deref().unwrap_or_default().as_bytes());
+                        }
                         volume::Answer::NotPlaced { pod, .. } | volume::Answer::Failed { pod, .. } => {
                             digest.word(pod.0 | 1 << 63);
                         }
@@ -114,6 +118,7 @@ impl Fold for Message {
                     runtime::In::Volume(request) => match &**request {
                         volume::Request::SetUp { pod, .. } => digest.word(pod.0),
                         volume::Request::PlaceFiles { pod, .. } => digest.word(pod.0 | 1 << 62),
+                        volume::Request::Read { pod, .. } => digest.word(pod.0 | 1 << 61),
                         volume::Request::TearDown { pod } => digest.word(pod.0 | 1 << 63),
                     },
                     runtime::In::Stats(request) => digest.word(request.disk_at.as_nanos()),

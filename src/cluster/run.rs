@@ -205,7 +205,11 @@ impl Cluster {
             }
         }
         self.schedule_now(SCHEDULER, Cause::NONE, Message::Scheduler(Incarnation(0), scheduler::In::Start));
-        self.schedule_now(CONTROLLERS, Cause::NONE, Message::Controllers(Incarnation(0), controllers::In::Start));
+        self.schedule_now(
+            CONTROLLERS,
+            Cause::NONE,
+            Message::Controllers(Incarnation(0), controllers::In::Start { settled: true }),
+        );
         for index in 0..self.nodes.len() {
             let to = self.kubelet_actor(index);
             let joins = self.config.nodes[index].kubelet.joins;
@@ -438,7 +442,7 @@ impl Cluster {
         self.controllers_incarnation.0 += 1;
         if up {
             self.controllers = ControllerManager::new(self.config.controllers.clone(), &self.kernel.streams());
-            let start = Message::Controllers(self.controllers_incarnation, controllers::In::Start);
+            let start = Message::Controllers(self.controllers_incarnation, controllers::In::Start { settled: false });
             self.schedule_now(CONTROLLERS, cause, start);
         } else {
             self.disconnect(CONTROLLERS, cause);

@@ -87,7 +87,7 @@ impl World {
         for object in objects {
             world.create(object).expect("the object is new");
         }
-        world.push(Time::ZERO, What::Manager(In::Start));
+        world.push(Time::ZERO, What::Manager(In::Start { settled: false }));
         world
     }
 
@@ -425,6 +425,8 @@ impl World {
                     restart_count: 0,
                     image: Name::default(),
                     container_id: 0,
+                    runtime_id: Name::default(),
+                    image_id: Name::default(),
                 }];
                 set_ready(&mut pod, now, false);
             }

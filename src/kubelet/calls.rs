@@ -49,8 +49,11 @@ pub enum ApiOwner {
     Mirror(Uid),
     /// A pull secret.
     PullSecret(Uid),
+    /// A pod's resource claim.
+    Claim(Uid),
     WatchPods,
     WatchNode,
+    WatchServices,
     Register,
     NodeStatus,
     Lease,

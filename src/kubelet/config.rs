@@ -6,6 +6,7 @@
 use std::net::Ipv4Addr;
 
 use crate::kernel::{Duration, Time};
+use crate::model::quantity::Format;
 use crate::model::{Bytes, Name, Node, Resources, Taint};
 
 pub use super::host::Host;
@@ -136,6 +137,8 @@ pub struct Threshold {
     pub signal: Signal,
     /// Less than this is too little.
     pub amount: Amount,
+    /// How an amount that is no percentage was written, and is shown.
+    pub format: Format,
     /// How long it must be too little before a pod goes; None: the threshold is hard.
     pub grace: Option<Duration>,
     /// By how much more it must be enough again.
@@ -168,6 +171,8 @@ pub struct FeatureGates {
     /// `ChangeContainerStatusOnKubeletRestart`, as Kubernetes before 1.35 has it: containers aren't ready after a restart of
     /// the kubelet until they are probed again.
     pub change_container_status_on_kubelet_restart: bool,
+    /// `EnvFiles` is off: variables of a `fileKeyRef` are empty.
+    pub no_env_files: bool,
 }
 
 impl Signal {
@@ -225,7 +230,8 @@ impl Eviction {
 impl Default for Eviction {
     /// pkg/kubelet/apis/config/v1beta1/defaults_linux.go.
     fn default() -> Eviction {
-        let hard = |signal, amount| Threshold { signal, amount, grace: None, minimum_reclaim: None };
+        let format = Format::BinarySI;
+        let hard = |signal, amount| Threshold { signal, amount, format, grace: None, minimum_reclaim: None };
         let percent = Amount::Percent;
         Eviction {
             thresholds: vec![

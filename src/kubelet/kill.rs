@@ -233,13 +233,17 @@ impl Kubelet {
         outcome: Outcome,
         fx: &mut Fx,
     ) {
-        if outcome != Outcome::Success
-            && let Some(entry) = self.pods.get(&uid)
-        {
+        if let Some(entry) = self.pods.get(&uid) {
             // Also if nobody waits for the hook any more: it ends with its container.
             let pod = entry.pod.clone();
-            let message = Text::new("PreStopHook failed");
-            self.pod_event(&pod, Some(container), EventType::Warning, "FailedPreStopHook", message, fx);
+            let told = match outcome {
+                Outcome::Success => None,
+                Outcome::Warning(text) => Some(("LifecycleHTTPFallback", text)),
+                Outcome::Failure(_) | Outcome::Error(_) => Some(("FailedPreStopHook", Text::new("PreStopHook failed"))),
+            };
+            if let Some((reason, message)) = told {
+                self.pod_event(&pod, Some(container), EventType::Warning, reason, message, fx);
+            }
         }
         self.pre_stop_over(uid, number, fx);
     }

@@ -96,28 +96,40 @@ impl Kubelet {
         if self.config.start != StartKind::WasRunning {
             self.node_event(EventType::Normal, "Starting", "Starting kubelet.".into(), fx);
             if self.config.start == StartKind::Registers {
-                // Image collection looks at once, when nothing has been measured yet.
+                // Nothing was measured yet.
                 let message = "invalid capacity 0 on image filesystem".into();
                 self.node_event(EventType::Warning, "InvalidDiskCapacity", message, fx);
-            }
-            let name = self.config.name();
-            for what in ["NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"] {
-                self.node_event(EventType::Normal, what, format!("Node {name} status is now: {what}"), fx);
+                // Who wants the node before it is there makes it up (getNodeAnyWay): the container manager, twice.
+                self.initial_node_events(fx);
+                self.initial_node_events(fx);
             }
             let message = "Updated Node Allocatable limit across pods".into();
             self.node_event(EventType::Normal, "NodeAllocatableEnforced", message, fx);
         }
         match self.config.start {
             StartKind::Registers => fx.wake_after(REGISTER_RETRY, In::Timer(Timer::Register)),
-            StartKind::Restarts | StartKind::WasRunning => self.registered(fx),
+            StartKind::Restarts => {
+                self.initial_node_events(fx);
+                self.registered(fx);
+            }
+            StartKind::WasRunning => self.registered(fx),
         }
         if self.config.start == StartKind::WasRunning {
             self.watch_pods(fx);
         }
     }
 
+    /// A node that is made up is without pressure for the first time, each time (`initialNode`).
+    fn initial_node_events(&mut self, fx: &mut Fx) {
+        let name = self.config.name();
+        for what in ["NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"] {
+            self.node_event(EventType::Normal, what, format!("Node {name} status is now: {what}"), fx);
+        }
+    }
+
     /// Registers the node.
     pub(super) fn register(&mut self, fx: &mut Fx) {
+        self.initial_node_events(fx);
         let node = self.node_object(fx.now());
         self.calls.api(ApiOwner::Register, Call::Create(Object::Node(Arc::new(node))), fx);
     }
@@ -291,12 +303,12 @@ impl Kubelet {
         let shown = self.node.seen.as_ref().and_then(|seen| condition::find(&seen.status.conditions, "Ready"));
         let shown = shown.map(|ready| ready.status);
         let ready = self.readiness().0;
+        self.pressure_events(fx);
         if shown != Some(ready.into()) && (shown.is_some() || self.config.start != StartKind::WasRunning) {
             let what = if ready { "NodeReady" } else { "NodeNotReady" };
             let message = format!("Node {} status is now: {what}", self.config.name());
             self.node_event(EventType::Normal, what, message, fx);
         }
-        self.pressure_events(fx);
         self.node.under_way = true;
         let node = self.node_object(fx.now());
         self.calls.api(ApiOwner::NodeStatus, Call::UpdateStatus(Object::Node(Arc::new(node))), fx);
@@ -465,6 +477,7 @@ impl Kubelet {
         }
         self.arm_health(fx);
         self.arm_look(fx);
+        self.arm_garbage(fx);
     }
 
     /// The sync loop looks each second whether the last success is too long ago; it need not before that.

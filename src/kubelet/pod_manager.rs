@@ -134,6 +134,7 @@ impl Kubelet {
         if self.waits_for_preemption(pod) {
             return;
         }
+        self.watch_services_for(Some(pod), fx);
         let stage = Stage::Watch;
         fx.record(Record::Stage { pod: pod_ref(pod), container: Name::default(), stage, edge: StageEdge::End });
         let mut allocated = pod.clone();

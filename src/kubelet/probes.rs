@@ -409,7 +409,12 @@ impl Kubelet {
         let Some(probe) = probe_of(container, purpose) else { return };
         let one = worker.container;
         worker.holds = answer.holds;
+        let warned = match &answer.outcome {
+            Outcome::Warning(text) => Some(Text::from(format!("{} probe warning: {text}", purpose.as_str()))),
+            _ => None,
+        };
         let (success, text) = match answer.outcome {
+            Outcome::Warning(_) => (Some(true), Text::default()),
             Outcome::Success => (Some(true), Text::default()),
             Outcome::Failure(text) => (Some(false), Text::from(format!("{} probe failed: {text}", purpose.as_str()))),
             Outcome::Error(text) => {
@@ -445,6 +450,9 @@ impl Kubelet {
         }
         if success != Some(true) {
             self.pod_event(&pod, Some(one), EventType::Warning, "Unhealthy", text, fx);
+        }
+        if let Some(text) = warned {
+            self.pod_event(&pod, Some(one), EventType::Warning, "ProbeWarning", text, fx);
         }
         let Some(entry) = self.pods.get_mut(&uid) else { return };
         let Some(worker) = entry.probes.workers.get_mut(usize::from(number)) else { return };

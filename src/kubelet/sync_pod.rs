@@ -14,6 +14,7 @@ use crate::trace::{Record, Stage, StageEdge};
 
 use super::backoff;
 use super::calls::CriOwner;
+use super::claims::PodClaims;
 use super::containers::StartStep;
 use super::environment::Facts;
 use super::kill::KillTarget;
@@ -43,6 +44,7 @@ pub struct Sync {
     pub(super) sandbox: Option<SandboxId>,
     pub(super) sandbox_config: Option<Arc<PodSandboxConfig>>,
     pub(super) secrets: PullSecrets,
+    pub(super) claims: PodClaims,
     /// Something was done, well or not.
     pub(super) acted: bool,
     /// The end of the shortest back-off that refused a start.
@@ -59,6 +61,8 @@ pub enum Step {
     Volumes,
     /// A pull secret is read.
     PullSecrets,
+    /// A resource claim is read, or its devices are prepared.
+    Claims,
     /// The kill of the whole pod or of one container.
     Kill,
     Reset,
@@ -84,6 +88,7 @@ impl Sync {
             sandbox: None,
             sandbox_config: None,
             secrets: PullSecrets::default(),
+            claims: PodClaims::default(),
             acted: false,
             refused_until: None,
             failed: false,
@@ -200,6 +205,12 @@ impl Kubelet {
             return self.reset_on(uid, sync, fx);
         }
         if sync.actions.create_sandbox && sync.sandbox_config.is_none() {
+            let has_claims = self.pods.get(&uid).is_some_and(|entry| {
+                !entry.pod.spec.resource_claims.is_empty() || entry.pod.status.extended_claim.is_some()
+            });
+            if has_claims && !sync.claims.prepared {
+                return self.prepare_claims(uid, sync, fx);
+            }
             return self.create_sandbox(uid, sync, fx);
         }
         if !sync.updates.is_empty() {
@@ -302,7 +313,7 @@ impl Kubelet {
             (Step::Reset, _) => self.sync_on(uid, sync, fx),
             (Step::Usage, result) => self.usage_told(uid, sync, result, fx),
             (Step::Update, result) => self.container_updated(uid, sync, result, fx),
-            (Step::Volumes | Step::PullSecrets | Step::Kill, _) => self.put_sync(uid, sync),
+            (Step::Volumes | Step::PullSecrets | Step::Claims | Step::Kill, _) => self.put_sync(uid, sync),
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::kernel::{Duration, Moment, Time};
 
 use super::condition::{self, Conditions};
+use super::device::{ExtendedClaim, PodClaim};
 use super::resources::ResourceList;
 use super::{Affinity, Kind, Labels, Meta, Name, Resources, Source, Text, Toleration, TopologySpreadConstraint};
 
@@ -68,6 +69,8 @@ pub struct PodSpec {
     pub hostname: Name,
     pub subdomain: Name,
     pub runtime_class: Name,
+    /// `resourceClaims`: devices, each by a name that containers use.
+    pub resource_claims: Arc<[PodClaim]>,
     pub image_pull_secrets: Arc<[Name]>,
     /// `spec.os.name`, empty if unset.
     pub os: Name,
@@ -112,6 +115,7 @@ impl Default for PodSpec {
             hostname: Name::default(),
             subdomain: Name::default(),
             runtime_class: Name::default(),
+            resource_claims: Arc::new([]),
             image_pull_secrets: Arc::new([]),
             os: Name::default(),
             security: SecurityContext::default(),
@@ -171,6 +175,8 @@ pub struct Container {
     pub env: Vec<EnvVar>,
     pub env_from: Vec<EnvFrom>,
     pub resources: ResourceRequirements,
+    /// `resources.claims`: names of the pod's claims, each with a request of it (empty: all).
+    pub claims: Vec<(Name, Name)>,
     pub liveness: Option<Arc<Probe>>,
     pub readiness: Option<Arc<Probe>>,
     pub startup: Option<Arc<Probe>>,
@@ -256,6 +262,13 @@ pub enum EnvValue {
     },
     SecretKey {
         secret: Name,
+        key: Name,
+        optional: bool,
+    },
+    /// `fileKeyRef`: a key of a file in a volume.
+    FileKey {
+        volume: Name,
+        path: Name,
         key: Name,
         optional: bool,
     },
@@ -505,6 +518,10 @@ pub struct PodStatus {
     pub pod_ip: Option<Ipv4Addr>,
     pub host_ip: Option<Ipv4Addr>,
     pub nominated_node: Option<Name>,
+    /// `resourceClaimStatuses`: the claims that were made from templates, by their names in the pod (None: none was).
+    pub claims: Vec<(Name, Option<Name>)>,
+    /// `extendedResourceClaimStatus`: the claim that the scheduler made for extended resources.
+    pub extended_claim: Option<Arc<ExtendedClaim>>,
     /// Containers that have, or may use, other resources than their spec says, because a resize is under way.
     pub resizing: Option<Arc<[ContainerResize]>>,
 }
@@ -561,6 +578,10 @@ pub struct ContainerStatus {
     pub image: Name,
     /// 0: none yet.
     pub container_id: u64,
+    /// `containerID` as a real runtime has it, `containerd://` and 64 digits; empty where the number is all there is.
+    pub runtime_id: Name,
+    /// `imageID`: the image's digest or id, as a real runtime says it.
+    pub image_id: Name,
 }
 
 /// What a container is doing.
@@ -582,6 +603,8 @@ pub struct Terminated {
     pub started_at: Moment,
     pub finished_at: Moment,
     pub container_id: u64,
+    /// As in [`ContainerStatus`].
+    pub runtime_id: Name,
 }
 
 impl Pod {

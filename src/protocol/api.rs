@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::kernel::Duration;
 use crate::model::condition::Condition;
+use crate::model::device::{Allocation, Consumer, ExtendedClaim};
 use crate::model::pod::PodStatus;
 use crate::model::resources::ResourceList;
 use crate::model::workload::PodTemplate;
@@ -92,8 +93,32 @@ pub enum Patch {
     Paused(bool),
     /// A finalizer to take away.
     RemoveFinalizer(Name),
+    /// The claims that were made for a pod's templates, by their names in the pod.
+    PodClaims(Vec<(Name, Option<Name>)>),
+    /// The claim that the scheduler made for a pod's extended resources.
+    ExtendedClaim(Arc<ExtendedClaim>),
+    /// A change of a ResourceClaim's finalizer or status.
+    Claim(ClaimChange),
     /// The controller of a pod that is adopted or (None) released.
     Owner(Option<crate::model::OwnerReference>),
+}
+
+/// What is changed of a ResourceClaim, as it is when the request comes: Kubernetes reads, changes and writes until nobody else
+/// has written meanwhile.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClaimChange {
+    /// The finalizer, before an allocation is written.
+    Protect,
+    /// The allocation together with its first consumer. A conflict if the claim is allocated already.
+    Allocate(Arc<Allocation>, Consumer),
+    /// One more consumer of an allocated claim.
+    Reserve(Consumer),
+    /// Consumers that use it no more.
+    Release(Vec<Uid>),
+    /// The allocation and all consumers go, unless another pod than this uses the claim.
+    Deallocate(Uid),
+    /// The allocation of a claim that nobody uses goes, and its finalizer.
+    Unallocate,
 }
 
 /// New amounts for a container, or (empty name) for the pod as a whole.

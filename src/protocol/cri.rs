@@ -2,7 +2,7 @@
 //! or real, only by these.
 //!
 //! Kubernetes: staging/src/k8s.io/cri-api/pkg/apis/runtime/v1/api.proto. Ids are numbers here and 64 hexadecimal digits
-//! on the wire; the `io.kubernetes.*` labels follow from the metadata and are added where messages leave for a real runtime.
+//! on the wire, of which a real runtime's whole ones come along to be shown; the `io.kubernetes.*` labels follow from the metadata and are added where messages leave for a real runtime.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -368,6 +368,8 @@ pub struct SandboxStatus {
     /// None with the host's network.
     pub ip: Option<Ipv4Addr>,
     pub host_network: bool,
+    /// A real runtime's own id, whole; empty for a simulated one.
+    pub runtime_id: Name,
 }
 
 /// An entry of ListContainers.
@@ -395,6 +397,10 @@ pub struct ContainerStatus {
     pub message: Text,
     /// What the kubelet put there at creation.
     pub annotations: Labels,
+    /// As the API shows it, with a real runtime's own id: `containerd://` and 64 digits; empty for a simulated one.
+    pub runtime_id: Name,
+    /// `image_ref`: the image by its digest, or its id; empty for a simulated one.
+    pub image_ref: Name,
 }
 
 /// Usage of one container.

@@ -13,7 +13,7 @@ pub(super) mod quota;
 use std::sync::Arc;
 
 use super::store::Store;
-use super::{ApiServer, DisabledPlugins};
+use super::{ApiServer, DisabledPlugins, FeatureGates};
 use crate::kernel::Stream;
 use crate::model::config::Namespace;
 use crate::model::policy::PriorityClass;
@@ -60,8 +60,9 @@ pub(super) fn initial_objects() -> Vec<Object> {
 }
 
 impl Admission {
-    pub(super) fn new(addresses: Stream, disabled: DisabledPlugins) -> Admission {
-        Admission { specs: AdmittedSpecs::new(!disabled.priority), addresses: Addresses::new(addresses), disabled }
+    pub(super) fn new(addresses: Stream, disabled: DisabledPlugins, gates: FeatureGates) -> Admission {
+        let specs = AdmittedSpecs::new(!disabled.priority, gates);
+        Admission { specs, addresses: Addresses::new(addresses), disabled }
     }
 
     /// Completes a new object as the mutating plug-ins and the strategies do.

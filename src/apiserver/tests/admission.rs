@@ -3,13 +3,17 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::apiserver::FeatureGates;
+use crate::model::feature_gates;
 use crate::model::pod::ResourceRequirements;
 use crate::model::policy::{LimitRange, LimitRangeItem, PriorityClass, ResourceQuota};
 use crate::model::resources::ResourceList;
 use crate::model::service::{Service, ServicePort, ServiceType};
 use crate::model::storage::{ClaimSpec, PersistentVolumeClaim, StorageClass};
 use crate::model::taint::{NOT_READY, TaintEffect, TolerationOperator, UNREACHABLE};
-use crate::model::{Affinity, Bytes, MilliCpu, PodAffinityTerm, Requirement, Taint, Toleration};
+use crate::model::{
+    Affinity, Bytes, MilliCpu, PodAffinityTerm, Requirement, Taint, Toleration, TopologySpreadConstraint,
+};
 
 fn with_spec(name: &str, change: impl FnOnce(&mut PodSpec)) -> Pod {
     let mut spec = spec();
@@ -117,6 +121,42 @@ fn affinity_is_written_out_with_the_pods_namespace_and_labels() {
             Requirement::NotIn(Name::new("tenant"), vec![Name::new("t")]),
         ];
         assert_eq!(*term.selector.as_ref().unwrap().requirements, wanted);
+    }
+}
+
+#[test]
+fn fields_of_features_that_are_off_are_taken_out_of_new_pods() {
+    let constraint = TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: Name::new("zone"),
+        hard: true,
+        selector: Some(Selector::default()),
+        min_domains: None,
+        honor_node_affinity: true,
+        honor_node_taints: false,
+        match_label_keys: vec![Name::new("hash")],
+    };
+    let mut given = pod("p");
+    given.meta.labels = names(&[("hash", "1")]);
+    let shared = PodSpec { topology_spread: Arc::new([constraint]), resources: Some(Box::default()), ..spec() };
+    given.spec = Arc::new(shared);
+    let admitted = |name: &str, on: bool| {
+        let gates = feature_gates::FeatureGates([(name.to_owned(), on)].into());
+        let mut play = Play::with(Config { feature_gates: FeatureGates::of(&gates), ..Play::at_once() });
+        play.create(given.clone());
+        let spec = play.pod("p").unwrap().spec;
+        let constraint = &spec.topology_spread[0];
+        let merged = !constraint.selector.as_ref().unwrap().is_empty();
+        (spec.resources.is_some(), constraint.match_label_keys.len(), merged)
+    };
+    for (gate, on, expected) in [
+        ("PodLevelResources", true, (true, 1, true)),
+        ("PodLevelResources", false, (false, 1, true)),
+        ("MatchLabelKeysInPodTopologySpread", false, (true, 0, false)),
+        ("MatchLabelKeysInPodTopologySpreadSelectorMerge", false, (true, 1, false)),
+        ("AllBeta", false, (false, 0, false)),
+    ] {
+        assert_eq!(admitted(gate, on), expected, "{gate}={on}");
     }
 }
 

@@ -101,6 +101,8 @@ fn the_kubelets_status_leaves_others_conditions_and_goes_before_nothing_of_their
         restart_count: 0,
         image: Name::new("app:1"),
         container_id: 1,
+        runtime_id: Name::default(),
+        image_id: Name::default(),
     });
     let patch = Patch::PodStatus { uid, status: Box::new(status) };
     play.at(second(6)).patch(pod_key("p"), patch.clone());

@@ -154,6 +154,12 @@ fn tolerations(field: &str, spec: &PodSpec, problems: &mut Problems) {
                 problems.invalid_text(operator, &toleration.value, "value must be empty when `operator` is 'Exists'");
             }
             TolerationOperator::Exists => {}
+            TolerationOperator::Gt | TolerationOperator::Lt if problems.1.taint_toleration_comparison_operators => {
+                if crate::model::taint::integer(&toleration.value).is_none() {
+                    let why = "value must be a valid integer when `operator` is 'Gt' or 'Lt'";
+                    problems.invalid_text(format!("{field}.value"), &toleration.value, why);
+                }
+            }
             TolerationOperator::Gt | TolerationOperator::Lt => {
                 let word = if toleration.operator == TolerationOperator::Gt { "Gt" } else { "Lt" };
                 problems.add(operator, format!("Unsupported value: {word:?}: supported values: \"Equal\", \"Exists\""));

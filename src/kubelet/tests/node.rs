@@ -174,6 +174,7 @@ fn under_memory_pressure_the_worst_pod_goes_and_the_node_says_so_for_a_while() {
         config.kubelet.eviction.thresholds = vec![Threshold {
             signal: Signal::MemoryAvailable,
             amount: Amount::Quantity(1 << 30),
+            format: crate::model::quantity::Format::BinarySI,
             grace: None,
             minimum_reclaim: None,
         }];

@@ -30,6 +30,7 @@ fn runtime(sandbox: Option<SandboxState>, containers: &str) -> RuntimeStatus {
         },
         ip: (state == SandboxState::Ready).then_some(Ipv4Addr::LOCALHOST),
         host_network: false,
+        runtime_id: Name::default(),
     });
     let container = |(number, text): (usize, &str)| {
         let (name, state) = text.split_once('=').expect("name=state");
@@ -56,6 +57,8 @@ fn runtime(sandbox: Option<SandboxState>, containers: &str) -> RuntimeStatus {
             reason: Name::default(),
             message: Text::default(),
             annotations: Labels::default(),
+            runtime_id: Name::default(),
+            image_ref: Name::default(),
         }
     };
     RuntimeStatus {

@@ -347,7 +347,10 @@ impl World {
                 self.push(
                     at,
                     Event::Act(Box::new(move |world| {
-                        world.sandboxes.insert(new, cri::SandboxStatus { summary, ip, host_network: false });
+                        world.sandboxes.insert(
+                            new,
+                            cri::SandboxStatus { summary, ip, host_network: false, runtime_id: Name::default() },
+                        );
                         world.event(summary.pod, None, cri::ContainerEventType::Started);
                         answer(world, 0, Ok(Answer::Sandbox(new)));
                     })),
@@ -421,6 +424,8 @@ impl World {
                     reason: Name::default(),
                     message: Text::default(),
                     annotations: config.annotations.clone(),
+                    runtime_id: Name::default(),
+                    image_ref: Name::default(),
                 };
                 self.containers.insert(new, Run { status });
                 self.say(format!("CreateContainer {}", self.named(new)));
@@ -582,6 +587,7 @@ impl World {
             Call::Watch(watch) => {
                 let objects: Vec<Object> = match watch.kind {
                     Kind::Pod => self.pods.values().cloned().map(Object::Pod).collect(),
+                    Kind::Service => Vec::new(),
                     _ => vec![Object::Node(Arc::new(self.config.node.clone()))],
                 };
                 self.watch(WatchEvent::Listed(watch, objects.into()));

@@ -29,9 +29,15 @@ impl Context<'_> {
         init: bool,
     ) -> Vec<Container> {
         let host_network = spec.host_network == Some(true);
-        let compile = |(index, container)| {
+        let compile = |(index, container): (usize, &core::Container)| {
             let here = at.index(index);
             let mut compiled = self.container(&here, container, host_network, init);
+            let claims = container.resources.as_ref().and_then(|resources| resources.claims.as_deref());
+            if let Some(claims) = claims {
+                let of_pod = spec.resource_claims.as_deref().unwrap_or_default();
+                let at = here.field("resources");
+                compiled.claims = self.container_claims(&at.field("claims"), claims, of_pod);
+            }
             compiled.source = if of == Of::Pod { None } else { self.source_of(&here) };
             compiled
         };
@@ -97,6 +103,7 @@ impl Context<'_> {
             env: self.env(&at.field("env"), container.env.as_deref().unwrap_or_default()),
             env_from: self.env_from(&at.field("envFrom"), container.env_from.as_deref().unwrap_or_default()),
             resources: self.requirements(&at.field("resources"), container.resources.as_ref()),
+            claims: Vec::new(),
             liveness: self.probe(&at.field("livenessProbe"), container.liveness_probe.as_ref(), true),
             readiness: self.probe(&at.field("readinessProbe"), container.readiness_probe.as_ref(), false),
             startup: self.probe(&at.field("startupProbe"), container.startup_probe.as_ref(), true),
@@ -200,19 +207,25 @@ impl Context<'_> {
                 optional: key.optional == Some(true),
             });
         }
+        if let Some(file) = &from.file_key_ref {
+            return Some(EnvValue::FileKey {
+                volume: Name::from(&file.volume_name),
+                path: Name::from(&file.path),
+                key: Name::from(&file.key),
+                optional: file.optional == Some(true),
+            });
+        }
         if let Some(field) = &from.field_ref {
             return Some(EnvValue::Field(Name::from(&field.field_path)));
         }
         if let Some(field) = &from.resource_field_ref {
             return Some(resource_field(field));
         }
-        if from.file_key_ref.is_none() {
-            self.bad(
-                at,
-                "\"\"",
-                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
-            );
-        }
+        self.bad(
+            at,
+            "\"\"",
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+        );
         None
     }
 
@@ -488,24 +501,6 @@ pub(super) fn seccomp(profile: &core::SeccompProfile) -> Seccomp {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_image_without_a_tag_is_always_pulled() {
-        for image in ["nginx", "nginx:latest", "library/nginx", "localhost:5000/a/b", "Registry.example.com:80/a_b/c-d"]
-        {
-            assert_eq!(default_pull_policy(image), ImagePullPolicy::Always, "{image}");
-        }
-        for image in
-            ["nginx:1", "a.io/nginx:1", "nginx@sha256:0a", "nginx:latest@sha256:0a", "<image>", "gcr.io/<p>/x", "A"]
-        {
-            assert_eq!(default_pull_policy(image), ImagePullPolicy::IfNotPresent, "{image}");
-        }
-    }
-}
-
 /// The fields that it shares with other containers.
 fn as_container(container: &core::EphemeralContainer) -> core::Container {
     let one = container.clone();
@@ -535,5 +530,23 @@ fn as_container(container: &core::EphemeralContainer) -> core::Container {
         volume_devices: one.volume_devices,
         volume_mounts: one.volume_mounts,
         working_dir: one.working_dir,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_tag_is_always_pulled() {
+        for image in ["nginx", "nginx:latest", "library/nginx", "localhost:5000/a/b", "Registry.example.com:80/a_b/c-d"]
+        {
+            assert_eq!(default_pull_policy(image), ImagePullPolicy::Always, "{image}");
+        }
+        for image in
+            ["nginx:1", "a.io/nginx:1", "nginx@sha256:0a", "nginx:latest@sha256:0a", "<image>", "gcr.io/<p>/x", "A"]
+        {
+            assert_eq!(default_pull_policy(image), ImagePullPolicy::IfNotPresent, "{image}");
+        }
     }
 }

@@ -174,6 +174,8 @@ impl Context<'_> {
             hostname: name(spec.hostname.as_ref()),
             subdomain: name(spec.subdomain.as_ref()),
             runtime_class: name(spec.runtime_class_name.as_ref()),
+            resource_claims: self
+                .pod_claims(&at.field("resourceClaims"), spec.resource_claims.as_deref().unwrap_or_default()),
             image_pull_secrets: spec
                 .image_pull_secrets
                 .iter()

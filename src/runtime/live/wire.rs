@@ -145,6 +145,8 @@ pub struct Wire {
     epoch: Epoch,
     /// The value of [`RUN`]; lists show only what carries it.
     run: String,
+    /// What stands before the ids of containers in the API.
+    runtime: String,
     ids: BTreeMap<u64, String>,
     sandboxes: BTreeMap<u64, proto::PodSandboxConfig>,
     /// The pod of each sandbox and container.
@@ -155,7 +157,14 @@ impl Wire {
     /// A client that has seen nothing yet. `run` marks what it makes, and it sees nothing else.
     pub fn new(epoch: Epoch, run: impl Into<String>) -> Wire {
         let run = run.into();
-        Wire { epoch, run, ids: BTreeMap::new(), sandboxes: BTreeMap::new(), pods: BTreeMap::new() }
+        let runtime = "containerd".to_owned();
+        Wire { epoch, run, runtime, ids: BTreeMap::new(), sandboxes: BTreeMap::new(), pods: BTreeMap::new() }
+    }
+
+    /// Says what the runtime calls itself: `containerd`.
+    pub fn of_runtime(mut self, name: &str) -> Wire {
+        name.clone_into(&mut self.runtime);
+        self
     }
 
     /// Says when the run's time is zero, if that was not known yet.
@@ -566,7 +575,8 @@ impl Wire {
         let namespaces = status.linux.as_ref().and_then(|linux| linux.namespaces.as_ref()?.options.as_ref());
         let host_network = namespaces.is_some_and(|options| options.network() == proto::NamespaceMode::Node);
         let ip = status.network.as_ref().and_then(|network| network.ip.parse::<Ipv4Addr>().ok());
-        Ok(cri::SandboxStatus { summary, ip: ip.filter(|_| !host_network), host_network })
+        let runtime_id = Name::new(&status.id);
+        Ok(cri::SandboxStatus { summary, ip: ip.filter(|_| !host_network), host_network, runtime_id })
     }
 
     fn container_summary(&mut self, container: &proto::Container) -> Result<Option<cri::ContainerSummary>, Error> {
@@ -612,6 +622,8 @@ impl Wire {
             reason: Name::new(&status.reason),
             message: Text::new(&status.message),
             annotations: labels(&status.annotations),
+            runtime_id: Name::from(format!("{}://{}", self.runtime, status.id)),
+            image_ref: Name::new(&status.image_ref),
         })
     }
 

@@ -76,6 +76,11 @@ impl Container {
         self.reason = reason;
     }
 
+    /// When its process ended.
+    pub fn ended_at(&self) -> Option<Time> {
+        (self.state == ContainerState::Exited).then_some(self.finished_at)
+    }
+
     fn summary(&self, id: ContainerId) -> ContainerSummary {
         ContainerSummary {
             id,
@@ -223,6 +228,7 @@ impl Runtime {
             pod: &sandbox.config,
             container: &container.config,
             volumes: self.volumes.get(&pod),
+            left: self.left.get(&pod),
             at: now,
             memory_limit: container.resources.memory_limit_in_bytes,
         };
@@ -331,6 +337,10 @@ impl Runtime {
         container.message = program.message();
         let (pod, stops) = (container.pod, std::mem::take(&mut container.stops));
         let (is_measured, wants_cpu) = (program.is_measured(), program.cpu_wanted().is_some());
+        if !container.config.mounts.is_empty() {
+            let config = Arc::clone(&container.config);
+            self.keep_files(pod, &config, program.files(fx.now()));
+        }
         self.event(pod, Some(id), ContainerEventType::Stopped, fx);
         self.probes_change(id, fx);
         let killed: SmallVec<[u64; 2]> =
@@ -431,6 +441,8 @@ impl Runtime {
             reason: container.reason,
             message: container.message.clone(),
             annotations: container.config.annotations.clone(),
+            runtime_id: Name::default(),
+            image_ref: Name::default(),
         })))
     }
 

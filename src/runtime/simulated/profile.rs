@@ -56,6 +56,26 @@ pub enum Dialect {
     Docker,
 }
 
+impl Dialect {
+    /// The socket at which the runtime is found, as its packages set it up.
+    pub fn socket(self) -> &'static str {
+        match self {
+            Dialect::Containerd => "/run/containerd/containerd.sock",
+            Dialect::CriO => "/var/run/crio/crio.sock",
+            Dialect::Docker => "/run/cri-dockerd.sock",
+        }
+    }
+
+    /// What a gRPC client says when the runtime was stopped, which takes its socket away.
+    pub fn unreachable(self) -> String {
+        let socket = self.socket();
+        format!(
+            "connection error: desc = \"transport: Error while dialing: dial unix {socket}: connect: no such file or \
+             directory\""
+        )
+    }
+}
+
 /// How long operations take, without other load. RunPodSandbox is the sum of `sandbox` and `cni_add`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Latencies {
@@ -148,15 +168,6 @@ impl Default for Profile {
 }
 
 impl Profile {
-    /// Where the runtime listens.
-    pub fn socket(&self) -> &'static str {
-        match self.runtime_name.as_str() {
-            "cri-o" => "/var/run/crio/crio.sock",
-            "docker" => "/var/run/cri-dockerd.sock",
-            _ => "/run/containerd/containerd.sock",
-        }
-    }
-
     /// The profile of this name: `containerd`, `cri-o` or `docker`.
     pub fn named(name: &str) -> Option<Profile> {
         match name {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::kernel::{Duration, Time};
-use crate::model::{Text, Uid};
+use crate::model::{Name, Text, Uid};
 use crate::protocol::cri::{
     Answer, Code, ContainerConfig, ContainerEventType, ContainerId, Error, LinuxResources, PodSandboxConfig, SandboxId,
     SandboxState, SandboxStatus, SandboxSummary,
@@ -275,8 +275,12 @@ impl Runtime {
 
     pub(super) fn sandbox_status(&self, id: SandboxId) -> Result<Answer, Error> {
         let sandbox = self.sandboxes.get(&id).ok_or_else(|| no_sandbox(id))?;
-        let status =
-            SandboxStatus { summary: sandbox.summary(id), ip: sandbox.ip, host_network: sandbox.config.host_network };
+        let status = SandboxStatus {
+            summary: sandbox.summary(id),
+            ip: sandbox.ip,
+            host_network: sandbox.config.host_network,
+            runtime_id: Name::default(),
+        };
         Ok(Answer::SandboxStatus(Box::new(status)))
     }
 }
