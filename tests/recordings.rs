@@ -1,5 +1,5 @@
 //! Every recording of a real cluster in `../shared/timelines`, replayed: the same manifests, actions and programs, and the
-//! facts of each pod beside those of several simulated runs: the same facts in the same order, with the same reasons,
+//! facts of each pod, node and workload beside those of several simulated runs: the same facts in the same order, with the same reasons,
 //! messages, exit codes and counts, at the same times but for what the recordings' README calls noise.
 //!
 //! For each recording the scenario and a table are written to the target folder (fact, real, simulated, how much later). What differs and is
@@ -88,16 +88,15 @@ impl Replayed {
         let scenario = timeline.scenario();
         let runs: Vec<History> = SEEDS.map(|seed| simulated(&scenario, seed)).collect();
         let mut beside = RecordingBeside::of(&real, &runs, WITHIN);
-        let runs: Vec<History> = runs.iter().map(History::of_nodes).collect();
-        let nodes = RecordingBeside::of(&real.of_nodes(), &runs, WITHIN);
         // Recordings hold nodes only where they matter.
-        beside.pods.extend(nodes.pods.into_iter().filter(|node| node.alone != Some(Outcome::OnlySimulated)));
+        let is_other = |one: &PodBeside| one.alone == Some(Outcome::OnlySimulated) && one.name.starts_with("Node/");
+        beside.pods.retain(|one| !is_other(one));
         Replayed { name: name.to_owned(), beside, untranslated: timeline.untranslated, is_fake: timeline.is_fake }
     }
 
     /// The facts that are compared.
     fn lines<'p>(&self, pod: &'p PodBeside) -> impl Iterator<Item = &'p Line> {
-        let all = !self.is_fake;
+        let all = !self.is_fake || pod.name.contains('/') && !pod.name.starts_with("Node/");
         pod.lines.iter().filter(move |line| all || is_control_plane(&line.what))
     }
 

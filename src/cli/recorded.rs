@@ -131,7 +131,7 @@ pub fn into_folder(
     let journal = Shared::new(Journal::new());
     let tally = Shared::new(Tally::new());
     let end = run(Box::new(Both(journal.share(), Both(writer.share(), tally.share()))));
-    let mut written = outputs::final_objects(end.cluster.store(), epoch);
+    let mut written = outputs::final_objects(&end.cluster, epoch);
     drop(end.cluster);
     let (footer, placements) = (end.footer, end.placements);
     let recorded = Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer, placements };
@@ -295,7 +295,7 @@ pub fn runs_in(argument: &str) -> Result<Vec<String>, String> {
 pub fn recording(arguments: &[String]) -> Result<Option<recording::History>, String> {
     let mut texts: Vec<(&str, String)> = Vec::new();
     for argument in arguments {
-        let text = if Path::new(argument).is_file() { json_of(argument)? } else { None };
+        let text = if Path::new(argument).is_file() { text_of(argument)? } else { None };
         match text.filter(|text| recording::is_recording(text)) {
             Some(text) => texts.push((argument, text)),
             None => match texts.first() {
@@ -308,8 +308,8 @@ pub fn recording(arguments: &[String]) -> Result<Option<recording::History>, Str
     recording::read_all(&files).map(Some).map_err(error)
 }
 
-/// The text of a file that may be JSON, unpacked; None for others.
-fn json_of(argument: &str) -> Result<Option<String>, String> {
+/// The text of a file that may be a recording, unpacked; None for a trace of ours and for what is no text.
+fn text_of(argument: &str) -> Result<Option<String>, String> {
     let say = |problem: std::io::Error| error(format!("{argument}: {problem}"));
     let mut file = File::open(argument).map_err(say)?;
     let mut begin = [0; 2];
@@ -321,9 +321,12 @@ fn json_of(argument: &str) -> Result<Option<String>, String> {
     let mut bytes = Vec::new();
     match begin {
         [0x1f, 0x8b] => flate2::read::MultiGzDecoder::new(whole).read_to_end(&mut bytes).map_err(say)?,
-        [byte, _] if b"{ \t\r\n".contains(&byte) => BufReader::new(whole).read_to_end(&mut bytes).map_err(say)?,
         // With a mark of its encoding, as Windows writes files.
         [0xef, 0xbb] | [0xff, 0xfe] | [0xfe, 0xff] => BufReader::new(whole).read_to_end(&mut bytes).map_err(say)?,
+        // JSON, or YAML.
+        [byte, _] if byte.is_ascii_graphic() || byte.is_ascii_whitespace() => {
+            BufReader::new(whole).read_to_end(&mut bytes).map_err(say)?
+        }
         _ => return Ok(None),
     };
     let utf_16 = |word: fn([u8; 2]) -> u16| {
@@ -335,5 +338,5 @@ fn json_of(argument: &str) -> Result<Option<String>, String> {
         [0xfe, 0xff] => utf_16(u16::from_be_bytes),
         _ => String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').to_owned(),
     };
-    Ok(Some(text).filter(|text| text.trim_start().starts_with('{')))
+    Ok(Some(text))
 }

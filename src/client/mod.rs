@@ -9,6 +9,7 @@
 //! Kubernetes: staging/src/k8s.io/kubectl/pkg/cmd, …/pkg/drain, …/pkg/polymorphichelpers.
 
 mod apply;
+mod debug;
 mod drain;
 pub mod parse;
 mod resize;
@@ -68,6 +69,11 @@ pub enum Verb {
         nodes: Target,
     },
     Drain(Drain),
+    /// One request to the eviction subresource for each pod, as the plug-in `kubectl evict-pod` makes it.
+    Evict {
+        pods: Target,
+        grace: Option<Duration>,
+    },
     /// Each taint to add (true) or to take away.
     Taint {
         nodes: Target,
@@ -91,9 +97,22 @@ pub enum Verb {
         target: Key,
         changes: Arc<[crate::protocol::api::ResizeRequest]>,
     },
-    /// `patch`. What comes of it is [`Verb::Put`]: who knows the object as JSON reckons it.
+    /// `debug`.
+    Debug {
+        target: Key,
+        debug: Box<debug::Debug>,
+    },
+    /// The ephemeral containers of a pod as a patch makes them, or why it can't be made.
+    EphemeralContainers {
+        target: Key,
+        containers: Result<Arc<[crate::model::Container]>, Text>,
+    },
+    /// `patch`. What comes of it is [`Verb::Put`], of `--subresource ephemeralcontainers` [`Verb::EphemeralContainers`]: who
+    /// knows the object as JSON reckons it.
     Patch {
         target: Key,
+        /// `--subresource ephemeralcontainers`.
+        ephemeral_containers: bool,
         kind: PatchKind,
         patch: Arc<serde_json::Value>,
     },

@@ -54,7 +54,7 @@ impl Fold for Message {
             Message::Controllers(incarnation, message) => {
                 digest.word(3 | u64::from(incarnation.0) << 8);
                 match message {
-                    controllers::In::Start => digest.word(1),
+                    controllers::In::Start { settled } => digest.word(1 | u64::from(*settled) << 8),
                     controllers::In::Watch(event) => fold_watch(event, digest),
                     controllers::In::Api(response) => fold_response(response, digest),
                     controllers::In::Timer(_) => digest.word(2),
@@ -97,6 +97,7 @@ impl Fold for Message {
                     },
                     kubelet::In::Stats(summary) => digest.word(summary.memory.amount as u64),
                     kubelet::In::UsageChanged => digest.word(600),
+                    kubelet::In::SystemOom { pid, .. } => digest.word(1 << 32 | u64::from(*pid)),
                     kubelet::In::Shutdown => digest.word(601),
                     kubelet::In::StaticPods(pods) => digest.word(500 + pods.len() as u64),
                     kubelet::In::Timer(_) => digest.word(2),

@@ -205,7 +205,11 @@ impl Cluster {
             }
         }
         self.schedule_now(SCHEDULER, Cause::NONE, Message::Scheduler(Incarnation(0), scheduler::In::Start));
-        self.schedule_now(CONTROLLERS, Cause::NONE, Message::Controllers(Incarnation(0), controllers::In::Start));
+        self.schedule_now(
+            CONTROLLERS,
+            Cause::NONE,
+            Message::Controllers(Incarnation(0), controllers::In::Start { settled: true }),
+        );
         for index in 0..self.nodes.len() {
             let to = self.kubelet_actor(index);
             let joins = self.config.nodes[index].kubelet.joins;
@@ -266,6 +270,16 @@ impl Cluster {
     /// What the API server holds.
     pub fn store(&self) -> &Store {
         self.api.store()
+    }
+
+    /// The leases of nodes, as a client would read them now.
+    pub fn leases(&self) -> Vec<Object> {
+        self.api.leases(self.now())
+    }
+
+    /// Nodes as a client would read them now, with their heartbeats.
+    pub fn nodes_read(&self) -> Vec<Object> {
+        self.api.nodes(self.now())
     }
 
     /// The run's random streams, for what is decided outside the parts (random faults).
@@ -428,7 +442,7 @@ impl Cluster {
         self.controllers_incarnation.0 += 1;
         if up {
             self.controllers = ControllerManager::new(self.config.controllers.clone(), &self.kernel.streams());
-            let start = Message::Controllers(self.controllers_incarnation, controllers::In::Start);
+            let start = Message::Controllers(self.controllers_incarnation, controllers::In::Start { settled: false });
             self.schedule_now(CONTROLLERS, cause, start);
         } else {
             self.disconnect(CONTROLLERS, cause);

@@ -46,6 +46,9 @@ pub trait Controller: Debug {
         WorkQueue::default()
     }
 
+    /// All kinds have been listed; now it observes what is there.
+    fn begins(&mut self, _cx: &mut Context<'_>) {}
+
     /// All kinds have been listed and observed once.
     fn started(&mut self, _cx: &mut Context<'_>) {}
 
@@ -58,6 +61,14 @@ pub trait Controller: Debug {
     /// All requests that the work on this key has sent are answered, in the order in which they were sent.
     fn resume(&mut self, _key: Key, replies: Vec<Reply>, _cx: &mut Context<'_>) -> Progress {
         if replies.iter().any(Result::is_err) { Progress::Retry } else { Progress::Done }
+    }
+}
+
+/// The next point after `time` of a grid that begins at `grid`.
+pub fn grid_after(grid: Time, period: Duration, time: Time) -> Time {
+    match time < grid {
+        true => grid,
+        false => grid + period * (time.since(grid).as_nanos() / period.as_nanos() + 1),
     }
 }
 
@@ -124,6 +135,8 @@ pub struct Context<'a> {
     pub(super) fx: &'a mut Effects<In, Out>,
     /// The key that is being worked on.
     pub(super) key: Option<Key>,
+    /// The process was running before the run began.
+    pub settled: bool,
 }
 
 impl Context<'_> {
@@ -197,6 +210,14 @@ impl Context<'_> {
     /// Records a decision that nothing else shows.
     pub fn decided(&mut self, object: Key, by: &'static str, text: impl Into<Text>) {
         self.fx.note(Record::Decided { object, by: Name::new(by), text: text.into() });
+    }
+
+    /// Where the grid of periodic work begins: now, but anywhere in its period where the process has been running before.
+    pub fn grid(&mut self, period: Duration) -> Time {
+        match self.settled {
+            true => self.now + Duration::from_nanos(self.hub.stream.below(period.as_nanos())),
+            false => self.now,
+        }
     }
 
     /// The controller's stream of random numbers.

@@ -87,7 +87,7 @@ impl World {
         for object in objects {
             world.create(object).expect("the object is new");
         }
-        world.push(Time::ZERO, What::Manager(In::Start));
+        world.push(Time::ZERO, What::Manager(In::Start { settled: false }));
         world
     }
 
@@ -122,7 +122,7 @@ impl World {
     pub fn lease(&mut self, node: &str, renewing: bool) {
         let meta = Meta::named("kube-node-lease", node);
         let renewed = (!renewing).then_some(self.now);
-        let object = Object::Lease(Lease { meta, renewing, renewed }.into());
+        let object = Object::Lease(Lease { meta, renewing, renewed, ..Lease::default() }.into());
         self.upsert(object);
     }
 

@@ -36,6 +36,7 @@ mod persistent_volume;
 mod pod_control;
 mod pod_gc;
 mod replica_set;
+mod resource_claim;
 
 #[cfg(test)]
 mod fake_api;
@@ -57,8 +58,11 @@ use workqueue::TokenBucket;
 /// What the controller manager hears.
 #[derive(Clone, Debug, PartialEq)]
 pub enum In {
-    /// The process starts (again): it lists and watches, and knows nothing of before.
-    Start,
+    /// The process starts (again): it lists and watches, and knows nothing of before. One that is settled has been running
+    /// since long before: what it finds is no news, and its periodic work is anywhere in its period.
+    Start {
+        settled: bool,
+    },
     Watch(Arc<WatchEvent>),
     Api(Box<Response>),
     Timer(Timer),
@@ -104,6 +108,8 @@ pub struct Config {
     pub provisioning: Distribution,
     /// The wall clock at the scenario's start, in seconds since 1970: CronJobs follow it.
     pub start_unix_seconds: i64,
+    /// The controllers that run, by name; None: all.
+    pub controllers: Option<&'static [&'static str]>,
 }
 
 impl Default for Config {
@@ -122,13 +128,14 @@ impl Default for Config {
             sync_latency: Duration::from_micros(500),
             provisioning: Distribution::Constant(Duration::from_secs(1)),
             start_unix_seconds: 1_767_225_600,
+            controllers: None,
         }
     }
 }
 
 /// All controllers, in the order in which they hear of changes.
-fn all(_config: &Config, _streams: &Streams) -> Vec<Box<dyn Controller>> {
-    vec![
+fn all(config: &Config) -> Vec<Box<dyn Controller>> {
+    let mut all: Vec<Box<dyn Controller>> = vec![
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicaSet)),
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicationController)),
         Box::<deployment::DeploymentController>::default(),
@@ -144,7 +151,12 @@ fn all(_config: &Config, _streams: &Streams) -> Vec<Box<dyn Controller>> {
         Box::<taint_eviction::TaintEviction>::default(),
         Box::<pod_gc::PodGc>::default(),
         Box::<garbage_collector::GarbageCollector>::default(),
-    ]
+        Box::<resource_claim::ResourceClaims>::default(),
+    ];
+    if let Some(names) = config.controllers {
+        all.retain(|controller| names.contains(&controller.name()));
+    }
+    all
 }
 
 /// The controller manager.
@@ -162,6 +174,8 @@ pub struct ControllerManager {
     backoff: Stream,
     /// Kinds that have not been listed since the start.
     unlisted: usize,
+    /// It was running before the run began.
+    settled: bool,
 }
 
 /// The state of one kind's watch.
@@ -193,6 +207,7 @@ impl ControllerManager {
             reflectors: FxHashMap::default(),
             backoff: streams.stream("controller-manager", "relist-backoff"),
             unlisted: 0,
+            settled: false,
         };
         manager.reset();
         manager
@@ -206,7 +221,7 @@ impl ControllerManager {
     /// Handles one message.
     pub fn handle(&mut self, message: In, fx: &mut Effects<In, Out>) {
         match message {
-            In::Start => self.start(fx),
+            In::Start { settled } => self.start(settled, fx),
             In::Watch(event) => self.watched(&event, fx),
             In::Api(response) => self.answered(*response, fx),
             In::Timer(Timer::Work(index)) => self.work(index, fx),
@@ -218,7 +233,7 @@ impl ControllerManager {
     fn reset(&mut self) {
         self.cache = Cache::default();
         self.requests.pending.clear();
-        self.controllers = all(&self.config, &self.streams);
+        self.controllers = all(&self.config);
         self.watchers = vec![Vec::new(); Kind::ALL.len()];
         self.hubs.clear();
         for (index, controller) in (0u8..).zip(&self.controllers) {
@@ -241,8 +256,9 @@ impl ControllerManager {
         self.reflectors.clear();
     }
 
-    fn start(&mut self, fx: &mut Effects<In, Out>) {
+    fn start(&mut self, settled: bool, fx: &mut Effects<In, Out>) {
         self.reset();
+        self.settled = settled;
         let kinds: Vec<Kind> = self.kinds().collect();
         self.unlisted = kinds.len();
         for kind in kinds {
@@ -320,6 +336,9 @@ impl ControllerManager {
 
     /// Every kind is listed: the controllers see all objects, and begin.
     fn caches_synced(&mut self, fx: &mut Effects<In, Out>) {
+        for index in 0..self.controllers.len() {
+            self.with(index, None, fx, |controller, cx| controller.begins(cx));
+        }
         for &kind in Kind::ALL {
             let mut keys: Vec<Key> = self.cache.keys(kind).collect();
             keys.sort();
@@ -386,6 +405,7 @@ impl ControllerManager {
             requests: &mut self.requests,
             fx,
             key,
+            settled: self.settled,
         };
         let result = act(self.controllers[index].as_mut(), &mut cx);
         self.schedule(index, fx);

@@ -20,7 +20,7 @@ use crate::model::{
 };
 use crate::protocol::api::{Call, Patch};
 
-use super::controller::{Context, Controller, Progress, Reply, reference};
+use super::controller::{Context, Controller, Progress, Reply, grid_after, reference};
 use super::informer::Change;
 use super::node_zones::{Change as ZoneChange, Zones};
 use super::replica_set::failed_other_than_gone;
@@ -28,8 +28,11 @@ use super::replica_set::failed_other_than_gone;
 /// The node lifecycle controller.
 #[derive(Debug, Default)]
 pub struct NodeLifecycle {
-    /// Where the monitor's grid begins.
     begun: Time,
+    /// Where the monitor's grid begins.
+    grid: Time,
+    /// What is seen was there before the process began.
+    is_listing: bool,
     nodes: BTreeMap<Name, Watched>,
     zones: Zones,
     /// Nodes to look at in the next pass.
@@ -49,6 +52,8 @@ struct Watched {
     probe: Time,
     /// Ready, as the last pass saw it; None before the first.
     ready: Option<ConditionStatus>,
+    /// A controller that began before the run had seen it.
+    is_registered: bool,
 }
 
 /// The keys of the monitor's pass and of the tainting pass, which are about no object.
@@ -65,10 +70,6 @@ const TAINTING_PERIOD: Duration = Duration::from_millis(100);
 
 /// The conditions that a silent kubelet leaves unknown.
 const PROBED: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
-
-fn after(begun: Time, period: Duration, time: Time) -> Time {
-    begun + period * (time.since(begun).as_nanos() / period.as_nanos() + 1)
-}
 
 fn ready_of(node: &Node) -> Option<ConditionStatus> {
     condition::find(&node.status.conditions, "Ready").map(|ready| ready.status)
@@ -119,7 +120,7 @@ impl NodeLifecycle {
     /// The monitor looks at this node in its next pass.
     fn check(&mut self, node: Name, cx: &mut Context<'_>) {
         self.changed.insert(node);
-        cx.enqueue_at(monitor(), after(self.begun, cx.config.node_monitor_period, cx.now));
+        cx.enqueue_at(monitor(), grid_after(self.grid, cx.config.node_monitor_period, cx.now));
     }
 
     /// The kubelet was heard of at `at` and is silent since.
@@ -128,7 +129,7 @@ impl NodeLifecycle {
         watched.probe = watched.probe.max(at);
         let has_status = cx.cache.node(node).is_some_and(|node| ready_of(node).is_some());
         let grace = if has_status { cx.config.node_monitor_grace_period } else { cx.config.node_startup_grace_period };
-        let pass = after(self.begun, cx.config.node_monitor_period, watched.probe + grace);
+        let pass = grid_after(self.grid, cx.config.node_monitor_period, watched.probe + grace);
         self.deadlines.insert((pass, node));
         cx.enqueue_at(monitor(), pass);
     }
@@ -172,7 +173,8 @@ impl NodeLifecycle {
         let is_new = !self.nodes.contains_key(&key.name);
         if is_new {
             let probe = if ready_of(node).is_some() { cx.now } else { node.meta.created };
-            let watched = Watched { zone: Name::default(), excluded: true, probe, ready: None };
+            let is_registered = self.is_listing && cx.settled;
+            let watched = Watched { zone: Name::default(), excluded: true, probe, ready: None, is_registered };
             self.nodes.insert(key.name, watched);
             self.check(key.name, cx);
         }
@@ -233,10 +235,11 @@ impl NodeLifecycle {
         let name = node.meta.name;
         let Some(mut watched) = self.nodes.get(&name).copied() else { return };
         let before = watched.ready;
-        if before.is_none() {
+        if before.is_none() && !watched.is_registered {
             let text = format!("Node {name} event: Registered Node {name} in Controller");
             cx.normal(&Object::Node(node.clone()), "RegisteredNode", text);
-        } else {
+        }
+        if before.is_some() {
             self.count(watched, -1, cx);
         }
         watched.zone = zone_of(node);
@@ -330,7 +333,7 @@ impl NodeLifecycle {
 
     fn plan_tainting(&self, cx: &mut Context<'_>) {
         if let Some(next) = self.zones.next() {
-            let now = after(self.begun, TAINTING_PERIOD, cx.now);
+            let now = grid_after(self.begun, TAINTING_PERIOD, cx.now);
             let due = next.as_nanos().saturating_sub(self.begun.as_nanos()).div_ceil(TAINTING_PERIOD.as_nanos());
             cx.enqueue_at(tainting(), now.max(self.begun + TAINTING_PERIOD * due));
         }
@@ -401,8 +404,14 @@ impl Controller for NodeLifecycle {
         8
     }
 
-    fn started(&mut self, cx: &mut Context<'_>) {
+    fn begins(&mut self, cx: &mut Context<'_>) {
         self.begun = cx.now;
+        self.grid = cx.grid(cx.config.node_monitor_period);
+        self.is_listing = true;
+    }
+
+    fn started(&mut self, cx: &mut Context<'_>) {
+        self.is_listing = false;
         // The first pass is at once.
         cx.enqueue(monitor());
     }

@@ -13,7 +13,7 @@ use crate::model::taint::OUT_OF_SERVICE;
 use crate::model::{ConditionStatus, Key, Kind, Name, Node, Object, Phase, Pod, condition};
 use crate::protocol::api::{Call, DeleteOptions};
 
-use super::controller::{Context, Controller, Progress};
+use super::controller::{Context, Controller, Progress, grid_after};
 use super::informer::Change;
 use super::replica_set::failed_other_than_gone;
 use super::taint_eviction::disruption_target;
@@ -26,7 +26,7 @@ const QUARANTINE: Duration = Duration::from_secs(40);
 #[derive(Debug, Default)]
 pub struct PodGc {
     /// Where the sweeps' grid begins.
-    begun: Time,
+    grid: Time,
     /// Nodes that pods name and that are not there, and (once a sweep has noticed) since when.
     missing: BTreeMap<Name, Option<Time>>,
     /// Terminating pods without a node.
@@ -58,8 +58,7 @@ fn is_out_of_service(node: &Node) -> bool {
 impl PodGc {
     /// Sweeps at the next point of the grid.
     fn wake(&self, cx: &mut Context<'_>) {
-        let passed = cx.now.since(self.begun).as_nanos() / PERIOD.as_nanos();
-        cx.enqueue_at(sweep(), self.begun + PERIOD * (passed + 1));
+        cx.enqueue_at(sweep(), grid_after(self.grid, PERIOD, cx.now));
     }
 
     fn observe_pod(&mut self, change: &Change<'_>, cx: &mut Context<'_>) {
@@ -189,8 +188,8 @@ impl Controller for PodGc {
         &[Kind::Pod, Kind::Node]
     }
 
-    fn started(&mut self, cx: &mut Context<'_>) {
-        self.begun = cx.now;
+    fn begins(&mut self, cx: &mut Context<'_>) {
+        self.grid = cx.grid(PERIOD);
     }
 
     fn observe(&mut self, change: &Change<'_>, cx: &mut Context<'_>) {

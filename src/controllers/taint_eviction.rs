@@ -17,18 +17,22 @@ use crate::protocol::api::{Call, DeleteOptions, Patch, StatusReason};
 use super::controller::{Context, Controller, Progress, Reply};
 use super::informer::Change;
 
-/// The evictions to come, by pod. A pod that tolerates its node has no entry.
+/// The evictions to come and those that were, by pod. A pod that tolerates its node has no entry.
 #[derive(Debug, Default)]
 pub struct TaintEviction {
-    scheduled: FxHashMap<Key, Eviction>,
+    scheduled: FxHashMap<Key, Work>,
     /// Pods whose condition is being written before their deletion.
     marked: FxHashMap<Key, Uid>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Eviction {
-    noticed: Time,
-    due: Time,
+enum Work {
+    Waits {
+        noticed: Time,
+        due: Time,
+    },
+    /// The pod was deleted and isn't gone yet: what its node gets besides doesn't begin anew, unless the pod bears none of it.
+    Done,
 }
 
 /// How long a pod bears all `NoExecute` taints of its node: the shortest `tolerationSeconds` that matches.
@@ -77,7 +81,8 @@ impl TaintEviction {
         }
         let wait = match Tolerates::of(no_execute(taints), &pod.spec.tolerations) {
             Tolerates::Never => {
-                self.scheduled.insert(key, Eviction { noticed: cx.now, due: cx.now });
+                self.reprieve(pod, cx);
+                self.scheduled.insert(key, Work::Waits { noticed: cx.now, due: cx.now });
                 return cx.enqueue(key);
             }
             Tolerates::For(wait) => wait,
@@ -85,16 +90,19 @@ impl TaintEviction {
         };
         // Kubernetes keeps an eviction that it scheduled earlier, even where the new taint is tolerated for less long:
         // processPodOnNode compares when the two were noticed, not when they end.
-        if self.scheduled.get(&key).is_some_and(|earlier| earlier.noticed < cx.now) {
-            return;
+        match self.scheduled.get(&key) {
+            Some(Work::Waits { noticed, .. }) if *noticed < cx.now => return,
+            Some(Work::Done) => return,
+            _ => {}
         }
         let due = cx.now + wait;
-        self.scheduled.insert(key, Eviction { noticed: cx.now, due });
+        self.scheduled.insert(key, Work::Waits { noticed: cx.now, due });
         cx.enqueue_at(key, due);
     }
 
+    /// The pod's eviction, if it waits for one, is called off.
     fn reprieve(&mut self, pod: &Pod, cx: &mut Context<'_>) {
-        if self.scheduled.remove(&pod.meta.key(Kind::Pod)).is_some() {
+        if let Some(Work::Waits { .. }) = self.scheduled.remove(&pod.meta.key(Kind::Pod)) {
             let text = format!("Cancelling deletion of Pod {}", pod.full_name());
             cx.event(about(pod), EventType::Normal, "TaintManagerEviction", text);
         }
@@ -119,8 +127,8 @@ impl TaintEviction {
     fn observe_pod(&mut self, change: &Change<'_>, cx: &mut Context<'_>) {
         let (old, new) = change.pods();
         let Some(pod) = new else {
-            self.scheduled.remove(&change.key());
-            return;
+            // Somebody else was faster.
+            return old.into_iter().for_each(|pod| self.reprieve(pod, cx));
         };
         let same = old.is_some_and(|old| {
             old.node == pod.node
@@ -161,12 +169,12 @@ impl Controller for TaintEviction {
     }
 
     fn sync(&mut self, key: Key, cx: &mut Context<'_>) -> Progress {
-        let Some(eviction) = self.scheduled.get(&key).copied() else { return Progress::Done };
-        if eviction.due > cx.now {
-            cx.enqueue_at(key, eviction.due);
+        let Some(&Work::Waits { due, .. }) = self.scheduled.get(&key) else { return Progress::Done };
+        if due > cx.now {
+            cx.enqueue_at(key, due);
             return Progress::Done;
         }
-        self.scheduled.remove(&key);
+        self.scheduled.insert(key, Work::Done);
         let Some(pod) = cx.cache.pod(key.namespace, key.name).cloned() else { return Progress::Done };
         let text = format!("Marking for deletion Pod {}", pod.full_name());
         cx.event(about(&pod), EventType::Normal, "TaintManagerEviction", text);
@@ -186,7 +194,7 @@ impl Controller for TaintEviction {
         let Some(uid) = self.marked.remove(&key) else { return Progress::Done };
         match replies.into_iter().next() {
             Some(Err(status)) if status.reason != StatusReason::NotFound => {
-                self.scheduled.insert(key, Eviction { noticed: cx.now, due: cx.now });
+                self.scheduled.insert(key, Work::Waits { noticed: cx.now, due: cx.now });
                 Progress::Retry
             }
             Some(Ok(_)) => {
@@ -268,6 +276,43 @@ mod tests {
         let [condition, deleted] = EVICTED.map(|text| format!("320.0 {text}"));
         let expected = ["320.0 Marking for deletion Pod default/web", &condition, &deleted];
         check(&[("x", 300), ("y", 10)], &[(20.0, "x"), (120.0, "y")], &expected);
+    }
+
+    #[test]
+    fn a_second_taint_that_is_not_tolerated_cancels_and_marks_at_once() {
+        let [condition, deleted] = EVICTED.map(|text| format!("120.0 {text}"));
+        let cancelled = "120.0 Cancelling deletion of Pod default/web";
+        let expected = [cancelled, "120.0 Marking for deletion Pod default/web", &condition, &deleted];
+        check(&[("x", 300)], &[(20.0, "x"), (120.0, "y")], &expected);
+    }
+
+    #[test]
+    fn a_pod_that_somebody_deletes_meanwhile_is_spoken_of_as_spared() {
+        let pod = Object::Pod(Pod { meta: Meta::named("default", "web"), ..tolerant(300) }.into());
+        let mut world = World::new(Config::default(), vec![node("n1", "a"), pod]);
+        world.run_until(20.0);
+        let add = vec![Taint::new("x", TaintEffect::NoExecute)];
+        world.call(Call::Patch(Key::new(Kind::Node, "", "n1"), Patch::Taints { add, remove: vec![] }));
+        world.run_until(50.0);
+        world.call(Call::Delete(Key::new(Kind::Pod, "default", "web"), DeleteOptions::default()));
+        world.run_until(1000.0);
+        assert_eq!(
+            world.log("TaintManagerEviction"),
+            ["51.0 TaintManagerEviction Cancelling deletion of Pod default/web"]
+        );
+    }
+
+    /// A pod that bears the taint x for so long.
+    fn tolerant(seconds: u64) -> Pod {
+        let toleration = Toleration {
+            key: Name::new("x"),
+            operator: TolerationOperator::Exists,
+            value: Name::default(),
+            effect: None,
+            seconds: Some(Duration::from_secs(seconds)),
+        };
+        let spec = PodSpec { tolerations: [toleration].into(), ..PodSpec::default() };
+        Pod { spec: Arc::new(spec), ..Pod::default() }
     }
 
     #[test]

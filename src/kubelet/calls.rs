@@ -24,6 +24,10 @@ pub enum CriOwner {
     /// The image puller, for the pull of this number.
     Puller(u64),
     Garbage,
+    /// Container or (true) image collection while the runtime may not work: only whether it fails matters.
+    Collector {
+        images: bool,
+    },
     /// The check of the runtime's health.
     Health,
     /// The list of images for the node's status.
@@ -45,6 +49,8 @@ pub enum ApiOwner {
     Mirror(Uid),
     /// A pull secret.
     PullSecret(Uid),
+    /// A pod's resource claim.
+    Claim(Uid),
     WatchPods,
     WatchNode,
     WatchServices,

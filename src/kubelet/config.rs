@@ -6,6 +6,7 @@
 use std::net::Ipv4Addr;
 
 use crate::kernel::{Duration, Time};
+use crate::model::quantity::Format;
 use crate::model::{Bytes, Name, Node, Resources, Taint};
 
 pub use super::host::Host;
@@ -88,6 +89,8 @@ pub struct KubeletConfiguration {
     pub node_lease_duration: Duration,
     /// How many images the node's status names; -1: all.
     pub node_status_max_images: i64,
+    /// `volumeStatsAggPeriod`: how often what volumes hold is measured.
+    pub volume_stats_agg_period: Duration,
     /// The deadline of most CRI calls; twice as long for a sandbox.
     pub runtime_request_timeout: Duration,
     /// The first wait of a container in a crash loop.
@@ -106,6 +109,10 @@ pub struct KubeletConfiguration {
     /// Whether CPU limits are enforced, and in which period.
     pub cpu_cfs_quota: bool,
     pub cpu_cfs_quota_period: Duration,
+    /// `cpuManagerPolicy: static`: Guaranteed pods with whole CPUs have them for themselves, without a quota.
+    pub static_cpu_manager: bool,
+    /// `memoryManagerPolicy: Static`.
+    pub static_memory_manager: bool,
     pub allowed_unsafe_sysctls: Vec<Name>,
     /// Taints of a node that registers.
     pub register_with_taints: Vec<Taint>,
@@ -130,6 +137,8 @@ pub struct Threshold {
     pub signal: Signal,
     /// Less than this is too little.
     pub amount: Amount,
+    /// How an amount that is no percentage was written, and is shown.
+    pub format: Format,
     /// How long it must be too little before a pod goes; None: the threshold is hard.
     pub grace: Option<Duration>,
     /// By how much more it must be enough again.
@@ -221,7 +230,8 @@ impl Eviction {
 impl Default for Eviction {
     /// pkg/kubelet/apis/config/v1beta1/defaults_linux.go.
     fn default() -> Eviction {
-        let hard = |signal, amount| Threshold { signal, amount, grace: None, minimum_reclaim: None };
+        let format = Format::BinarySI;
+        let hard = |signal, amount| Threshold { signal, amount, format, grace: None, minimum_reclaim: None };
         let percent = Amount::Percent;
         Eviction {
             thresholds: vec![
@@ -259,6 +269,7 @@ impl Default for KubeletConfiguration {
             node_status_report_frequency: secs(300),
             node_lease_duration: secs(40),
             node_status_max_images: 50,
+            volume_stats_agg_period: secs(60),
             runtime_request_timeout: secs(120),
             initial_container_restart_period: secs(10),
             max_container_restart_period: secs(300),
@@ -269,6 +280,8 @@ impl Default for KubeletConfiguration {
             single_process_oom_kill: None,
             cpu_cfs_quota: true,
             cpu_cfs_quota_period: Duration::from_millis(100),
+            static_cpu_manager: false,
+            static_memory_manager: false,
             allowed_unsafe_sysctls: Vec::new(),
             register_with_taints: Vec::new(),
             provider_id: Name::default(),

@@ -211,13 +211,23 @@ impl Kubelet {
             let message = format!("{what} (pod: \"{full}\", container: {})", container.name);
             return self.config_failed(uid, sync, one, message.into(), fx);
         }
+        let target = match container.target {
+            name if name.is_empty() => None,
+            name => match sync.runtime.newest(name) {
+                Some(found) => Some(found.summary.id),
+                None => {
+                    let message = format!("unable to find target container {name}");
+                    return self.config_failed(uid, sync, one, message.into(), fx);
+                }
+            },
+        };
         let Some(sandbox) = sync.sandbox else {
             return self.start_failed(uid, sync, "CreateContainerError", Text::default(), fx);
         };
         let shown = &entry.status.status;
         let ip = self.pleg.cached(uid).and_then(|runtime| runtime.ip()).or(shown.pod_ip);
         let facts = Facts { pod: &pod, pod_ip: ip, config: &self.config };
-        let config = match facts.container_config(container, attempt, &environment) {
+        let config = match facts.container_config(container, attempt, &environment, target) {
             Ok(config) => Arc::new(config),
             Err(message) => return self.config_failed(uid, sync, one, message, fx),
         };
@@ -344,7 +354,7 @@ fn attempt(container: &Container, runtime: &RuntimeStatus, shown: &PodStatus) ->
         return newest.summary.attempt + 1;
     }
     // The runtime has forgotten it; Kubernetes counts its log files.
-    let mut all = shown.init_containers.iter().chain(&shown.containers);
+    let mut all = shown.init_containers.iter().chain(&shown.containers).chain(&shown.ephemeral_containers);
     match all.find(|status| status.name == container.name) {
         Some(status) if matches!(status.state, ContainerState::Terminated(_)) && status.container_id != 0 => {
             status.restart_count + 1

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashSet;
 
-use crate::model::{Name, Uid};
-use crate::protocol::cri::{Call, ContainerId, ContainerState, SandboxState};
+use crate::model::{EventType, Name, Uid};
+use crate::protocol::cri::{Answer, Call, ContainerId, ContainerState, Error, SandboxState};
 
 use super::calls::CriOwner;
 use super::{Fx, In, Kubelet, Timer};
@@ -90,6 +90,42 @@ impl Kubelet {
         }
         self.garbage.removed.clear();
         self.collect_next(fx);
+    }
+
+    /// The runtime may not work from now on: each round of a collector fails. While it works, rounds that find nothing are
+    /// left out.
+    pub(super) fn collectors_may_fail(&mut self, fx: &mut Fx) {
+        for (images, grid) in [(false, self.garbage_grid), (true, self.image_grid)] {
+            fx.wake_at(grid.after(fx.now()), In::Timer(Timer::Collector { images }));
+        }
+    }
+
+    /// A round of container or image collection (`StartGarbageCollection` in pkg/kubelet/kubelet.go).
+    pub(super) fn collector_tick(&mut self, images: bool, fx: &mut Fx) {
+        if !self.runtime_is_lost() {
+            if images {
+                self.image_gc_succeeded();
+            }
+            return;
+        }
+        let (call, grid) = match images {
+            true => (Call::ListImages, self.image_grid),
+            false => (Call::ListContainers { pod: None }, self.garbage_grid),
+        };
+        self.calls.cri(CriOwner::Collector { images }, call, fx);
+        fx.wake_at(grid.after(fx.now()), In::Timer(Timer::Collector { images }));
+    }
+
+    /// The runtime answered a collector, or not.
+    pub(super) fn collector_answered(&mut self, images: bool, result: &Result<Answer, Error>, fx: &mut Fx) {
+        match (result, images) {
+            (Ok(_), true) => self.image_gc_succeeded(),
+            (Ok(_), false) => {}
+            (Err(error), true) => self.image_gc_failed(error.to_string(), fx),
+            (Err(error), false) => {
+                self.node_event(EventType::Warning, "ContainerGCFailed", error.to_string(), fx);
+            }
+        }
     }
 
     /// Takes something away when its turn comes.

@@ -3,9 +3,6 @@
 //! The same code drives a simulated runtime in virtual time and a real one in wall time: it speaks CRI messages only. It
 //! schedules nothing periodic while nothing changes ([`config::Observe::Sleeping`]); a polling kubelet is the reference.
 //!
-//! Left out: static pods, in-place resize, eviction, graceful node shutdown, preemption for critical pods, image garbage
-//! collection, ephemeral containers.
-//!
 //! Read `pod_manager` (what the watch says), `pod_worker` (what becomes of it), `pod_actions` and `sync_pod` (what a sync
 //! does), `containers` and `kill`, then `status` and `status_manager`; `pleg` and `probes` for how it observes.
 
@@ -23,6 +20,7 @@ use crate::trace::PodRef;
 mod admission;
 mod backoff;
 mod calls;
+mod claims;
 pub mod config;
 pub mod configuration;
 mod container_config;
@@ -91,6 +89,11 @@ pub enum In {
     Stats(Box<stats::Summary>),
     /// What is used grows otherwise from now on. A sleeping kubelet measures only when it was told so.
     UsageChanged,
+    /// The kernel killed a process because all memory of the machine was used.
+    SystemOom {
+        process: Name,
+        pid: u32,
+    },
     /// The pods of the node's manifest folder: all that it holds, at the start and whenever it changes.
     StaticPods(Arc<[Arc<Pod>]>),
     Timer(Timer),
@@ -113,6 +116,10 @@ pub enum Timer {
     },
     /// A pod's volumes: the next try, the next look, the end of the wait.
     Volumes {
+        pod: Uid,
+    },
+    /// The devices of a pod's claims are prepared.
+    Prepared {
         pod: Uid,
     },
     /// Probe workers tick.
@@ -148,6 +155,14 @@ pub enum Timer {
     /// The sync loop looks whether the runtime works again.
     Resume,
     Garbage,
+    /// Container or (true) image collection, while the runtime may not work.
+    Collector {
+        images: bool,
+    },
+    /// A pod that the kubelet itself ends should be gone.
+    GracePeriod {
+        pod: Uid,
+    },
     /// The eviction manager looks.
     Eviction,
     /// Image garbage collection looks.
@@ -356,6 +371,11 @@ impl Kubelet {
                 }
             }
             In::UsageChanged => self.usage_changed(fx),
+            In::SystemOom { process, pid } => {
+                // pkg/kubelet/oom/oom_watcher_linux.go.
+                let message = format!("System OOM encountered, victim process: {process}, pid: {pid}");
+                self.node_event(crate::model::EventType::Warning, "SystemOOM", message, fx);
+            }
             In::Shutdown => self.prepare_for_shutdown(fx),
             In::StaticPods(pods) => self.static_pods_read(pods, fx),
             In::Timer(timer) => self.timer(timer, fx),
@@ -384,7 +404,7 @@ impl Kubelet {
         self.garbage_grid = grid(second * 60, none);
         self.eviction_grid = grid(eviction::PERIOD, none);
         self.disk_grid = grid(eviction::DISK_PERIOD, none);
-        self.volumes_grid = grid(eviction::VOLUMES_PERIOD, none);
+        self.volumes_grid = grid(self.config.kubelet.volume_stats_agg_period, none);
         self.image_grid = grid(image_gc::PERIOD, none);
         self.start_eviction(fx);
         self.start_image_gc(fx);
@@ -412,6 +432,7 @@ impl Kubelet {
             Timer::Observed { pod } => self.observed_unseen(pod, fx),
             Timer::SyncTick => self.sync_tick(fx),
             Timer::Deadline { pod } => self.deadline_tick(pod, fx),
+            Timer::Prepared { pod } => self.prepared(pod, fx),
             Timer::Volumes { pod } => self.volumes_tick(pod, fx),
             Timer::Probes => self.probe_ticks(fx),
             Timer::Kill { pod, item } => self.kill_tick(pod, item, fx),
@@ -427,6 +448,8 @@ impl Kubelet {
             Timer::RuntimeDown => self.look_at_runtime(fx),
             Timer::Resume => self.resume_tick(fx),
             Timer::Garbage => self.garbage_tick(fx),
+            Timer::Collector { images } => self.collector_tick(images, fx),
+            Timer::GracePeriod { pod } => self.grace_is_over(pod, fx),
             Timer::Eviction => self.eviction_tick(fx),
             Timer::ImageGc => self.image_gc_tick(fx),
             Timer::Shutdown => self.shutdown_goes_on(fx),
@@ -465,6 +488,7 @@ impl Kubelet {
             CriOwner::Kill(pod, number) => self.kill_answered(pod, number, result, fx),
             CriOwner::Puller(number) => self.pull_answered(number, result, fx),
             CriOwner::Garbage => self.collected(fx),
+            CriOwner::Collector { images } => self.collector_answered(images, &result, fx),
             CriOwner::Health => self.health_answered(result, fx),
             CriOwner::Images => self.images_listed(result, fx),
             CriOwner::ImageGc => self.images_freed(result, fx),
@@ -493,6 +517,7 @@ impl Kubelet {
             ApiOwner::Environment(pod) => self.environment_answered(pod, result, fx),
             ApiOwner::Mirror(pod) => self.mirror_answered(pod, &result, fx),
             ApiOwner::PullSecret(pod) => self.pull_secret_answered(pod, result, fx),
+            ApiOwner::Claim(pod) => self.claim_answered(pod, result, fx),
             ApiOwner::Register => self.register_answered(result, fx),
             ApiOwner::NodeStatus => self.node_status_written(result, fx),
             ApiOwner::Lease => self.lease_answered(result, fx),

@@ -62,6 +62,8 @@ pub fn generate(input: &Input<'_>, trigger: &mut SmallVec<[ContainerRef; 2]>) ->
         pod_ip: input.runtime.ip().or(old.pod_ip).or(pod.status.pod_ip),
         start_time: old.start_time.or(pod.status.start_time),
         nominated_node: old.nominated_node,
+        claims: pod.status.claims.clone(),
+        extended_claim: pod.status.extended_claim.clone(),
         resizing: input.resize.and_then(|resize| resize.shown(spec)),
         ..PodStatus::default()
     };
@@ -73,7 +75,11 @@ pub fn generate(input: &Input<'_>, trigger: &mut SmallVec<[ContainerRef; 2]>) ->
         let Some(container) = one.of(spec) else { continue };
         let mut made = container_status(input, one, container);
         flags(input, one, container, &mut made, trigger);
-        if one.init { &mut status.init_containers } else { &mut status.containers }.push(made);
+        if one.is_init() { &mut status.init_containers } else { &mut status.containers }.push(made);
+    }
+    for one in ContainerRef::all_ephemeral(spec) {
+        let Some(container) = one.of(spec) else { continue };
+        status.ephemeral_containers.push(ContainerStatus { started: None, ..container_status(input, one, container) });
     }
     let computed = phase(pod, input.runtime, &status, input.is_terminal);
     // A pod that has ended stays so.
@@ -86,13 +92,13 @@ pub fn generate(input: &Input<'_>, trigger: &mut SmallVec<[ContainerRef; 2]>) ->
     }
     status.conditions = conditions(input, &status);
     status.containers.sort_by_key(|one| one.name);
+    status.ephemeral_containers.sort_by_key(|one| one.name);
     status
 }
 
 fn container_status(input: &Input<'_>, one: ContainerRef, container: &Container) -> ContainerStatus {
     let spec = &input.pod.spec;
-    let list = if one.init { &input.old.init_containers } else { &input.old.containers };
-    let old = list.iter().find(|status| status.name == container.name);
+    let old = one.statuses(input.old).iter().find(|status| status.name == container.name);
     let reason = if spec.init_containers.is_empty() { "ContainerCreating" } else { "PodInitializing" };
     let mut status = ContainerStatus {
         name: container.name,
@@ -126,7 +132,7 @@ fn container_status(input: &Input<'_>, one: ContainerRef, container: &Container)
         }
         (None, Some(old)) => without_instance(input, one, old, &mut status),
         (None, None) => {
-            if one.init && has_regular(input) {
+            if one.is_init() && has_regular(input) {
                 status.state = ContainerState::Terminated(Box::new(Terminated {
                     reason: Name::new("Completed"),
                     message: Text::new(
@@ -139,7 +145,7 @@ fn container_status(input: &Input<'_>, one: ContainerRef, container: &Container)
     }
     let succeeded =
         newest.is_some_and(|newest| newest.summary.state == cri::ContainerState::Exited && newest.exit_code == 0);
-    if one.init && !container.is_sidecar() && succeeded {
+    if one.is_init() && !container.is_sidecar() && succeeded {
         return status;
     }
     // A container that the next sync starts again waits, if it is known why it did not start.
@@ -191,7 +197,7 @@ fn without_instance(input: &Input<'_>, one: ContainerRef, old: &ContainerStatus,
             }
         }
         ContainerState::Running { .. } => {}
-        _ if one.init && has_regular(input) => return,
+        _ if one.is_init() && has_regular(input) => return,
         _ => {
             if restarting_all(input.old) && is_reset(old) {
                 status.state = old.state.clone();
@@ -283,7 +289,7 @@ fn flags(
         ContainerState::Running { started_at } => Some(started_at),
         _ => None,
     };
-    if one.init && !container.is_sidecar() {
+    if one.is_init() && !container.is_sidecar() {
         status.ready = matches!(&status.state, ContainerState::Terminated(end) if end.exit_code == 0);
         status.started = Some(running.is_some());
         return;
@@ -295,8 +301,10 @@ fn flags(
     };
     status.started = Some(started);
     let Some(started_at) = running.filter(|_| started) else { return };
-    let old_list = if one.init { &input.old.init_containers } else { &input.old.containers };
-    let old = old_list.iter().find(|old| old.name == container.name && old.container_id == status.container_id);
+    let old = one
+        .statuses(input.old)
+        .iter()
+        .find(|old| old.name == container.name && old.container_id == status.container_id);
     let adopted = started_at + Duration::from_secs(10) < input.kubelet_started.into();
     status.ready = match input.probes.result(Purpose::Readiness, one, id) {
         Some(success) => success,

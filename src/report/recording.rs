@@ -1,18 +1,20 @@
-//! A recording of a real cluster's pods beside simulated runs: facts in their order, with their times since the pod's
-//! creation: real, simulated, difference.
+//! A recording of a real cluster beside simulated runs: the facts of pods, nodes and workloads in order, with their times
+//! since the object's creation: real, simulated, difference.
 //!
 //! A recording is what `kubectl get pods -w --output-watch-events -o json` prints, plain objects of `-o json -w`, or lines that
-//! say besides when they came (`{"t": 1.25, "type": "MODIFIED", "object": …}`); Events may be among them. Without the times of
-//! receipt, facts have those that the objects tell, in whole seconds, on both sides.
+//! say besides when they came (`{"t": 1.25, "type": "MODIFIED", "object": …}`); Events, nodes and workloads may be among
+//! them. Without the times of receipt, facts have those that the objects tell, in whole seconds, on both sides.
 //!
-//! Read `seen` (a pod as facts care for it, and the facts between two states), `read` (from JSON), `simulated` (from a
-//! trace), `align` (which fact is which), `render`.
+//! Read `seen` (an object as facts care for it, and the facts between two states), `read` (from JSON), `yaml` (from YAML to JSON), `workload` (those that
+//! make pods), `simulated` (from a trace), `align` (which fact is which), `render`.
 
 mod align;
 mod read;
 mod render;
 mod seen;
 mod simulated;
+mod workload;
+mod yaml;
 
 pub use align::{Line, Outcome, PodBeside, RecordingBeside};
 pub use read::{ReadError, is_recording, read, read_all};
@@ -21,22 +23,27 @@ pub use simulated::Simulated;
 
 use indexmap::IndexMap;
 
-/// The pods of one cluster and what was seen of them; and its nodes.
+/// What was seen of objects of one sort, in the order in which they were first seen.
+type Objects = IndexMap<String, ObjectHistory>;
+
+/// The pods of one cluster and what was seen of them; and its nodes and workloads.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// By uid, in the order in which they were first seen.
-    pods: IndexMap<String, PodHistory>,
+    pods: Objects,
     /// Events about pods that were not seen yet: another watch may be faster.
     early: IndexMap<String, Vec<Fact>>,
     /// By name: what the control plane and the kubelets said of the nodes, in the same form.
-    nodes: IndexMap<String, PodHistory>,
+    nodes: Objects,
+    /// By uid: workloads, budgets, slices of endpoints.
+    workloads: Objects,
     /// Facts have the times at which they came; else those that objects tell.
     received: bool,
 }
 
-/// What was seen of a pod.
+/// What was seen of a pod or another object.
 #[derive(Clone, Debug)]
-struct PodHistory {
+struct ObjectHistory {
     last: seen::Seen,
     /// States in their order.
     facts: Vec<Fact>,
@@ -57,10 +64,24 @@ struct Fact {
     own: Option<i64>,
 }
 
+/// A fact of an object.
+#[derive(Clone, Debug)]
+pub struct Told<'h> {
+    /// A pod's name, else `Deployment/web`.
+    pub object: String,
+    pub what: &'h str,
+    /// The text of a condition or an Event.
+    pub message: &'h str,
+    /// When it came, in nanoseconds of Unix time; in a simulated run since its start.
+    pub received: Option<i64>,
+    /// When it says that it became so, in the same way, cut to the second.
+    pub own: Option<i64>,
+}
+
 impl History {
     /// True if nothing was seen.
     pub fn is_empty(&self) -> bool {
-        self.pods.is_empty()
+        self.pods.is_empty() && self.nodes.is_empty() && self.workloads.is_empty()
     }
 
     /// What became so, by pod: its name, what, and when it came, in nanoseconds of Unix time. Events come last.
@@ -71,14 +92,24 @@ impl History {
         })
     }
 
-    /// The same history of the nodes instead of the pods.
-    #[must_use]
-    pub fn of_nodes(&self) -> History {
-        History { pods: self.nodes.clone(), received: self.received, ..History::default() }
+    /// Everything that became so, object by object; of each its states before its Events.
+    pub fn told(&self) -> impl Iterator<Item = Told<'_>> {
+        let all = self.pods.values().chain(self.nodes.values()).chain(self.workloads.values());
+        all.flat_map(|one| {
+            let object = one.last.title();
+            one.facts.iter().chain(&one.events).map(move |fact| Told {
+                object: object.clone(),
+                what: &fact.what,
+                message: &fact.message,
+                received: fact.received,
+                own: fact.own,
+            })
+        })
     }
 
     fn take(&mut self, seen: seen::Seen, received: Option<i64>, gone: bool) {
-        let known = History::of(seen.is_node, &mut self.pods, &mut self.nodes).get_mut(&seen.uid);
+        let all = self.of_kind(&seen.kind);
+        let known = all.get_mut(&seen.uid);
         let new = seen::facts(known.as_ref().map(|pod| &pod.last), &seen, gone);
         let facts = new.into_iter().map(|(what, message, own)| Fact { what, message, received, own });
         match known {
@@ -89,18 +120,17 @@ impl History {
             None => {
                 let facts = facts.collect();
                 let events = self.early.shift_remove(&seen.uid).unwrap_or_default();
-                let all = History::of(seen.is_node, &mut self.pods, &mut self.nodes);
-                all.insert(seen.uid.clone(), PodHistory { last: seen, facts, events });
+                self.of_kind(&seen.kind).insert(seen.uid.clone(), ObjectHistory { last: seen, facts, events });
             }
         }
     }
 
-    fn of<'h>(
-        nodes: bool,
-        pods: &'h mut IndexMap<String, PodHistory>,
-        of_nodes: &'h mut IndexMap<String, PodHistory>,
-    ) -> &'h mut IndexMap<String, PodHistory> {
-        if nodes { of_nodes } else { pods }
+    fn of_kind(&mut self, kind: &str) -> &mut Objects {
+        match kind {
+            "Pod" => &mut self.pods,
+            "Node" => &mut self.nodes,
+            _ => &mut self.workloads,
+        }
     }
 
     /// Takes an Event about the node of this name.
@@ -110,22 +140,26 @@ impl History {
         }
     }
 
-    /// Takes an Event about the pod with this uid; some controllers say only its namespace and name. Its count may have grown
-    /// by more than one.
-    fn event(&mut self, uid: &str, namespace: &str, name: &str, event: Fact) {
-        let pod = match uid {
-            "" => self.pods.values_mut().rfind(|pod| pod.last.name == name && pod.last.namespace == namespace),
-            uid => self.pods.get_mut(uid),
+    /// Takes an Event about the object of this kind with this uid; some controllers say only its namespace and name. Its count
+    /// may have grown by more than one.
+    fn event(&mut self, kind: &str, uid: &str, namespace: &str, name: &str, event: Fact) {
+        let all = self.of_kind(kind);
+        let is_it = |one: &&mut ObjectHistory| {
+            one.last.name == name && one.last.namespace == namespace && one.last.kind == kind
         };
-        match pod {
-            Some(pod) => pod.events.push(event),
+        let one = match uid {
+            "" => all.values_mut().rfind(is_it),
+            uid => all.get_mut(uid),
+        };
+        match one {
+            Some(one) => one.events.push(event),
             None if !uid.is_empty() => self.early.entry(uid.to_owned()).or_default().push(event),
             None => {}
         }
     }
 }
 
-impl PodHistory {
+impl ObjectHistory {
     /// When it was created, in nanoseconds of Unix time.
     fn created(&self, by_receipt: bool) -> i64 {
         let first = self.facts.first().and_then(|fact| fact.received).filter(|_| by_receipt);

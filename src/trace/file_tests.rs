@@ -116,12 +116,13 @@ prop_compose! {
             effect: Some(TaintEffect::NoExecute), seconds: Some(Duration::from_secs(300)),
         };
         let spec = PodSpec {
-            containers: Arc::new([server]), tolerations: Arc::new([toleration]), source, ..PodSpec::default()
+            containers: Arc::new([server.clone()]), ephemeral_containers: Arc::new([server]), tolerations: Arc::new([toleration]), source, ..PodSpec::default()
         };
         Pod {
             meta, spec: Arc::new(spec), node,
             status: PodStatus {
-                phase: all[phase as usize], reason, message, conditions: conditions.into(), containers,
+                phase: all[phase as usize], reason, message, conditions: conditions.into(),
+                ephemeral_containers: containers.clone(), containers,
                 ..PodStatus::default()
             },
         }
@@ -264,6 +265,7 @@ fn footer() -> Footer {
             text: "pods.size() == 1".to_owned(),
             broken: vec![(Time::from_secs(1), None), (Time::ZERO, Some(Time::from_secs(1)))],
             source: Some(Source { file: 0, line: 3 }),
+            share: Some(crate::trace::Share { least: 1, most: 99, held_here: true }),
             ..Expectation::default()
         }],
         invariants: vec!["broken".to_owned()],

@@ -100,6 +100,8 @@ pub(super) struct ExpectationLine {
     pub objects: Vec<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub details: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub share: Option<(u32, u32, bool)>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -307,6 +309,8 @@ pub(super) struct PodBody {
     pub init_containers: Vec<ContainerLine>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub containers: Vec<ContainerLine>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ephemeral_containers: Vec<ContainerLine>,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -496,6 +500,8 @@ pub(super) struct SpecLine {
     pub containers: Vec<ContainerSpecLine>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub init_containers: Vec<ContainerSpecLine>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ephemeral_containers: Vec<ContainerSpecLine>,
     pub restart_policy: Name,
     /// `terminationGracePeriodSeconds`.
     pub termination_grace: Duration,

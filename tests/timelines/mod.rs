@@ -515,6 +515,13 @@ impl Translator {
                 }
                 kubectl(words)
             }
+            "evict" => {
+                let mut words = format!("evict-pod {}", text("name"));
+                if let Some(grace) = action["gracePeriodSeconds"].as_i64() {
+                    words.push_str(&format!(" --grace-period={grace}"));
+                }
+                kubectl(words)
+            }
             "patch" => {
                 let kind = text("kind").to_lowercase();
                 let patch = self.patch(action).to_string();

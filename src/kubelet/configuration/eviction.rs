@@ -3,12 +3,12 @@
 //! Kubernetes: pkg/kubelet/eviction/helpers.go, ParseThresholdConfig.
 
 use crate::kernel::Duration;
-use crate::model::quantity::Quantity;
+use crate::model::quantity::{Format, Quantity};
 
-use super::Problems;
 use super::types::{KubeletConfiguration, Texts};
 use super::words::Length;
 use crate::kubelet::config::{Amount, Eviction, Signal, Threshold};
+use crate::model::configuration::Problems;
 
 /// The settings of eviction that the file says.
 pub(super) fn compile(given: &KubeletConfiguration, problems: &mut Problems) -> Eviction {
@@ -18,10 +18,7 @@ pub(super) fn compile(given: &KubeletConfiguration, problems: &mut Problems) -> 
     let grace_periods = grace_periods(&given.eviction_soft_grace_period, problems);
     // A map, even an empty one, takes the place of the defaults.
     if let Some(hard) = &given.eviction_hard {
-        let mut thresholds: Vec<Threshold> = amounts("evictionHard", hard, problems)
-            .into_iter()
-            .map(|(signal, amount)| Threshold { signal, amount, grace: None, minimum_reclaim: None })
-            .collect();
+        let mut thresholds = amounts("evictionHard", hard, problems);
         if given.merge_default_eviction_settings == Some(true) {
             let others = eviction.thresholds.iter().filter(|one| !hard.contains_key(one.signal.as_str()));
             thresholds.extend(others.copied());
@@ -29,14 +26,15 @@ pub(super) fn compile(given: &KubeletConfiguration, problems: &mut Problems) -> 
         }
         eviction.thresholds = thresholds;
     }
-    for (signal, amount) in amounts("evictionSoft", given.eviction_soft.as_ref().unwrap_or(&Texts::new()), problems) {
+    for threshold in amounts("evictionSoft", given.eviction_soft.as_ref().unwrap_or(&Texts::new()), problems) {
+        let signal = threshold.signal;
         let Some((_, grace)) = grace_periods.iter().find(|(of, _)| *of == signal) else {
             let path = format!("evictionSoft[{}]", signal.as_str());
             let signal = signal.as_str();
             problems.say(path, format!("grace period must be specified for the soft eviction threshold {signal}"));
             continue;
         };
-        eviction.thresholds.push(Threshold { signal, amount, grace: Some(*grace), minimum_reclaim: None });
+        eviction.thresholds.push(Threshold { grace: Some(*grace), ..threshold });
     }
     for threshold in &mut eviction.thresholds {
         threshold.minimum_reclaim = reclaim(threshold.signal);
@@ -66,8 +64,8 @@ fn signal(path: &str, name: &str, problems: &mut Problems) -> Option<Signal> {
     known
 }
 
-/// The thresholds of one map, in the signals' order.
-fn amounts(path: &str, given: &Texts, problems: &mut Problems) -> Vec<(Signal, Amount)> {
+/// The thresholds of one map as hard ones, in the signals' order.
+fn amounts(path: &str, given: &Texts, problems: &mut Problems) -> Vec<Threshold> {
     let mut amounts = Vec::new();
     for (name, text) in given {
         let Some(signal) = signal(path, name, problems) else { continue };
@@ -84,11 +82,14 @@ fn amounts(path: &str, given: &Texts, problems: &mut Problems) -> Vec<(Signal, A
             Ok(Amount::Quantity(..=0)) => {
                 problems.say(path, format!("eviction threshold {name} must be positive: {text}"));
             }
-            Ok(amount) => amounts.push((signal, amount)),
+            Ok(amount) => {
+                let format = text.parse().map_or(Format::BinarySI, Quantity::format);
+                amounts.push(Threshold { signal, amount, format, grace: None, minimum_reclaim: None });
+            }
             Err(message) => problems.say(path, message),
         }
     }
-    amounts.sort_by_key(|(signal, _)| *signal);
+    amounts.sort_by_key(|threshold| threshold.signal);
     amounts
 }
 

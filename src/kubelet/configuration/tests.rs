@@ -67,6 +67,7 @@ fn a_soft_threshold_has_its_grace_period_and_its_reclaim() {
     let wanted = Threshold {
         signal: Signal::MemoryAvailable,
         amount: Amount::Quantity(1 << 30),
+        format: crate::model::quantity::Format::BinarySI,
         grace: Some(Duration::from_secs(90)),
         minimum_reclaim: Some(Amount::Quantity(500 << 20)),
     };

@@ -80,6 +80,8 @@ impl From<config::Signal> for Signal {
 pub struct Threshold {
     pub signal: Signal,
     pub value: Amount,
+    /// How an amount that is no percentage was written.
+    pub format: Format,
     /// How long it must be met; None: it is a hard one.
     pub grace: Option<Duration>,
     /// How much more must be there again until it is met no more.
@@ -99,13 +101,14 @@ pub type Observations = BTreeMap<Signal, Observation>;
 impl Threshold {
     /// What a configuration says.
     pub fn of(given: &config::Threshold) -> Threshold {
-        let config::Threshold { signal, amount, grace, minimum_reclaim } = *given;
-        Threshold { signal: signal.into(), value: amount, grace, min_reclaim: minimum_reclaim }
+        let config::Threshold { signal, amount, format, grace, minimum_reclaim } = *given;
+        Threshold { signal: signal.into(), value: amount, format, grace, min_reclaim: minimum_reclaim }
     }
 
     /// The amount below which it is met, as messages show it.
     pub fn quantity(&self, capacity: i64) -> Quantity {
-        Quantity::from_units(self.value.of(capacity), Format::BinarySI)
+        let format = if matches!(self.value, Amount::Quantity(_)) { self.format } else { Format::BinarySI };
+        Quantity::from_units(self.value.of(capacity), format)
     }
 
     /// True if it is met; `was_met` asks for the reclaim on top.
@@ -124,10 +127,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_amount_is_shown_as_it_was_written() {
+        for (amount, format, expected) in [
+            (Amount::Quantity(1_073_741_824), Format::DecimalSI, "1073741824"),
+            (Amount::Quantity(1_073_741_824), Format::BinarySI, "1Gi"),
+            (Amount::Percent(50.0), Format::DecimalSI, "512Mi"),
+        ] {
+            let given = config::Threshold {
+                signal: config::Signal::MemoryAvailable,
+                amount,
+                format,
+                grace: None,
+                minimum_reclaim: None,
+            };
+            assert_eq!(Threshold::of(&given).quantity(1 << 30).to_string(), expected);
+        }
+    }
+
+    #[test]
     fn a_threshold_that_was_met_asks_for_its_reclaim_too() {
         let given = config::Threshold {
             signal: config::Signal::MemoryAvailable,
             amount: Amount::Percent(10.0),
+            format: Format::BinarySI,
             grace: None,
             minimum_reclaim: Some(Amount::Quantity(50)),
         };

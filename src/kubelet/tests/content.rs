@@ -72,7 +72,7 @@ fn later_variables_override_earlier_ones_and_refer_to_them() {
         services: vec![("WEB_SERVICE_HOST".into(), "10.0.0.3".into()), ("A".into(), "of a service".into())],
         ..Environment::default()
     };
-    let made = facts.container_config(&container, 0, &environment).expect("nothing is missing");
+    let made = facts.container_config(&container, 0, &environment, None).expect("nothing is missing");
     let expected = [
         ("X_k", "own"),
         ("X_l", "w"),
@@ -105,7 +105,7 @@ fn annotations_tell_a_later_kubelet_what_it_needs() {
     let pod = pod(of(container.clone()));
     let config = config();
     let facts = Facts { pod: &pod, pod_ip: None, config: &config };
-    let made = facts.container_config(&container, 3, &Environment::default()).expect("nothing is missing");
+    let made = facts.container_config(&container, 3, &Environment::default(), None).expect("nothing is missing");
     for (key, value) in [
         ("container.restartCount", "3"),
         ("container.terminationMessagePath", "/dev/termination-log"),
@@ -146,7 +146,7 @@ fn volumes_hold_the_keys_that_are_asked_for_and_mounts_find_them() {
     let config = config();
     let facts = Facts { pod: &pod, pod_ip: None, config: &config };
     let environment = Environment::default();
-    let made = facts.container_config(&container("x/$(A)"), 0, &environment).expect("nothing is missing");
+    let made = facts.container_config(&container("x/$(A)"), 0, &environment, None).expect("nothing is missing");
     let base = format!("/k/pods/{}/volumes/kubernetes.io~configmap/v", Uid(7));
     assert_eq!(made.mounts[0].host_path.as_str(), base);
     assert!(made.mounts[0].read_only);
@@ -156,7 +156,7 @@ fn volumes_hold_the_keys_that_are_asked_for_and_mounts_find_them() {
         ("/$(A)", "error SubPath `/one` must not be an absolute path"),
         ("../x", "unable to provision SubPath `../x`: must not contain '..'"),
     ] {
-        let refused = facts.container_config(&container(expr), 0, &environment);
+        let refused = facts.container_config(&container(expr), 0, &environment, None);
         assert_eq!(refused.expect_err(expr), Text::from(problem), "{expr}");
     }
     let host = config.host.as_deref().expect("it is known");

@@ -149,6 +149,26 @@ fn init_containers_go_first_and_one_by_one() {
 }
 
 #[test]
+fn ephemeral_containers_start_first_and_only_once() {
+    let ready = Some(SandboxState::Ready);
+    for (sandbox, containers, expected) in [
+        (ready, "", "start:e start:i"),
+        (ready, "i=running", "start:e"),
+        (ready, "i=exit-0", "start:e start:main"),
+        (ready, "main=running", "start:e"),
+        (ready, "main=running e=running", ""),
+        (ready, "main=running e=exit-3", ""),
+        (ready, "main=exit-0 i=exit-0 e=exit-3", "start:main"),
+        (Some(SandboxState::NotReady), "main=running", "kill-pod sandbox#1 start:i"),
+    ] {
+        let mut pod = sample(RestartPolicy::Always, vec![container("i")], &["main"]);
+        std::sync::Arc::make_mut(&mut pod.spec).ephemeral_containers = [container("e")].into();
+        let found = actions(&pod, sandbox, containers, &PodProbes::default());
+        assert_eq!(found, expected, "{sandbox:?} {containers}");
+    }
+}
+
+#[test]
 fn sidecars_are_kept_alive_beside_the_others() {
     let ready = Some(SandboxState::Ready);
     for (containers, expected) in [

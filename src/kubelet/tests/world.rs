@@ -73,6 +73,8 @@ pub struct World {
     pub api_down: bool,
     /// How long a list of sandboxes or containers takes.
     pub list_millis: u64,
+    /// Bytes that running containers of these names use.
+    pub memory: BTreeMap<&'static str, i64>,
     /// What is measured of the machine.
     pub measures: Option<fn(&World) -> stats::Summary>,
 }
@@ -143,6 +145,7 @@ impl World {
             runtime_down: false,
             api_down: false,
             list_millis: 1,
+            memory: BTreeMap::new(),
             measures: None,
         };
         world.tell(Duration::ZERO, In::Start);
@@ -485,6 +488,25 @@ impl World {
                 self.say(format!("Update {named} {quota} {memory}Mi"));
                 answer(self, 1, Ok(Answer::Done));
             }
+            Call::UpdatePodSandboxResources { sandbox, resources } => {
+                let name = self.sandboxes.get(&sandbox).map(|found| found.summary.name).unwrap_or_default();
+                let memory = resources.memory_limit_in_bytes >> 20;
+                self.say(format!("UpdateSandbox {name} {} {memory}Mi", resources.cpu_quota));
+                answer(self, 1, Ok(Answer::Done));
+            }
+            Call::ListContainerStats => {
+                let running =
+                    self.containers.iter().filter(|(_, run)| run.status.summary.state == cri::ContainerState::Running);
+                let used = |(id, run): (&ContainerId, &Run)| cri::ContainerStats {
+                    container: *id,
+                    pod: run.status.summary.pod,
+                    cpu_usage_core_nanos: 0,
+                    memory_working_set_bytes: self.memory.get(run.status.summary.name.as_str()).copied().unwrap_or(0),
+                    filesystem_used_bytes: 0,
+                };
+                let stats = running.map(used).collect();
+                answer(self, 1, Ok(Answer::Stats(stats)));
+            }
             Call::RemovePodSandbox(sandbox) => {
                 if let Some(found) = self.sandboxes.remove(&sandbox) {
                     self.event(found.summary.pod, None, cri::ContainerEventType::Deleted);
@@ -654,6 +676,9 @@ fn show(status: &PodStatus) -> String {
     text += &format!(" {on}");
     for one in status.init_containers.iter().chain(&status.containers) {
         text += &format!(" {}={}", one.name, show_container(one));
+    }
+    for one in &status.ephemeral_containers {
+        text += &format!(" ~{}={}", one.name, show_container(one));
     }
     text
 }

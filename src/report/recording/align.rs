@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 
 use crate::kernel::Duration;
 
-use super::{Fact, History, PodHistory};
+use super::{Fact, History, ObjectHistory, Objects};
 
 /// How a fact is on both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +51,10 @@ impl Line {
     }
 }
 
-/// A pod on both sides.
+/// A pod or another object on both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodBeside {
-    /// Its name in the recording, or in the simulation if it is only there.
+    /// Its name in the recording, or in the simulation if it is only there; `Deployment/web` of what is no pod.
     pub name: String,
     pub lines: Vec<Line>,
     /// It is on one side only.
@@ -79,18 +79,36 @@ impl RecordingBeside {
     /// Compares.
     pub fn of(real: &History, simulated: &[History], within: Duration) -> RecordingBeside {
         let received = real.received;
-        let events = real.pods.values().any(|pod| !pod.events.is_empty());
-        let families: Vec<Families<'_>> = simulated.iter().map(families_of).collect();
+        let groups: [fn(&History) -> &Objects; 3] = [|all| &all.pods, |all| &all.nodes, |all| &all.workloads];
+        let has_events = |all: &Objects| all.values().any(|one| !one.events.is_empty());
+        let events = groups.iter().any(|group| has_events(group(real)));
+        let mut pods = Vec::new();
+        for group in groups {
+            let simulated: Vec<&Objects> = simulated.iter().map(group).collect();
+            pods.extend(RecordingBeside::objects(group(real), &simulated, received, events, within));
+        }
+        RecordingBeside { pods, runs: simulated.len(), within, received, events }
+    }
+
+    /// The objects of one group: pods, nodes or workloads.
+    fn objects(
+        real: &Objects,
+        simulated: &[&Objects],
+        received: bool,
+        events: bool,
+        within: Duration,
+    ) -> Vec<PodBeside> {
+        let families: Vec<Families<'_>> = simulated.iter().map(|all| families_of(all)).collect();
         let mut pods = Vec::new();
         let real_families = families_of(real);
         for (family, members) in &real_families {
-            let twins: Vec<Vec<Option<&PodHistory>>> = families
+            let twins: Vec<Vec<Option<&ObjectHistory>>> = families
                 .iter()
-                .map(|families| twins(members, families.get(family).map_or(&[], Vec::as_slice)))
+                .map(|families| twins(members, families.get(family).map_or(&[], Vec::as_slice), received))
                 .collect();
             for (at, real) in members.iter().enumerate() {
-                let matched: Vec<&PodHistory> = twins.iter().filter_map(|twins| twins[at]).collect();
-                let name = real.last.name.clone();
+                let matched: Vec<&ObjectHistory> = twins.iter().filter_map(|twins| twins[at]).collect();
+                let name = real.last.title();
                 if matched.is_empty() {
                     pods.push(PodBeside { name, lines: Vec::new(), alone: Some(Outcome::OnlyReal) });
                     continue;
@@ -103,19 +121,25 @@ impl RecordingBeside {
             }
         }
         // What every run has and the recording has not.
+        // The recording may be of one namespace, and of some kinds.
+        let holds = |one: &ObjectHistory| {
+            let like =
+                |other: &ObjectHistory| other.last.namespace == one.last.namespace && other.last.kind == one.last.kind;
+            real.values().any(like)
+        };
         let mut seen: Vec<(&Family, usize)> = Vec::new();
         for (family, members) in families.iter().flatten() {
             let known = real_families.get(family).map_or(0, Vec::len);
             for (at, pod) in members.iter().enumerate().skip(known) {
                 let runs = families.iter().filter(|other| other.get(family).is_some_and(|all| all.len() > at));
-                if runs.count() == families.len() && !seen.contains(&(family, at)) {
+                if runs.count() == families.len() && !seen.contains(&(family, at)) && holds(pod) {
                     seen.push((family, at));
-                    let name = pod.last.name.clone();
+                    let name = pod.last.title();
                     pods.push(PodBeside { name, lines: Vec::new(), alone: Some(Outcome::OnlySimulated) });
                 }
             }
         }
-        RecordingBeside { pods, runs: simulated.len(), within, received, events }
+        pods
     }
 
     /// All facts that are not the same on both sides.
@@ -130,21 +154,29 @@ impl RecordingBeside {
 }
 
 /// Which pod of a run is which of a workload's: pods of one template are told apart by random names, so that those are one
-/// which have most in common, then those at the same place in the order of creation.
-fn twins<'h>(real: &[&PodHistory], simulated: &[&'h PodHistory]) -> Vec<Option<&'h PodHistory>> {
+/// which have most in common, then those to which it happened at the same times (which of equal ones goes first is chance),
+/// then those at the same place in the order of creation.
+fn twins<'h>(
+    real: &[&'h ObjectHistory],
+    simulated: &[&'h ObjectHistory],
+    received: bool,
+) -> Vec<Option<&'h ObjectHistory>> {
     if real.len() == 1 && simulated.len() == 1 {
         return vec![Some(simulated[0])];
     }
-    let mut pairs: Vec<(usize, usize, usize, usize)> = Vec::new();
+    let mut pairs: Vec<(usize, u64, usize, usize, usize)> = Vec::new();
+    let firsts = |all: &[&'h ObjectHistory]| all.iter().map(|one| first_moments(one, received)).collect::<Vec<_>>();
+    let (real_firsts, simulated_firsts) = (firsts(real), firsts(simulated));
     for (a, one) in real.iter().enumerate() {
         for (b, other) in simulated.iter().enumerate() {
-            pairs.push((apart(one, other), a.abs_diff(b), a, b));
+            let seconds = seconds_apart(&real_firsts[a], &simulated_firsts[b]);
+            pairs.push((apart(one, other), seconds, a.abs_diff(b), a, b));
         }
     }
     pairs.sort_unstable();
-    let mut twins: Vec<Option<&PodHistory>> = vec![None; real.len()];
+    let mut twins: Vec<Option<&ObjectHistory>> = vec![None; real.len()];
     let mut taken = vec![false; simulated.len()];
-    for (_, _, a, b) in pairs {
+    for (_, _, _, a, b) in pairs {
         if twins[a].is_none() && !taken[b] {
             twins[a] = Some(simulated[b]);
             taken[b] = true;
@@ -153,8 +185,23 @@ fn twins<'h>(real: &[&PodHistory], simulated: &[&'h PodHistory]) -> Vec<Option<&
     twins
 }
 
+/// When each state was first so, since the creation.
+fn first_moments(one: &ObjectHistory, received: bool) -> IndexMap<&str, i64> {
+    let mut firsts = IndexMap::new();
+    for (fact, moment) in one.facts.iter().zip(list(one, &one.facts, received).moments) {
+        firsts.entry(fact.what.as_str()).or_insert(moment);
+    }
+    firsts
+}
+
+/// By how much the same states were so at other times, summed up, in half seconds.
+fn seconds_apart(one: &IndexMap<&str, i64>, other: &IndexMap<&str, i64>) -> u64 {
+    let apart = one.iter().filter_map(|(what, moment)| Some(moment.abs_diff(*other.get(what)?)));
+    apart.map(|nanos| nanos / 500_000_000).sum()
+}
+
 /// How many states only one of the two has.
-fn apart(one: &PodHistory, other: &PodHistory) -> usize {
+fn apart(one: &ObjectHistory, other: &ObjectHistory) -> usize {
     let mut balance: IndexMap<&str, i32> = IndexMap::new();
     for fact in &one.facts {
         *balance.entry(&fact.what).or_default() += 1;
@@ -167,11 +214,11 @@ fn apart(one: &PodHistory, other: &PodHistory) -> usize {
 }
 
 type Family = (String, String, String);
-type Families<'h> = IndexMap<Family, Vec<&'h PodHistory>>;
+type Families<'h> = IndexMap<Family, Vec<&'h ObjectHistory>>;
 
-fn families_of(history: &History) -> Families<'_> {
+fn families_of(all: &Objects) -> Families<'_> {
     let mut families: Families<'_> = IndexMap::new();
-    for pod in history.pods.values() {
+    for pod in all.values() {
         families.entry(pod.last.family()).or_default().push(pod);
     }
     families
@@ -179,12 +226,12 @@ fn families_of(history: &History) -> Families<'_> {
 
 /// One list of facts, with the moment of each since the pod's creation.
 struct List<'h> {
-    pod: &'h PodHistory,
+    pod: &'h ObjectHistory,
     facts: &'h [Fact],
     moments: Vec<i64>,
 }
 
-fn list<'h>(pod: &'h PodHistory, facts: &'h [Fact], received: bool) -> List<'h> {
+fn list<'h>(pod: &'h ObjectHistory, facts: &'h [Fact], received: bool) -> List<'h> {
     let created = pod.created(received);
     let mut last = 0;
     let moments = facts.iter().map(|fact| {
@@ -197,10 +244,10 @@ fn list<'h>(pod: &'h PodHistory, facts: &'h [Fact], received: bool) -> List<'h> 
 }
 
 fn beside(
-    real: &PodHistory,
-    simulated: &[&PodHistory],
+    real: &ObjectHistory,
+    simulated: &[&ObjectHistory],
     received: bool,
-    of: fn(&PodHistory) -> &Vec<Fact>,
+    of: fn(&ObjectHistory) -> &Vec<Fact>,
     ordered: bool,
     within: Duration,
 ) -> Vec<Line> {

@@ -1,9 +1,10 @@
-//! A pod as facts care for it, whether it comes from a recording or from a trace, and the facts between two states.
+//! An object as facts care for it, whether it comes from a recording or from a trace, and the facts between two states.
 
-/// A pod's state, or a node's, whose taints are conditions here. Times are nanoseconds of Unix time, cut to the second as Kubernetes writes them.
+/// A pod's state, a node's, whose taints are conditions here, or a workload's, whose numbers are fields. Times are nanoseconds
+/// of Unix time, cut to the second as Kubernetes writes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
-    pub is_node: bool,
+    pub kind: String,
     pub namespace: String,
     pub name: String,
     pub uid: String,
@@ -19,6 +20,23 @@ pub(super) struct Seen {
     pub containers: Vec<Container>,
     /// When the deletion was asked for, and the grace period in seconds.
     pub deletion: Option<(i64, i64)>,
+    /// What is counted or named in spec and status of a workload, endpoints of a slice.
+    pub fields: Vec<Field>,
+}
+
+/// A field that has not its default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Field {
+    /// `status readyReplicas`; of an endpoint its pod's name, too.
+    pub name: String,
+    /// Two values are the same if this is.
+    pub value: String,
+    /// What the fact says, without what is random: `status readyReplicas 2`.
+    pub words: String,
+    /// What it says when the field has its default again: `status readyReplicas 0`.
+    pub gone: String,
+    /// The moment that it tells.
+    pub own: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +53,10 @@ pub(super) struct Container {
     pub name: String,
     pub state: State,
     pub restarts: u64,
+    pub ready: bool,
+    pub started: bool,
+    /// The run before this one: reason, exit code and end.
+    pub last: Option<(String, i64, i64)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +95,21 @@ pub(super) fn facts(before: Option<&Seen>, now: &Seen, gone: bool) -> Vec<New> {
             };
             facts.push((container.what(), message, container.since()));
         }
+        if known.map(|known| (known.ready, known.started)) != Some((container.ready, container.started)) {
+            let is = match (container.ready, container.started) {
+                (true, true) => "ready and started",
+                (true, false) => "ready",
+                (false, true) => "started",
+                (false, false) => "neither ready nor started",
+            };
+            facts.push((format!("{} is {is}", container.name), String::new(), container.since()));
+        }
+        if let Some((reason, exit_code, _)) =
+            container.last.as_ref().filter(|last| known.and_then(|known| known.last.as_ref()) != Some(last))
+        {
+            let what = format!("{} was terminated {reason} {exit_code}", container.name);
+            facts.push((what, String::new(), container.since()));
+        }
     }
     for condition in &now.conditions {
         let known = old.conditions.iter().find(|other| other.kind == condition.kind);
@@ -87,6 +124,17 @@ pub(super) fn facts(before: Option<&Seen>, now: &Seen, gone: bool) -> Vec<New> {
     for condition in &old.conditions {
         if now.conditions.iter().all(|other| other.kind != condition.kind) {
             facts.push((format!("{} removed", condition.kind), String::new(), None));
+        }
+    }
+    for field in &now.fields {
+        let known = old.fields.iter().find(|other| other.name == field.name);
+        if known.is_none_or(|known| known.value != field.value) {
+            facts.push((field.words.clone(), String::new(), field.own));
+        }
+    }
+    for field in &old.fields {
+        if now.fields.iter().all(|other| other.name != field.name) {
+            facts.push((field.gone.clone(), String::new(), None));
         }
     }
     // A new deletionTimestamp is a new request; a shorter grace period alone is the last step of the same one.
@@ -123,6 +171,14 @@ impl Container {
     }
 }
 
+impl Field {
+    /// A field of a pod.
+    pub fn of_pod(name: &str, value: &str) -> Field {
+        let words = if name == "podIP" { name.to_owned() } else { format!("{name} {value}") };
+        Field { name: name.to_owned(), value: value.to_owned(), words, gone: format!("{name} gone"), own: None }
+    }
+}
+
 impl Seen {
     /// The latest moment that the state tells of.
     fn latest(&self) -> Option<i64> {
@@ -140,14 +196,23 @@ impl Seen {
     pub fn family(&self) -> (String, String, String) {
         let of = |kind: &str, name: &str| (self.namespace.clone(), kind.to_owned(), name.to_owned());
         match &self.owner {
-            Some((kind, name)) => match kind.as_str() {
+            Some((kind, name)) if self.kind == "Pod" => match kind.as_str() {
                 "ReplicaSet" => of(kind, without_last(name)),
                 // A CronJob's Job is named after its minute.
                 "Job" if name.rsplit_once('-').is_some_and(|(_, last)| is_minute(last)) => of(kind, without_last(name)),
                 "StatefulSet" | "Node" => of(kind, &self.name),
                 _ => of(kind, name),
             },
-            None => of("Pod", &self.name),
+            Some((owner, name)) => of(&format!("{} of {owner}", self.kind), name),
+            None => of(&self.kind, &self.name),
+        }
+    }
+
+    /// The name under which it is shown: a pod's own, else `Deployment/web`.
+    pub fn title(&self) -> String {
+        match self.kind.as_str() {
+            "Pod" => self.name.clone(),
+            kind => format!("{kind}/{}", self.name),
         }
     }
 }
@@ -160,6 +225,21 @@ fn is_minute(text: &str) -> bool {
     text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// A name with `*` for each ending that a controller made up: hashes of templates, random letters, a CronJob's minutes.
+pub(super) fn without_random(name: &str) -> String {
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let mut kept = name;
+    let mut ends = 0;
+    while let Some((before, last)) = kept.rsplit_once('-') {
+        let is_random = matches!(last.len(), 5 | 8..=10) && last.bytes().all(|byte| LETTERS.contains(&byte));
+        if before.is_empty() || !is_random && !is_minute(last) {
+            break;
+        }
+        (kept, ends) = (before, ends + 1);
+    }
+    format!("{kept}{}", "-*".repeat(ends))
+}
+
 fn plain(message: &str, pod: &Seen) -> String {
     let mut text = message.to_owned();
     for (name, mark) in [(&pod.uid, "UID"), (&pod.name, "POD"), (&pod.namespace, "NAMESPACE"), (&pod.node, "NODE")] {
@@ -167,16 +247,25 @@ fn plain(message: &str, pod: &Seen) -> String {
             text = text.replace(name.as_str(), mark);
         }
     }
-    // Runs of digits, and hexadecimal words that hold one, are numbers of this run.
+    // Where a runtime's socket is depends on the machine.
+    if let Some((before, rest)) = text.split_once("dial unix ")
+        && let Some((_, after)) = rest.split_once(": connect")
+    {
+        text = format!("{before}dial unix SOCKET: connect{after}");
+    }
+    // Runs of digits, and hexadecimal words that hold one, are numbers of this run; but those of a workload are what counts.
+    let counts = !matches!(pod.kind.as_str(), "Pod" | "Node");
     let mut out = String::with_capacity(text.len());
     let mut word = String::new();
     let flush = |word: &mut String, out: &mut String| {
         let is_identifier = word.len() >= 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         if is_identifier && word.bytes().any(|byte| byte.is_ascii_digit()) {
             out.push('#');
+        } else if counts {
+            out.push_str(&without_random(word));
         } else {
             let mut digits = false;
-            for char in word.chars() {
+            for char in without_random(word).chars() {
                 if char.is_ascii_digit() {
                     if !digits {
                         out.push('#');
@@ -204,5 +293,12 @@ fn plain(message: &str, pod: &Seen) -> String {
     for unit in ["h", "m"] {
         short = short.replace(&format!("#{unit}#"), "#");
     }
-    short.replace("#ms", "#s").replace("#µs", "#s")
+    short = short.replace("#ms", "#s").replace("#µs", "#s");
+    // What was measured is so exact that its unit is chance.
+    for measured in ["available: #", "was using #"] {
+        for unit in ["Ki", "Mi", "Gi"] {
+            short = short.replace(&format!("{measured}{unit}"), measured);
+        }
+    }
+    short
 }

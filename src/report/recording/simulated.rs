@@ -3,11 +3,12 @@
 use rustc_hash::FxHashMap;
 
 use crate::kernel::Time;
+use crate::manifest::{self, Epoch};
 use crate::model::{ContainerState, ContainerStatus, Event, Kind, Name, Node, Object, Pod};
 use crate::trace::{Change, Entry, Record, Sink};
 
-use super::seen::{Condition, Container, Seen, State};
-use super::{Fact, History, read};
+use super::seen::{Condition, Container, Field, Seen, State};
+use super::{Fact, History, read, workload};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -50,8 +51,16 @@ impl Simulated {
             let grace = deletion.grace.as_secs() as i64;
             (written(deletion.at) - grace * SECOND, grace)
         });
+        let gates: Vec<&str> = pod.spec.scheduling_gates.iter().map(|gate| gate.as_str()).collect();
+        let fields = [
+            ("nominated", pod.status.nominated_node.map(|node| node.to_string()).unwrap_or_default()),
+            ("gates", gates.join(",")),
+            ("podIP", pod.status.pod_ip.map(|ip| ip.to_string()).unwrap_or_default()),
+        ];
+        let fields = fields.iter().filter(|(_, value)| !value.is_empty());
+        let fields = fields.map(|(name, value)| Field::of_pod(name, value)).collect();
         Seen {
-            is_node: false,
+            kind: "Pod".to_owned(),
             namespace: meta.namespace.to_string(),
             name: meta.name.to_string(),
             uid: meta.uid.to_string(),
@@ -62,8 +71,11 @@ impl Simulated {
             reason: pod.status.reason.to_string(),
             message: pod.status.message.to_string(),
             conditions,
-            containers: [containers(&pod.status.init_containers), containers(&pod.status.containers)].concat(),
+            containers: [&pod.status.init_containers, &pod.status.containers, &pod.status.ephemeral_containers]
+                .map(|list| containers(list))
+                .concat(),
             deletion,
+            fields,
         }
     }
 
@@ -78,7 +90,7 @@ impl Simulated {
         conditions.sort_by(|a, b| a.kind.cmp(&b.kind));
         let name = node.meta.name.to_string();
         Seen {
-            is_node: true,
+            kind: "Node".to_owned(),
             uid: name.clone(),
             name,
             created: written(node.meta.created),
@@ -100,12 +112,23 @@ impl Simulated {
                 finished: written(ended.finished_at.time()),
             },
         };
-        Container { name: status.name.to_string(), state, restarts: u64::from(status.restart_count) }
+        let last = status
+            .last_terminated
+            .as_ref()
+            .map(|ended| (ended.reason.to_string(), i64::from(ended.exit_code), written(ended.finished_at.time())));
+        Container {
+            name: status.name.to_string(),
+            state,
+            restarts: u64::from(status.restart_count),
+            ready: status.ready,
+            started: status.started == Some(true),
+            last,
+        }
     }
 
     fn event(&mut self, event: &Event, time: Time) {
         let about = &event.involved;
-        if !matches!(about.kind, Kind::Pod | Kind::Node) {
+        if !matches!(about.kind, Kind::Pod | Kind::Node) && !workload::KINDS.contains(&about.kind.as_str()) {
             return;
         }
         let uid = about.uid.to_string();
@@ -121,7 +144,10 @@ impl Simulated {
         for _ in 0..new {
             match about.kind {
                 Kind::Node => self.history.node_event(about.name.as_str(), fact.clone()),
-                _ => self.history.event(&uid, about.namespace.as_str(), about.name.as_str(), fact.clone()),
+                kind => {
+                    let (namespace, name) = (about.namespace.as_str(), about.name.as_str());
+                    self.history.event(kind.as_str(), &uid, namespace, name, fact.clone());
+                }
             }
         }
     }
@@ -157,6 +183,10 @@ impl Sink for Simulated {
             }
             Record::Written(change, Object::Node(node)) => {
                 let seen = Simulated::node(node);
+                self.history.take(seen, Some(received(entry.time)), *change == Change::Deleted);
+            }
+            Record::Written(change, object) if workload::KINDS.contains(&object.kind().as_str()) => {
+                let seen = workload::seen(&manifest::print::json(object, Epoch::at_nanos(0)));
                 self.history.take(seen, Some(received(entry.time)), *change == Change::Deleted);
             }
             Record::Event(event) => self.event(event, entry.time),

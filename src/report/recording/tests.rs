@@ -88,7 +88,7 @@ fn a_recording_may_be_cut_off_but_not_be_something_else() {
     let wrong = read(&(whole + "{]"), "w.json").unwrap_err().to_string();
     assert!(wrong.starts_with("w.json:"), "{wrong}");
     assert!(
-        read("{\"type\":\"ADDED\",\"object\":{\"kind\":\"Node\"}}", "w").unwrap_err().to_string().contains("no pod")
+        read("{\"type\":\"ADDED\",\"object\":{\"kind\":\"Secret\"}}", "w").unwrap_err().to_string().contains("no pod")
     );
     assert!(!is_recording("apiVersion: v1\nkind: Pod\n"));
     assert!(!is_recording("{\"format\":\"simlet-trace\",\"version\":1}"));

@@ -240,6 +240,13 @@ impl Wire {
                     annotations: Map::new(),
                 })
             }
+            Call::UpdatePodSandboxResources { sandbox, resources } => {
+                encode(&proto::UpdatePodSandboxResourcesRequest {
+                    pod_sandbox_id: self.id(sandbox.0),
+                    overhead: None,
+                    resources: Some(resources_out(resources)),
+                })
+            }
             Call::ExecSync { container, command, timeout } => encode(&proto::ExecSyncRequest {
                 container_id: self.id(container.0),
                 cmd: texts(command),
@@ -366,6 +373,7 @@ impl Wire {
             | Call::StopContainer { .. }
             | Call::RemoveContainer(_)
             | Call::UpdateContainerResources { .. }
+            | Call::UpdatePodSandboxResources { .. }
             | Call::RemoveImage { .. }
             | Call::UpdateRuntimeConfig { .. } => Answer::Done,
         })
@@ -469,7 +477,10 @@ impl Wire {
         let is_changed = !security.add_capabilities.is_empty() || !security.drop_capabilities.is_empty();
         let security_context = proto::LinuxContainerSecurityContext {
             privileged: config.privileged,
-            namespace_options: Some(namespaces(host_network, security.pid, security.ipc)),
+            namespace_options: Some(with_target(
+                namespaces(host_network, security.pid, security.ipc),
+                security.target.map(|target| self.id(target.0)),
+            )),
             capabilities: is_changed.then(|| proto::Capability {
                 add_capabilities: names(&security.add_capabilities),
                 drop_capabilities: names(&security.drop_capabilities),
@@ -709,6 +720,14 @@ fn namespaces(host_network: bool, pid: cri::NamespaceMode, ipc: cri::NamespaceMo
     proto::NamespaceOption { network: network.into(), pid: pid as i32, ipc: ipc as i32, ..Default::default() }
 }
 
+/// An ephemeral container sees the processes of another one.
+fn with_target(own: proto::NamespaceOption, target: Option<String>) -> proto::NamespaceOption {
+    match target {
+        Some(target_id) => proto::NamespaceOption { pid: proto::NamespaceMode::Target.into(), target_id, ..own },
+        None => own,
+    }
+}
+
 fn profile(kind: proto::ProfileType) -> proto::SecurityProfile {
     proto::SecurityProfile { profile_type: kind.into(), ..Default::default() }
 }
@@ -786,6 +805,7 @@ fn path(call: &Call) -> &'static str {
         Call::ListContainers { .. } => "/runtime.v1.RuntimeService/ListContainers",
         Call::ContainerStatus(_) => "/runtime.v1.RuntimeService/ContainerStatus",
         Call::UpdateContainerResources { .. } => "/runtime.v1.RuntimeService/UpdateContainerResources",
+        Call::UpdatePodSandboxResources { .. } => "/runtime.v1.RuntimeService/UpdatePodSandboxResources",
         Call::ExecSync { .. } => "/runtime.v1.RuntimeService/ExecSync",
         Call::ListContainerStats => "/runtime.v1.RuntimeService/ListContainerStats",
         Call::UpdateRuntimeConfig { .. } => "/runtime.v1.RuntimeService/UpdateRuntimeConfig",

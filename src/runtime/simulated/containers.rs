@@ -76,6 +76,11 @@ impl Container {
         self.reason = reason;
     }
 
+    /// When its process ended.
+    pub fn ended_at(&self) -> Option<Time> {
+        (self.state == ContainerState::Exited).then_some(self.finished_at)
+    }
+
     fn summary(&self, id: ContainerId) -> ContainerSummary {
         ContainerSummary {
             id,
@@ -223,6 +228,7 @@ impl Runtime {
             pod: &sandbox.config,
             container: &container.config,
             volumes: self.volumes.get(&pod),
+            left: self.left.get(&pod),
             at: now,
             memory_limit: container.resources.memory_limit_in_bytes,
         };
@@ -285,6 +291,9 @@ impl Runtime {
                     Some(Limit::Container(bytes)) => {
                         format!("its memory reached the limit of {bytes} bytes after {after}")
                     }
+                    Some(Limit::Pod(bytes)) => {
+                        format!("its pod's memory reached the limit of {bytes} bytes after {after}")
+                    }
                     Some(Limit::Node) => format!("its memory filled the node after {after}"),
                     None => format!("after {after}"),
                 };
@@ -328,6 +337,10 @@ impl Runtime {
         container.message = program.message();
         let (pod, stops) = (container.pod, std::mem::take(&mut container.stops));
         let (is_measured, wants_cpu) = (program.is_measured(), program.cpu_wanted().is_some());
+        if !container.config.mounts.is_empty() {
+            let config = Arc::clone(&container.config);
+            self.keep_files(pod, &config, program.files(fx.now()));
+        }
         self.event(pod, Some(id), ContainerEventType::Stopped, fx);
         self.probes_change(id, fx);
         let killed: SmallVec<[u64; 2]> =

@@ -8,15 +8,19 @@ use std::net::Ipv4Addr;
 use crate::kernel::{Duration, Time};
 use crate::model::pod::{Handler, PortRef};
 use crate::model::{Container as Spec, Name, Text};
-use crate::protocol::cri::ContainerId;
+use crate::protocol::cri::{Code, ContainerId, Error};
 use crate::protocol::probe::{Answer as Reply, Changed, Holds, Outcome, Purpose, Request};
 use crate::trace::Effects;
 
 use super::behavior::Answer;
-use super::containers::Asker;
+use super::containers::{Asker, Container};
+use super::profile::Dialect;
 use super::program::Probed;
-use super::runtime::{Process, Runtime};
+use super::runtime::{Process, Runtime, hex};
 use super::{In, Out};
+
+/// From a process's end until containerd has noted that its container has exited.
+const TASK_GOES: Duration = Duration::from_millis(250);
 
 /// A request to a pod of the same node and its answer.
 const NETWORK_LATENCY: Duration = Duration::from_millis(1);
@@ -125,8 +129,7 @@ impl Runtime {
         };
         match self.process {
             Process::Stopped => {
-                let text = "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while \
-                            dialing: connect: connection refused\"";
+                let text = Error::new(Code::Unavailable, self.config.profile.dialect.unreachable()).to_string();
                 return answer(request, Duration::ZERO, Outcome::Error(text.into()), Holds::Once, fx);
             }
             // The client gives up after its request timeout and the probe's.
@@ -141,8 +144,7 @@ impl Runtime {
         let now = fx.now();
         let (given, holds) = self.given(request.container, &Probed::Exec(command), now);
         let Some(given) = given else {
-            let text = "rpc error: code = Unknown desc = failed to exec in container: container is not in \
-                        CONTAINER_RUNNING state";
+            let text = self.cannot_exec(request.container, now).to_string();
             return answer(request, Duration::ZERO, Outcome::Error(text.into()), holds, fx);
         };
         // How long the command itself runs, if the shell knows it.
@@ -161,6 +163,28 @@ impl Runtime {
         }
     }
 
+    /// Why nothing can be executed in a container that doesn't run.
+    fn cannot_exec(&self, id: ContainerId, now: Time) -> Error {
+        let ended = self.containers.get(&id).and_then(Container::ended_at);
+        match self.config.profile.dialect {
+            // containerd takes the task away first, then notes that the container has exited.
+            Dialect::Containerd if ended.is_some_and(|ended| now.since(ended) < TASK_GOES) => {
+                let task = hex(id.0);
+                let text = format!(
+                    "failed to exec in container: failed to load task: no running task found: task {task} not found: \
+                     not found"
+                );
+                Error::new(Code::NotFound, text)
+            }
+            Dialect::Containerd => {
+                let text = "failed to exec in container: container is in CONTAINER_EXITED state";
+                Error::new(Code::Unknown, text)
+            }
+            Dialect::CriO => Error::new(Code::Unknown, "container is not created or running"),
+            Dialect::Docker => Error::new(Code::Unknown, format!("container not running ({})", hex(id.0))),
+        }
+    }
+
     fn hook(&mut self, request: &Request, spec: &Spec, handler: &Handler, fx: &mut Effects<In, Out>) {
         match handler {
             Handler::Sleep(length) => answer(request, *length, Outcome::Success, Holds::Once, fx),
@@ -171,7 +195,9 @@ impl Runtime {
                     return self.held.push((fx.cause(), fx.now(), message));
                 }
                 let result = match self.process {
-                    Process::Stopped => Err("rpc error: code = Unavailable desc = connection error".to_owned()),
+                    Process::Stopped => {
+                        Err(Error::new(Code::Unavailable, self.config.profile.dialect.unreachable()).to_string())
+                    }
                     _ => {
                         let asker = Asker::Hook(request.id, words(command).into());
                         let done = self.exec(request.container, command, request.timeout, asker, fx);

@@ -1,6 +1,7 @@
 //! One running program: when it will end and why, and how it answers. Worked out when its container starts; nothing is
 //! polled.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::kernel::{Cause, Distribution, Duration, Streams, Time};
@@ -57,6 +58,8 @@ pub struct Program {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     Container(u64),
+    /// The limit of all containers of its pod together.
+    Pod(u64),
     /// It has no limit and filled the node; the kernel kills it without the container's cgroup having seen it.
     Node,
 }
@@ -96,6 +99,8 @@ pub struct Start<'a> {
     pub pod: &'a PodSandboxConfig,
     pub container: &'a ContainerConfig,
     pub volumes: Option<&'a Arc<[Volume]>>,
+    /// What earlier programs left in their folders.
+    pub left: Option<&'a BTreeMap<String, bool>>,
     pub at: Time,
     pub memory_limit: i64,
 }
@@ -115,7 +120,7 @@ impl<'a> Start<'a> {
 
 /// Why a container's program cannot be started, if so.
 pub fn cannot_start(rules: &[Rule], pod: &PodSandboxConfig, container: &ContainerConfig) -> Option<Text> {
-    let start = Start { pod, container, volumes: None, at: Time::ZERO, memory_limit: 0 };
+    let start = Start { pod, container, volumes: None, left: None, at: Time::ZERO, memory_limit: 0 };
     start.behavior(rules)?.cannot_start.clone()
 }
 
@@ -139,7 +144,8 @@ impl Program {
         let open_end = behavior.as_ref().is_none_or(|behavior| behavior.ends.is_none());
         let volumes = start.volumes.cloned();
         let hostname = if start.pod.hostname.is_empty() { start.pod.name } else { start.pod.hostname };
-        let inside = Inside { container, hostname, volumes: volumes.as_deref(), at_start: volumes.as_deref() };
+        let at_start = volumes.as_deref();
+        let inside = Inside { container, hostname, volumes: at_start, at_start, left: start.left };
         let script = script(&inside, if runs_sh { Unknown::RunsForever } else { Unknown::Refuse });
         let mut program = Program {
             started: at,
@@ -438,6 +444,12 @@ impl Program {
             Some(Run { end: None, .. }) => Answer::Hangs,
         };
         (answer, next)
+    }
+
+    /// What its script has made and removed until now.
+    pub fn files(&self, now: Time) -> impl Iterator<Item = (Text, bool)> {
+        let after = now.since(self.started);
+        self.script.iter().flat_map(move |script| script.files(after))
     }
 
     /// What a command does that is executed in the container now; `None` if the shell does not know it.

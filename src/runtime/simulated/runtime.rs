@@ -152,6 +152,7 @@ pub struct Runtime {
     pub(super) pods: FxHashMap<Uid, SmallVec<[SandboxId; 2]>>,
     pub(super) execs: BTreeMap<u64, Exec>,
     pub(super) volumes: super::volumes::Volumes,
+    pub(super) left: super::volumes::Left,
     /// When memory is full, or its use bends: the wake-up under way.
     pub(super) memory_full: Option<Time>,
     /// What others use without a fault.
@@ -189,6 +190,7 @@ impl Runtime {
             pods: FxHashMap::default(),
             execs: BTreeMap::new(),
             volumes: Default::default(),
+            left: Default::default(),
             memory_full: None,
             used_before: config.machine.used,
             // Ids of different nodes differ, as random ones would.
@@ -225,7 +227,7 @@ impl Runtime {
         match self.process {
             Process::Off => return,
             Process::Stopped => {
-                let text = "connection error: desc = \"transport: Error while dialing: connect: connection refused\"";
+                let text = self.config.profile.dialect.unreachable();
                 return reply(request.id, Err(Error::new(Code::Unavailable, text)), fx);
             }
             Process::Runs | Process::Hung => {}
@@ -267,8 +269,11 @@ impl Runtime {
             Call::UpdateContainerResources { container, resources } => {
                 (self.update_resources(container, resources, fx), &latency.inspect)
             }
-            Call::ImageStatus { image } => (Ok(self.images.status(image)), &latency.image_status),
-            Call::ListImages => (Ok(Answer::Images(self.images.list())), &latency.list),
+            Call::UpdatePodSandboxResources { sandbox, resources } => {
+                (self.update_sandbox(sandbox, resources, fx), &latency.inspect)
+            }
+            Call::ImageStatus { image } => (Ok(self.images.status(image, &profile)), &latency.image_status),
+            Call::ListImages => (Ok(Answer::Images(self.images.list(&profile))), &latency.list),
             Call::ImageFsInfo => (Ok(self.images.fs_info()), &latency.status),
             Call::RemoveImage { image } => {
                 let removed = self.images.remove(image).map(|()| Answer::Done);

@@ -6,7 +6,7 @@
 //! variables: the container's, and those that it assigns. A script with anything else is not understood, nor is one in which
 //! something depends on a variable of which nothing is known. Commands take no time but for their sleeping.
 //!
-//! Files of mounted volumes are what they were when the script began. One that is not of a volume, and that the script
+//! Files of mounted volumes are what they were when the script began, those of folders what earlier programs left. One that is not of a volume, and that the script
 //! neither makes nor removes, is there for `cat` and absent for `[ -f ]`.
 
 use std::collections::BTreeMap;
@@ -126,6 +126,11 @@ impl Run {
         let mut changes = self.files.iter().filter(|change| change.path.as_str() == path).peekable();
         let before = !changes.peek()?.there;
         Some(changes.take_while(|change| change.at <= at).last().map_or(before, |change| change.there))
+    }
+
+    /// What it has made (true) and removed `at` this time since the start.
+    pub fn files(&self, at: Duration) -> impl Iterator<Item = (Text, bool)> {
+        self.files.iter().filter(move |change| change.at <= at).map(|change| (change.path.clone(), change.there))
     }
 
     /// When a file changes next after `at`.
@@ -550,7 +555,8 @@ impl<'a> Machine<'a> {
     fn change(&mut self, path: &str, there: bool) {
         let mut changes = self.run.files.iter().filter(|change| change.path.as_str() == path && change.at <= self.now);
         // What is so already is no change: a loop that writes a file each round is still the same each round.
-        let unchanged = changes.next_back().is_some_and(|change| change.there == there);
+        let known = changes.next_back().map(|change| change.there).or_else(|| self.outer.file(path));
+        let unchanged = known == Some(there);
         if !path.starts_with("/dev/") && !unchanged {
             self.run.files.push(FileChange { at: self.now, path: Text::new(path), there });
         }

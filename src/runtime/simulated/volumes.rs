@@ -1,15 +1,18 @@
 //! The volumes of pods on a simulated machine: kept as they were set up, so that programs find their files. And what a
 //! program finds around it: those files where its container mounts them, and its variables.
 //!
+//! What a script makes or removes in the folder of a volume stays for the pod's next containers once it has ended.
+//!
 //! Simplified: a script has read the files when it began; commands that are executed later (probes, hooks) see them as they
 //! are. A mount of a `subPath` shows the volume as it was when the container started.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::model::{Name, Uid};
-use crate::protocol::cri::{ContainerConfig, ContainerId};
+use crate::model::{Name, Text, Uid};
+use crate::protocol::cri::{ContainerConfig, ContainerId, Mount};
 use crate::protocol::volume::{Answer, Kind, Request, Volume};
 use crate::trace::Effects;
 
@@ -20,6 +23,9 @@ use super::{In, Out, Runtime};
 
 /// The volumes of each pod.
 pub(super) type Volumes = FxHashMap<Uid, Arc<[Volume]>>;
+
+/// What programs that have ended left in the folders of each pod's volumes, by the path as mounts name it: there, or removed.
+pub(super) type Left = FxHashMap<Uid, BTreeMap<String, bool>>;
 
 impl Runtime {
     pub(super) fn volume(&mut self, request: Request, fx: &mut Effects<In, Out>) {
@@ -35,6 +41,7 @@ impl Runtime {
             Request::Read { pod, .. } => return fx.send(Out::Volume(Box::new(Answer::Content { pod, content: None }))),
             Request::TearDown { pod } => {
                 self.volumes.remove(&pod);
+                self.left.remove(&pod);
                 return;
             }
         };
@@ -50,6 +57,18 @@ impl Runtime {
         }
     }
 
+    /// A program has ended: what it made and removed in folders of volumes stays.
+    pub(super) fn keep_files(&mut self, pod: Uid, config: &ContainerConfig, files: impl Iterator<Item = (Text, bool)>) {
+        for (path, there) in files {
+            let Some((mount, rest)) = mounted(config, &path) else { continue };
+            let name = mount.host_path.split('/').next().unwrap_or_default();
+            let volume = self.volumes.get(&pod).and_then(|all| all.iter().find(|one| *one.name == *name));
+            if volume.is_some_and(|volume| !matches!(volume.kind, Kind::Files(_))) {
+                self.left.entry(pod).or_default().insert(format!("{}/{rest}", mount.host_path), there);
+            }
+        }
+    }
+
     /// What a command that is executed in this container finds.
     pub(super) fn inside<'a>(&'a self, pod: Uid, config: &'a ContainerConfig, program: &'a Program) -> Inside<'a> {
         Inside {
@@ -57,6 +76,7 @@ impl Runtime {
             hostname: program.hostname,
             volumes: self.volumes.get(&pod).map(|volumes| &**volumes),
             at_start: program.volumes.as_deref(),
+            left: self.left.get(&pod),
         }
     }
 }
@@ -70,6 +90,20 @@ pub(super) struct Inside<'a> {
     pub volumes: Option<&'a [Volume]>,
     /// As they were when the container started.
     pub at_start: Option<&'a [Volume]>,
+    /// What earlier programs left in their folders.
+    pub left: Option<&'a BTreeMap<String, bool>>,
+}
+
+/// The mount in which a path is, and the path below it.
+fn mounted<'c, 'p>(container: &'c ContainerConfig, path: &'p str) -> Option<(&'c Mount, &'p str)> {
+    let mounts = container.mounts.iter().filter_map(|mount| Some((mount, below(path, &mount.container_path)?)));
+    mounts.max_by_key(|(mount, _)| mount.container_path.len())
+}
+
+/// What of a path is below a folder; None if it is elsewhere.
+fn below<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(folder.trim_end_matches('/'))?;
+    (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/'))
 }
 
 /// What stands at a path of a volume.
@@ -82,14 +116,7 @@ enum Found<'a> {
 impl Inside<'_> {
     /// What a path shows; None if it is in no volume of files.
     fn look(&self, path: &str) -> Option<Found<'_>> {
-        let below = |path: &str, folder: &str| {
-            let rest = path.strip_prefix(folder.trim_end_matches('/'))?;
-            (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/').len())
-        };
-        let mounts = self.container.mounts.iter();
-        let mount = mounts.filter(|mount| below(path, &mount.container_path).is_some());
-        let mount = mount.max_by_key(|mount| mount.container_path.len())?;
-        let rest = &path[path.len() - below(path, &mount.container_path)?..];
+        let (mount, rest) = mounted(self.container, path)?;
         // The kubelet of a simulated machine names the volume, and what of it is mounted.
         let (volume, part) = mount.host_path.split_once('/').unwrap_or((&mount.host_path, ""));
         let volumes = if part.is_empty() { self.volumes } else { self.at_start };
@@ -120,6 +147,10 @@ impl Known for Inside<'_> {
 
 impl Around for Inside<'_> {
     fn file(&self, path: &str) -> Option<bool> {
-        self.look(path).map(|found| !matches!(found, Found::Nothing))
+        let found = self.look(path).map(|found| !matches!(found, Found::Nothing));
+        found.or_else(|| {
+            let (mount, rest) = mounted(self.container, path)?;
+            self.left?.get(&format!("{}/{rest}", mount.host_path)).copied()
+        })
     }
 }
