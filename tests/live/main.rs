@@ -316,6 +316,7 @@ expect:
     let cleaned = Said::from(cleaned.expect("simlet runs"));
     assert_eq!((cleaned.code, cleaned.out.as_str()), (Some(0), "removed default/kept\n"), "{}", cleaned.err);
     machine.check_nothing_is_left();
+    assert!(!machine.folder.join("kept/pods").exists(), "volumes are left");
 }
 
 #[test]
