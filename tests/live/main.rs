@@ -689,6 +689,7 @@ fn what_is_wrong_with_a_runtime_is_said_before_anything_is_made() {
     let mut command = Command::new("setpriv");
     command.args([
         "--reuid=65534",
+        "--regid=65534",
         "--clear-groups",
         env!("CARGO_BIN_EXE_simlet"),
         "live",
