@@ -214,9 +214,10 @@ fn every_recording_is_replayed_fact_by_fact() {
         .filter(|(row, used)| !**used && names.iter().any(|name| fits(&row.timeline, name)))
         .map(|(row, _)| row)
         .collect();
-    assert!(unknown.is_empty(), "{} differences are not in docs/differences.md", unknown.len());
     let rows = stale.iter().map(|row| format!("{} | {} | {} ({})", row.timeline, row.object, row.fact, row.why));
     let rows: Vec<String> = rows.collect();
+    rows.iter().for_each(|row| println!("no longer: {row}"));
+    assert!(unknown.is_empty(), "{} differences are not in docs/differences.md", unknown.len());
     assert!(rows.is_empty(), "these rows of docs/differences.md no longer differ:\n{}", rows.join("\n"));
 }
 

@@ -115,7 +115,9 @@ impl History {
         match known {
             Some(pod) => {
                 pod.facts.extend(facts);
-                pod.last = seen;
+                // An orphan is still what it was made as.
+                let owner = seen.owner.clone().or(pod.last.owner.take());
+                pod.last = seen::Seen { owner, ..seen };
             }
             None => {
                 let facts = facts.collect();
