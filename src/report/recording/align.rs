@@ -227,7 +227,7 @@ struct Runs<'r> {
 
 /// A simulated namespace as the recording calls it.
 fn renamed<'n>(namespace: &'n str, same: Option<&'n (String, String)>) -> &'n str {
-    same.filter(|(simulated, _)| simulated == namespace).map_or(namespace, |(_, real)| real)
+    same.filter(|(simulated, _)| simulated == namespace).map_or(namespace, |(_, real)| real.as_str())
 }
 
 /// The namespaces in which there is something.
