@@ -75,6 +75,14 @@ fn decisions_on_5000_nodes(criterion: &mut Criterion) {
             bencher.iter_batched(|| case.cluster(NODES), |bare| bare.decide(&case.spec, pods), BatchSize::PerIteration);
         });
     }
+    if let Some(plain) = cases().first() {
+        let pods = plain.pods_on(NODES);
+        group.throughput(Throughput::Elements(pods as u64));
+        group.bench_function("plain pods, one worker", |bencher| {
+            let prepared = || plain.cluster(NODES).with_one_worker();
+            bencher.iter_batched(prepared, |bare| bare.decide(&plain.spec, pods), BatchSize::PerIteration);
+        });
+    }
     group.finish();
 }
 

@@ -48,6 +48,7 @@ fn a_scenario_that_holds_exits_0_and_writes_all_its_reports() {
         "events.txt",
         "latency.svg",
         "nodes.svg",
+        "final/leases.yaml",
         "final/pods.yaml",
     ] {
         assert!(out.join(file).is_file(), "{file} is missing");
@@ -184,6 +185,63 @@ fn a_recording_by_simkube_becomes_a_scenario_that_runs() {
 fn public_bug_reports_and_incidents_end_as_they_did() {
     let ran = simlet(&["test", "scenarios/cases"]);
     assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stdout));
-    let always = simlet(&["test", "scenarios/cases/s01-match-label-keys.yaml", "--seeds", "1..20"]);
-    assert_eq!(always.status.code(), Some(0), "{}", text(&always.stdout));
+    // What is a fraction of the seeds, and what holds in all of them.
+    for case in ["s01-match-label-keys", "s01-rollout-skews-a-spread"] {
+        let ran = simlet(&["test", &format!("scenarios/cases/{case}.yaml"), "--seeds", "1..30"]);
+        assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stdout));
+    }
+}
+
+/// Runs a pod that tolerates a taint by `Gt`, on a node with it, under these gates.
+fn gated(name: &str, gates: &str) -> Output {
+    let scenario = format!(
+        "apiVersion: simlet.dev/v1\nkind: Scenario\nmetadata: {{name: gated}}\nuntil: 1m\ncluster:\n  nodes:\n  \
+         - {{count: 1, name: node-1, taints: [\"tier=5:NoSchedule\"]}}\n  featureGates: {gates}\n\
+         expect:\n  - that: pods.all(p, p.node == \"node-1\")\n{}",
+        POD.replace(
+            "spec: {containers",
+            "spec: {tolerations: [{key: tier, operator: Gt, value: \"3\", effect: NoSchedule}], containers"
+        )
+    );
+    simlet(&["run", &write(name, &scenario)])
+}
+
+#[test]
+fn feature_gates_take_effect_and_wrong_ones_are_refused_at_their_line() {
+    let on = gated("gate-on.yaml", "{TaintTolerationComparisonOperators: true, OpportunisticBatching: false}");
+    assert_eq!(on.status.code(), Some(0), "{}{}", text(&on.stdout), text(&on.stderr));
+    let off = gated("gate-off.yaml", "{TaintTolerationComparisonOperators: false}");
+    assert_eq!(off.status.code(), Some(2), "the API server refuses the toleration");
+    assert!(text(&off.stderr).contains("Unsupported value: \"Gt\""), "{}", text(&off.stderr));
+    for (gates, words) in [
+        ("{TaintTolerationComparisonOperator: true}", "did you mean `TaintTolerationComparisonOperators`?"),
+        ("{TaintTolerationComparisonOperators: maybe}", "where true or false is expected"),
+        ("{SchedulerQueueingHints: false}", "cannot set feature gate SchedulerQueueingHints to false"),
+    ] {
+        let ran = gated("gate-wrong.yaml", gates);
+        let said = text(&ran.stderr);
+        assert!(ran.status.code() == Some(2) && said.contains(words) && said.contains("gate-wrong.yaml:8"), "{said}");
+    }
+}
+
+#[test]
+fn a_share_of_the_seeds_is_held_against_all_of_them() {
+    let scenario = |share: &str| {
+        format!(
+            "apiVersion: simlet.dev/v1\nkind: Scenario\nmetadata: {{name: share}}\nuntil: 1m\nexpect:\n  \
+             - that: pods.all(p, p.node == \"worker-1\")\n    share: {share}\n{POD}"
+        )
+    };
+    // One of three equal nodes: about a third of the seeds.
+    for (share, code) in [("{atLeast: 5%, atMost: 80%}", 0), ("{atLeast: 95%}", 1), ("{atMost: 2%}", 1)] {
+        let file = write("share.yaml", &scenario(share));
+        let ran = simlet(&["test", &file, "--seeds", "1..30"]);
+        let said = text(&ran.stdout);
+        assert_eq!(ran.status.code(), Some(code), "{share}: {said}");
+        assert!(code == 0 || said.contains("of 30 seeds; expected in"), "{said}");
+        assert_eq!(simlet(&["test", &file]).status.code(), Some(0), "one seed alone says nothing");
+    }
+    for wrong in ["{atLeast: 5}", "{}", "{atLeast: 60%, atMost: 40%}", "{atleast: 5%}"] {
+        assert_eq!(simlet(&["test", &write("share-wrong.yaml", &scenario(wrong))]).status.code(), Some(2), "{wrong}");
+    }
 }

@@ -409,3 +409,27 @@ fn a_recording_that_is_none_is_refused_with_what_to_do() {
     let ran = simlet(&at, &["compare", "crash.yaml", "watch.json"]);
     assert!(text(&ran.stderr).contains("kubectl get pods -w --output-watch-events -o json"), "{}", text(&ran.stderr));
 }
+
+#[test]
+fn pods_that_wait_for_a_kubelet_that_starts_say_nothing_of_how_long_one_takes_to_hear() {
+    let scenario = |timeline: &str| {
+        format!(
+            "apiVersion: simlet.dev/v1\nkind: Scenario\nmetadata: {{name: starts}}\nuntil: 4m\ncluster: {{nodes: [{{count: 1, \
+             name: n-0}}]}}\ntimeline:\n{timeline}  - {{at: 1m1s, kubectl: scale deployment/web --replicas=5}}\n---\napiVersion: \
+             apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: 1\n  selector: {{matchLabels: {{app: \
+             web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    spec: {{containers: [{{name: web, image: \
+             \"a.example/web:1\"}}]}}\n"
+        )
+    };
+    let stopped = scenario("  - {at: 1m, fault: {node: n-0, kubelet: stopped}, for: 20s}\n");
+    let folder = folder("starts", &[("a.yaml", &scenario("")), ("b.yaml", &stopped)]);
+    let ran = simlet(&folder, &["compare", "a.yaml", "b.yaml", "--seeds", "2"]);
+    let said = text(&ran.stdout);
+    let samples = |stage: &str| -> Vec<String> {
+        let line = said.lines().find(|line| line.starts_with(stage)).unwrap_or_else(|| panic!("no {stage}: {said}"));
+        line[stage.len()..].split_whitespace().take(2).map(str::to_owned).collect()
+    };
+    assert_eq!(samples("watch"), ["10", "2"], "{said}");
+    assert_eq!(samples("whole start"), ["10", "2"], "{said}");
+    assert_eq!(samples("start "), ["10", "10"], "{said}");
+}

@@ -166,7 +166,10 @@ fn simulated(entries: &[CriEntry]) -> Lives {
                     names.containers.insert(id.0, (line.pod.clone(), line.container.clone(), config.attempt.into()));
                 }
             }
-            Call::StopPodSandbox(id) | Call::RemovePodSandbox(id) | Call::PodSandboxStatus(id) => {
+            Call::StopPodSandbox(id)
+            | Call::RemovePodSandbox(id)
+            | Call::PodSandboxStatus(id)
+            | Call::UpdatePodSandboxResources { sandbox: id, .. } => {
                 line.pod = names.sandboxes.get(&id.0).cloned().unwrap_or_default();
             }
             Call::StopContainer { container: id, timeout } => {

@@ -5,12 +5,19 @@ mod support;
 use std::sync::Arc;
 
 use simlet::kernel::{Distribution, Duration, Time};
-use simlet::model::{Name, Taint, TaintEffect};
-use simlet::scheduler::Config;
+use simlet::model::pod::{ContainerResize, ResourceRequirements};
+use simlet::model::{Kind, MilliCpu, Name, Taint, TaintEffect};
+use simlet::protocol::api::{Call, Patch};
+use simlet::scheduler::framework::{Permit, Permitted, Plugin, PreBind, Profile, Status};
+use simlet::scheduler::listers::World;
+use simlet::scheduler::node_table::NodeInfo;
+use simlet::scheduler::pod_info::PodInfo;
+use simlet::scheduler::{Config, FeatureGates, plugins};
 use support::cluster::{Cluster, node, spec};
 
+/// With one worker, so that the first of equal nodes is taken.
 fn config() -> Config {
-    Config { cycle_time: Distribution::Constant(Duration::from_millis(1)), ..Config::default() }
+    Config { cycle_time: Distribution::Constant(Duration::from_millis(1)), parallelism: 1, ..Config::default() }
 }
 
 /// Lets `play` act on a cluster and compares what happened.
@@ -184,4 +191,228 @@ fn a_restarted_scheduler_lists_anew_and_goes_on() {
     cluster.delete_pod("a");
     cluster.run_until(millis(400));
     assert_eq!(cluster.node_of("b"), Some("n1"));
+}
+
+/// The moments at which `pod` was tried.
+fn attempts(cluster: &Cluster, pod: &str) -> Vec<String> {
+    let wanted = format!(" attempt {pod} ");
+    cluster.log.iter().filter(|line| line.contains(&wanted)).cloned().collect()
+}
+
+#[test]
+fn equal_nodes_take_turns_by_seed_and_name_with_many_workers_and_the_first_wins_with_one() {
+    let chosen = |parallelism: usize| -> Vec<&'static str> {
+        let mut cluster = Cluster::new(Config { parallelism, ..config() });
+        ["n1", "n2", "n3"].iter().for_each(|name| cluster.add_node(node(name, 1000)));
+        cluster.run_until(millis(10));
+        let none = Arc::new(simlet::model::PodSpec { containers: spec(0).containers, ..Default::default() });
+        (0..30u64)
+            .filter_map(|number| {
+                let name = format!("p{number}");
+                cluster.add_pod(&name, &none);
+                cluster.run_until(millis(100 * (number + 1)));
+                let node = cluster.node_of(&name);
+                cluster.delete_pod(&name);
+                cluster.run_until(millis(100 * (number + 1) + 50));
+                node
+            })
+            .collect()
+    };
+    assert_eq!(chosen(1), ["n1"; 30]);
+    let raced = chosen(16);
+    assert_eq!(raced, chosen(16), "the same seed has the same luck");
+    for name in ["n1", "n2", "n3"] {
+        assert!(raced.iter().filter(|node| **node == name).count() >= 3, "{raced:?}");
+    }
+}
+
+#[test]
+fn a_pod_that_preempts_is_kept_out_until_the_last_victim_goes_which_is_deleted_after_all_others() {
+    let tries = |asynchronous: bool| {
+        let gates = FeatureGates { async_preemption: asynchronous, ..FeatureGates::default() };
+        let with_gates = Config::with_gates(gates);
+        let mut cluster = Cluster::new(Config { cycle_time: config().cycle_time, parallelism: 1, ..with_gates });
+        cluster.add_node(node("n1", 900));
+        ["a", "b", "c"].iter().for_each(|name| cluster.add_pod(name, &Arc::new(spec(300))));
+        cluster.run_until(millis(100));
+        let mut important = spec(800);
+        important.priority = 1000;
+        cluster.add_pod("high", &Arc::new(important));
+        cluster.run_until(millis(300));
+        assert_eq!(cluster.node_of("high"), Some("n1"), "{:#?}", cluster.log);
+        let deleted = cluster.log.iter().filter(|line| line.contains(" delete "));
+        let mut times: Vec<&str> = deleted.filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(times.len(), 3, "{:#?}", cluster.log);
+        times.dedup();
+        // Two at once and then the last, or all at once.
+        let spread = times.len() == 2;
+        (attempts(&cluster, "high").len(), spread)
+    };
+    assert_eq!(tries(true), (2, true), "one attempt that fails, and one after the last victim");
+    assert!(!tries(false).1, "without the gate all go at once");
+}
+
+/// A plug-in that is put together for a test.
+#[derive(Clone, Copy, Default)]
+struct Stubborn {
+    refuses: bool,
+    /// Its PreBind writes something, and then waits for what never comes.
+    writes: bool,
+    waits: bool,
+}
+
+impl Plugin for Stubborn {
+    fn name(&self) -> &'static str {
+        "Stubborn"
+    }
+    fn as_permit(&self) -> Option<&dyn Permit> {
+        Some(self)
+    }
+    fn as_pre_bind(&self) -> Option<&dyn PreBind> {
+        Some(self)
+    }
+}
+
+impl Permit for Stubborn {
+    fn permit(&self, _: &PodInfo, _: &NodeInfo, _: &World) -> Result<Permitted, Status> {
+        if self.refuses { Err(Status::unschedulable("not on my watch")) } else { Ok(Permitted::Now) }
+    }
+}
+
+impl PreBind for Stubborn {
+    fn pre_bind(&self, pod: &PodInfo, _: &NodeInfo, _: &World) -> Result<Vec<Call>, Status> {
+        let key = pod.pod.meta.key(Kind::Pod);
+        Ok(if self.writes { vec![Call::Patch(key, Patch::Annotations(Vec::new()))] } else { Vec::new() })
+    }
+
+    fn is_done(&self, _: &PodInfo, _: Name, _: &World) -> Result<bool, Status> {
+        Ok(!self.waits)
+    }
+}
+
+fn stubborn(plugin: Stubborn, gates: FeatureGates) -> Config {
+    let mut plugins = plugins::defaults(plugins::Args { gates, ..Default::default() });
+    plugins.push((Arc::new(plugin), 1));
+    let profiles = vec![Profile::new("default-scheduler", plugins)];
+    Config { profiles, feature_gates: gates, ..config() }
+}
+
+#[test]
+fn a_refusal_at_permit_reads_as_one_of_one_node() {
+    let plugin = Stubborn { refuses: true, ..Stubborn::default() };
+    let mut cluster = Cluster::new(stubborn(plugin, FeatureGates::default()));
+    ["n1", "n2"].iter().for_each(|name| cluster.add_node(node(name, 1000)));
+    cluster.add_pod("a", &Arc::new(spec(100)));
+    cluster.run_until(Time::from_secs(20));
+    let said = cluster.log.iter().find(|line| line.contains("a PodScheduled=False")).map(String::as_str);
+    let said = said.and_then(|line| line.split_once(' ')).map(|(_, said)| said);
+    assert_eq!(said, Some("a PodScheduled=False Unschedulable: 0/1 nodes are available: 1 not on my watch."));
+}
+
+#[test]
+fn a_binding_that_takes_a_while_is_told_of_before_it_by_the_nominated_node() {
+    let plugin = Stubborn { writes: true, ..Stubborn::default() };
+    let play = |gates: FeatureGates| {
+        let mut cluster = Cluster::new(stubborn(plugin, gates));
+        cluster.add_node(node("n1", 1000));
+        cluster.add_pod("a", &Arc::new(spec(100)));
+        cluster.run_until(millis(100));
+        let told = |what: &str| cluster.log.iter().position(|line| line.ends_with(what));
+        (told("a nominated n1"), told("bind a n1"))
+    };
+    let (nominated, bound) = play(FeatureGates::default());
+    assert!(nominated.is_some() && nominated < bound, "{nominated:?} {bound:?}");
+    let (nominated, bound) = play(FeatureGates { nominated_node_name_for_expectation: false, ..Default::default() });
+    assert!(nominated.is_none() && bound.is_some());
+}
+
+#[test]
+fn a_victim_that_is_still_at_pre_bind_is_not_deleted_but_tried_again() {
+    let plugin = Stubborn { waits: true, ..Stubborn::default() };
+    let mut cluster = Cluster::new(stubborn(plugin, FeatureGates::default()));
+    cluster.add_node(node("n1", 1000));
+    cluster.add_pod("low", &Arc::new(spec(800)));
+    cluster.run_until(millis(300));
+    let mut important = spec(800);
+    important.priority = 1000;
+    cluster.add_pod("high", &Arc::new(important));
+    cluster.run_until(millis(900));
+    let has = |what: &str| cluster.log.iter().any(|line| line.contains(what));
+    assert!(has("on node n1 (in kube-scheduler memory).") && !has("delete low"), "{:#?}", cluster.log);
+    assert_eq!(attempts(&cluster, "high").len(), 2);
+    assert!(attempts(&cluster, "high")[1].ends_with("on n1"), "{:#?}", cluster.log);
+}
+
+#[test]
+fn the_end_of_a_nomination_is_room_for_pods_of_its_priority_and_below() {
+    let mut cluster = Cluster::new(config());
+    cluster.add_node(node("n1", 1000));
+    cluster.run_until(millis(10));
+    let with_priority = |priority: i32| {
+        let mut spec = spec(800);
+        spec.priority = priority;
+        spec.preempts_never = true;
+        spec.scheduling_gates = Arc::new([]);
+        spec
+    };
+    // Gated, so that it is nominated without ever being tried.
+    let mut nominated = with_priority(10);
+    nominated.scheduling_gates = Arc::new([Name::new("example.com/wait")]);
+    cluster.add_pod("nominated", &Arc::new(nominated));
+    cluster.change_pod("nominated", |pod| pod.status.nominated_node = Some(Name::new("n1")));
+    cluster.run_until(millis(100));
+    cluster.add_pod("less", &Arc::new(with_priority(5)));
+    cluster.run_until(millis(200));
+    assert_eq!(attempts(&cluster, "less"), ["0.101 attempt less unschedulable"]);
+    cluster.change_pod("nominated", |pod| pod.status.nominated_node = None);
+    cluster.run_until(millis(300));
+    assert_eq!(cluster.node_of("less"), Some("n1"), "{:#?}", cluster.log);
+}
+
+#[test]
+fn without_the_gate_a_pod_that_backs_off_waits_although_the_scheduler_is_idle() {
+    let play = |pop: bool| {
+        let gates = FeatureGates { pop_from_backoff_q: pop, ..FeatureGates::default() };
+        let with_gates = Config::with_gates(gates);
+        let mut cluster = Cluster::new(Config { cycle_time: config().cycle_time, parallelism: 1, ..with_gates });
+        cluster.add_node(node("n1", 1000));
+        cluster.add_pod("a", &Arc::new(spec(800)));
+        cluster.run_until(millis(100));
+        cluster.add_pod("b", &Arc::new(spec(800)));
+        cluster.run_until(millis(200));
+        cluster.delete_pod("a");
+        cluster.run_until(Time::from_secs(5));
+        attempts(&cluster, "b").last().cloned()
+    };
+    assert_eq!(play(true).as_deref(), Some("0.201 attempt b on n1"));
+    // It failed at 0.101, so its second is over at 1.101; the queue is looked through each full second.
+    assert_eq!(play(false).as_deref(), Some("2.001 attempt b on n1"));
+}
+
+#[test]
+fn a_pod_that_is_resized_counts_for_the_greatest_of_what_it_wants_was_given_and_has() {
+    let mut cluster = Cluster::new(config());
+    cluster.add_node(node("n1", 1000));
+    cluster.add_pod("a", &Arc::new(spec(200)));
+    cluster.run_until(millis(100));
+    let resized = |milli_cpu: Option<i64>| {
+        let requests = |cpu: i64| {
+            let mut requirements = ResourceRequirements::default();
+            requirements.requests.cpu = Some(MilliCpu(cpu));
+            requirements
+        };
+        milli_cpu.map(|cpu| {
+            let app = Name::new("app");
+            Arc::from([ContainerResize { name: app, allocated: requests(cpu), actual: requests(200) }])
+        })
+    };
+    cluster.change_pod("a", |pod| pod.status.resizing = resized(Some(700)));
+    cluster.run_until(millis(200));
+    cluster.add_pod("b", &Arc::new(spec(500)));
+    cluster.run_until(millis(300));
+    assert_eq!(attempts(&cluster, "b"), ["0.201 attempt b unschedulable"]);
+    // It was made smaller: that wakes the other.
+    cluster.change_pod("a", |pod| pod.status.resizing = resized(None));
+    cluster.run_until(millis(400));
+    assert_eq!(cluster.node_of("b"), Some("n1"), "{:#?}", cluster.log);
 }

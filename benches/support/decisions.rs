@@ -17,6 +17,7 @@ use simlet::scheduler::listers::World;
 use simlet::scheduler::nominator::Nominator;
 use simlet::scheduler::plugins::default_profile;
 use simlet::scheduler::pod_info::{PodInfo, SpecCache};
+use simlet::scheduler::race::DEFAULT_PARALLELISM;
 use simlet::scheduler::search::Search;
 
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -41,12 +42,18 @@ pub struct Bare {
 }
 
 impl Bare {
+    /// The same with one worker, which takes the nodes in their order.
+    pub fn with_one_worker(mut self) -> Bare {
+        self.search = Search::default();
+        self
+    }
+
     /// So many nodes, without pods.
     pub fn new(nodes: usize) -> Bare {
         let mut bare = Bare {
             world: World::default(),
             nominator: Nominator::default(),
-            search: Search::default(),
+            search: Search::parallel(DEFAULT_PARALLELISM),
             specs: SpecCache::default(),
             profile: default_profile(),
             uid: 0,

@@ -13,11 +13,13 @@ use super::watches::Change;
 use super::{ApiServer, Fx, In, Timer};
 use crate::kernel::{Duration, Stream, Streams, Time};
 use crate::model::config::Lease;
-use crate::model::{Key, Kind, Meta, Name, Object, OwnerReference};
+use crate::model::{ConditionStatus, Key, Kind, Meta, Name, Object, OwnerReference};
 use crate::protocol::api::Status;
 
 /// Each interval is longer by up to this share.
 const RENEW_JITTER: f64 = 0.04;
+/// A holder renews so often in the time that its lease is good for.
+const RENEWALS: u64 = 4;
 /// Where the leases of nodes are.
 pub(super) const NAMESPACE: &str = "kube-node-lease";
 
@@ -36,6 +38,8 @@ struct Holder {
     next: Time,
     /// The renewal interval: a quarter of the lease, so usually 10 s.
     every: Duration,
+    /// How often the node's status is written though it stays the same.
+    reports: Duration,
     intervals: Stream,
     reaches: Reaches,
 }
@@ -67,18 +71,78 @@ impl Holder {
 }
 
 impl ApiServer {
+    /// The leases as a client reads them at `now`: with the last renewals, which nobody has written. Walks along each
+    /// lease's grid from where it was last looked at.
+    pub fn leases(&self, now: Time) -> Vec<Object> {
+        self.store.sorted(Kind::Lease).into_iter().map(|lease| self.lease_at(lease, now)).collect()
+    }
+
+    /// An object as it is read at `now`: of a lease that is renewed, the last renewal is worked out.
+    pub(super) fn lease_at(&self, object: &Object, now: Time) -> Object {
+        let Object::Lease(lease) = object else { return object.clone() };
+        let holder = self.leases.holders.get(&lease.meta.name);
+        let renews = lease.renewing && lease.meta.namespace == *NAMESPACE;
+        let Some(holder) = holder.filter(|holder| renews && holder.reaches == Reaches::Yes) else {
+            return object.clone();
+        };
+        let mut walked = Holder { intervals: holder.intervals.clone(), ..*holder };
+        walked.advance(now);
+        Object::Lease(Arc::new(Lease { renewed: Some(walked.last), ..Lease::clone(lease) }))
+    }
+
+    /// The nodes as a client reads them at `now`: with the heartbeats of statuses that were written again as they were.
+    pub fn nodes(&self, now: Time) -> Vec<Object> {
+        self.store.sorted(Kind::Node).into_iter().map(|node| self.node_at(node, now)).collect()
+    }
+
+    /// `lastHeartbeatTime`: after a change the status is written again within half to one and a half periods, then each
+    /// period (`nodeStatusReportFrequency`, kubelet_node_status.go).
+    fn node_at(&self, object: &Object, now: Time) -> Object {
+        let Object::Node(node) = object else { return object.clone() };
+        let Some(holder) = self.leases.holders.get(&node.meta.name).filter(|holder| !holder.reports.is_zero()) else {
+            return object.clone();
+        };
+        // Who was cut off wrote nothing after his last renewal.
+        let until = if holder.reaches == Reaches::Yes { now } else { holder.last.min(now) };
+        let period = holder.reports.as_nanos();
+        let mut new = node.clone();
+        for condition in &mut Arc::make_mut(&mut new).status.conditions {
+            let kubelets =
+                matches!(condition.kind.as_str(), "Ready" | "MemoryPressure" | "DiskPressure" | "PIDPressure");
+            if !kubelets || condition.status == ConditionStatus::Unknown {
+                continue;
+            }
+            let since = condition.last_update;
+            let name = format!("heartbeat/{}/{}", node.meta.name, since.as_nanos());
+            let first =
+                since + Duration::from_nanos(period / 2 + self.leases.streams.stream(&name, "report").below(period));
+            if first <= until {
+                let more = until.since(first).as_nanos() / period;
+                condition.last_update = (first + holder.reports * more).truncated_to_second();
+            }
+        }
+        Object::Node(new)
+    }
+
     /// From now on the kubelet of `node` renews its lease; the first renewal is this request.
-    pub(super) fn renew_lease(&mut self, node: Name, every: Duration, fx: &mut Fx) -> Result<(), Status> {
+    pub(super) fn renew_lease(
+        &mut self,
+        node: Name,
+        every: Duration,
+        reports: Duration,
+        fx: &mut Fx,
+    ) -> Result<(), Status> {
         let now = fx.now();
         let Leases { streams, holders } = &mut self.leases;
         let holder = holders.entry(node).or_insert_with(|| Holder {
             last: now,
             next: now,
             every,
+            reports,
             intervals: streams.stream(&format!("lease/{node}"), "renewal"),
             reaches: Reaches::Yes,
         });
-        (holder.last, holder.every) = (now, every);
+        (holder.last, holder.every, holder.reports) = (now, every, reports);
         // Who has been renewing since before the run began is anywhere between two renewals.
         holder.next = match now {
             Time::ZERO => now + Duration::from_nanos(holder.intervals.below(every.as_nanos())),
@@ -124,7 +188,8 @@ impl ApiServer {
             let key = Key { kind: Kind::Lease, namespace: Name::new(NAMESPACE), name: node };
             if let Some(old) = self.store.get(&key).cloned() {
                 let renewed = Some(holder.last);
-                let lease = Lease { meta: old.meta().clone(), renewed, renewing: false };
+                let duration = holder.every * RENEWALS;
+                let lease = Lease { meta: old.meta().clone(), renewed, duration, renewing: false };
                 let new = self.store.put(Object::Lease(Arc::new(lease)));
                 self.watches.tell(Change::Modified { old: &old, new: &new }, now, fx);
             }
@@ -187,7 +252,9 @@ impl ApiServer {
                 ..Meta::named(namespace, node)
             },
         };
-        let lease = Object::Lease(Arc::new(Lease { meta, renewed, renewing: renewed.is_none() }));
+        let every = self.leases.holders.get(&node).map_or(Duration::ZERO, |holder| holder.every);
+        let duration = every * RENEWALS;
+        let lease = Object::Lease(Arc::new(Lease { meta, renewed, duration, renewing: renewed.is_none() }));
         if old.as_ref() == Some(&lease) {
             return;
         }

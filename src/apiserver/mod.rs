@@ -12,7 +12,9 @@
 //! (binding and eviction), `lease`, `identity` (uids and names); `admission/` and `validation/` decide what may be stored.
 
 mod admission;
+mod claims;
 mod delete;
+mod ephemeral;
 mod identity;
 mod lease;
 mod parts;
@@ -31,6 +33,7 @@ mod write;
 use std::sync::Arc;
 
 use crate::kernel::{Distribution, Duration, Stream, Streams, Time};
+use crate::model::feature_gates;
 use crate::model::{Key, Kind, Name, Object, Selector};
 use crate::protocol::api::{Answer, Call, ClientId, Request, Response, Status, StatusReason, Tag, Watch, WatchEvent};
 use crate::trace::Effects;
@@ -55,6 +58,56 @@ pub struct Config {
     pub identity: Identity,
     /// `--disable-admission-plugins`.
     pub disabled: DisabledPlugins,
+    pub feature_gates: FeatureGates,
+}
+
+/// Feature gates of kube-apiserver by which something changes here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeatureGates {
+    /// `MatchLabelKeysInPodTopologySpread` (beta, on): else new pods lose the field.
+    pub match_label_keys_in_pod_topology_spread: bool,
+    /// `MatchLabelKeysInPodTopologySpreadSelectorMerge` (beta, on): the keys go into the selector at creation; else the
+    /// scheduler looks at the pod's labels as they are.
+    pub selector_merge: bool,
+    /// `PodLevelResources` (beta, on): else new pods lose `spec.resources`.
+    pub pod_level_resources: bool,
+    /// `PodTopologyLabelsAdmission` (beta, on): pods get their node's zone and region as labels.
+    pub pod_topology_labels: bool,
+    /// `ClearingNominatedNodeNameAfterBinding` (beta, on).
+    pub clearing_nominated_node_name: bool,
+    /// `TaintTolerationComparisonOperators` (alpha, off): tolerations with `Gt` and `Lt` are valid.
+    pub taint_toleration_comparison_operators: bool,
+}
+
+impl FeatureGates {
+    /// Their names.
+    pub const NAMES: [&str; 6] = [
+        "MatchLabelKeysInPodTopologySpread",
+        "MatchLabelKeysInPodTopologySpreadSelectorMerge",
+        "PodLevelResources",
+        "PodTopologyLabelsAdmission",
+        "ClearingNominatedNodeNameAfterBinding",
+        "TaintTolerationComparisonOperators",
+    ];
+
+    /// As `gates` has them.
+    pub fn of(gates: &feature_gates::FeatureGates) -> FeatureGates {
+        let [keys, merge, resources, topology, clearing, comparing] = FeatureGates::NAMES.map(|name| gates.on(name));
+        FeatureGates {
+            match_label_keys_in_pod_topology_spread: keys,
+            selector_merge: merge,
+            pod_level_resources: resources,
+            pod_topology_labels: topology,
+            clearing_nominated_node_name: clearing,
+            taint_toleration_comparison_operators: comparing,
+        }
+    }
+}
+
+impl Default for FeatureGates {
+    fn default() -> FeatureGates {
+        FeatureGates::of(&feature_gates::FeatureGates::default())
+    }
 }
 
 /// Admission plug-ins that can be switched off, as `--disable-admission-plugins` does it. Those that are not here are
@@ -78,6 +131,7 @@ impl Default for Config {
             watch_latency: log_normal(800, 5_000),
             identity: Identity::Counted,
             disabled: DisabledPlugins::default(),
+            feature_gates: FeatureGates::default(),
         }
     }
 }
@@ -155,7 +209,7 @@ impl ApiServer {
         ApiServer {
             store,
             watches: Watches::default(),
-            admission: Admission::new(stream("addresses"), config.disabled),
+            admission: Admission::new(stream("addresses"), config.disabled, config.feature_gates),
             leases: Leases::new(*streams),
             names: identity::Names::new(config.identity, streams),
             latency: Latency {
@@ -167,6 +221,10 @@ impl ApiServer {
             },
             up: true,
         }
+    }
+
+    fn gates(&self) -> FeatureGates {
+        self.latency.config.feature_gates
     }
 
     /// What is stored.
@@ -211,6 +269,9 @@ impl ApiServer {
 
     fn read(&mut self, from: ClientId, call: Call, at: Time, fx: &mut Fx) -> Result<Answer, Status> {
         match call {
+            Call::Get(key) if key.kind == Kind::Lease => {
+                self.get(&key).map(|lease| Answer::Object(self.lease_at(lease, fx.now())))
+            }
             Call::Get(key) => self.get(&key).map(|object| Answer::Object(object.clone())),
             Call::List { kind, namespace, selector } => Ok(Answer::List(self.list(kind, namespace, &selector))),
             Call::Watch(watch) => {
@@ -231,7 +292,9 @@ impl ApiServer {
             Call::Delete(key, options) => self.delete(&key, options, fx).map(Answer::Object),
             Call::Bind { pod, uid, node } => self.bind(pod, uid, node, fx).map(|()| Answer::Done),
             Call::Evict { pod, grace, dry_run } => self.evict(pod, grace, dry_run, fx).map(|()| Answer::Done),
-            Call::RenewLease { node, every } => self.renew_lease(node, every, fx).map(|()| Answer::Done),
+            Call::RenewLease { node, every, reports } => {
+                self.renew_lease(node, every, reports, fx).map(|()| Answer::Done)
+            }
             Call::Get(_) | Call::List { .. } | Call::Watch(_) => {
                 Err(Status::new(StatusReason::InternalError, "not a write"))
             }

@@ -40,6 +40,7 @@ status_fields! {
     PersistentVolume: phase;
     PodDisruptionBudget: status;
     ResourceQuota: used;
+    ResourceClaim: status;
 }
 
 /// True if a new object of this kind begins without the status that its creator gave it. Nodes keep theirs: the kubelet
@@ -89,6 +90,7 @@ fn unsourced(spec: &PodSpec) -> PodSpec {
         source: None,
         containers: bare(&spec.containers),
         init_containers: bare(&spec.init_containers),
+        ephemeral_containers: bare(&spec.ephemeral_containers),
         ..PodSpec::clone(spec)
     }
 }
@@ -212,7 +214,8 @@ pub(super) fn cut_pod_times(status: &mut crate::model::PodStatus) {
     if let Some(time) = &mut status.start_time {
         *time = time.truncated_to_second();
     }
-    for container in status.init_containers.iter_mut().chain(&mut status.containers) {
+    let regular = status.init_containers.iter_mut().chain(&mut status.containers);
+    for container in regular.chain(&mut status.ephemeral_containers) {
         let ended = match &mut container.state {
             ContainerState::Terminated(ended) => Some(ended),
             ContainerState::Running { started_at } => {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::parts::{self, cut, cut_pod_times};
 use super::write::uid_conflict;
-use super::{ApiServer, Fx, validation};
+use super::{ApiServer, Fx, claims, validation};
 use crate::model::condition::Conditions;
 use crate::model::{Condition, Key, Labels, Name, Object, Pod, PodStatus, Uid};
 use crate::protocol::api::{Patch, Status, StatusReason};
@@ -40,6 +40,21 @@ impl ApiServer {
                 Ok(self.replace_changed(&old, Object::Pod(new), fx))
             }
             (Patch::Resize(changes), Object::Pod(pod)) => self.resize(&old, pod, &changes, fx),
+            (Patch::PodClaims(claims), Object::Pod(pod)) => {
+                let mut new = pod.clone();
+                Arc::make_mut(&mut new).status.claims = claims;
+                Ok(self.replace(&old, Object::Pod(new), fx))
+            }
+            (Patch::ExtendedClaim(claim), Object::Pod(pod)) => {
+                let mut new = pod.clone();
+                Arc::make_mut(&mut new).status.extended_claim = Some(claim);
+                Ok(self.replace(&old, Object::Pod(new), fx))
+            }
+            (Patch::Claim(change), Object::ResourceClaim(claim)) => {
+                let new = claims::changed(claim, change)?;
+                Ok(self.replace(&old, Object::ResourceClaim(Arc::new(new)), fx))
+            }
+            (Patch::EphemeralContainers(list), Object::Pod(pod)) => self.ephemeral_containers(&old, pod, list, fx),
             (Patch::RemoveFinalizer(name), _) => {
                 let mut new = old.clone();
                 new.meta_mut().finalizers = parts::without(&old.meta().finalizers, &name);
@@ -72,6 +87,8 @@ impl ApiServer {
         status.conditions.insert_many(0, others);
         status.conditions.shrink_to_fit();
         status.nominated_node = pod.status.nominated_node;
+        status.claims.clone_from(&pod.status.claims);
+        status.extended_claim.clone_from(&pod.status.extended_claim);
         status.start_time = status.start_time.or(pod.status.start_time);
         cut_pod_times(&mut status);
         if status == pod.status {

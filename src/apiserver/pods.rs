@@ -47,7 +47,9 @@ impl ApiServer {
         let mut new = Pod::clone(pod);
         new.node = Some(node);
         new.meta.labels = self.with_topology(&new.meta.labels, node);
-        new.status.nominated_node = None;
+        if self.gates().clearing_nominated_node_name {
+            new.status.nominated_node = None;
+        }
         let scheduled = Condition {
             kind: Name::new("PodScheduled"),
             status: ConditionStatus::True,
@@ -65,6 +67,9 @@ impl ApiServer {
 
     /// A pod's labels and its node's zone and region.
     pub(super) fn with_topology(&self, labels: &Labels, node: Name) -> Labels {
+        if !self.gates().pod_topology_labels {
+            return labels.clone();
+        }
         let Some(node) = self.store().node(node) else { return labels.clone() };
         [ZONE_LABEL, REGION_LABEL].into_iter().map(Name::new).fold(labels.clone(), |labels, key| {
             match node.meta.labels.get(key) {

@@ -48,7 +48,9 @@ impl ApiServer {
         if self.admission.is_known_valid(&object) {
             invalid(&object, validation::validate_meta(&object))?;
         } else {
-            invalid(&object, validation::validate(&object))?;
+            let mut problems = validation::validate(&object, self.gates());
+            problems.extend(validation::validate_create(&object));
+            invalid(&object, problems)?;
             self.admission.found_valid(&object);
         }
         let mut charged = Usage::default();
@@ -86,7 +88,7 @@ impl ApiServer {
         }
         cut_times(&mut new);
         if let Object::Node(_) = new {
-            invalid(&new, validation::validate(&new))?;
+            invalid(&new, validation::validate(&new, self.gates()))?;
         }
         Ok(self.replace(&old, new, fx))
     }
@@ -104,7 +106,7 @@ impl ApiServer {
             if has_generation(new.kind()) {
                 new.meta_mut().generation += 1;
             }
-            problems.extend(validation::validate(&new));
+            problems.extend(validation::validate(&new, self.gates()));
         } else {
             problems.extend(validation::validate_meta(&new));
         }
@@ -277,6 +279,7 @@ fn reset_status(object: &mut Object, fx: &Fx) {
         Object::PersistentVolumeClaim(claim) => Arc::make_mut(claim).phase = Default::default(),
         Object::PersistentVolume(volume) => Arc::make_mut(volume).phase = Default::default(),
         Object::ResourceQuota(quota) => Arc::make_mut(quota).used.clear(),
+        Object::ResourceClaim(claim) => Arc::make_mut(claim).status = Default::default(),
         _ => {}
     }
 }

@@ -1,5 +1,6 @@
 //! Everything that `run --out` writes beside the trace, as bytes.
 
+use crate::cluster::Cluster;
 use crate::manifest::{Epoch, print};
 use crate::model::{Kind, Object};
 use crate::report::{self, Journal, Latency, Style, Tally};
@@ -32,11 +33,18 @@ pub fn render(
 }
 
 /// The objects that the API server holds at the end, a file for each kind, as lists that simlet reads again.
-pub fn final_objects(store: &crate::apiserver::Store, epoch: Epoch) -> Vec<(String, Vec<u8>)> {
+pub fn final_objects(cluster: &Cluster, epoch: Epoch) -> Vec<(String, Vec<u8>)> {
+    let store = cluster.store();
     let mut files = Vec::new();
+    // What is computed and not written: heartbeats and renewals.
+    let (nodes, leases) = (cluster.nodes_read(), cluster.leases());
     for &kind in Kind::ALL {
-        let objects: Vec<&Object> = store.sorted(kind);
-        if !objects.is_empty() && kind != Kind::Event && kind != Kind::Lease {
+        let objects: Vec<&Object> = match kind {
+            Kind::Node => nodes.iter().collect(),
+            Kind::Lease => leases.iter().collect(),
+            _ => store.sorted(kind),
+        };
+        if !objects.is_empty() && kind != Kind::Event {
             files.push((format!("final/{}.yaml", kind.plural()), print::yaml(objects, epoch).into_bytes()));
         }
     }
@@ -55,7 +63,7 @@ pub fn outputs_of(file: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
     let tally = Shared::new(Tally::new());
     let sink = Both(journal.share(), Both(writer.share(), tally.share()));
     let end = scenario::run(&scenario, &Options::default(), Box::new(sink));
-    let mut files = final_objects(end.cluster.store(), scenario.epoch());
+    let mut files = final_objects(&end.cluster, scenario.epoch());
     drop(end.cluster);
     let (footer, placements) = (end.footer, end.placements);
     let recorded = Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer, placements };

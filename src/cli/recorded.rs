@@ -131,7 +131,7 @@ pub fn into_folder(
     let journal = Shared::new(Journal::new());
     let tally = Shared::new(Tally::new());
     let end = run(Box::new(Both(journal.share(), Both(writer.share(), tally.share()))));
-    let mut written = outputs::final_objects(end.cluster.store(), epoch);
+    let mut written = outputs::final_objects(&end.cluster, epoch);
     drop(end.cluster);
     let (footer, placements) = (end.footer, end.placements);
     let recorded = Recorded { header, journal: journal.into_inner().unwrap_or_default(), footer, placements };

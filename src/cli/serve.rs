@@ -352,8 +352,10 @@ impl Machine {
                 (ActorId(actor), Message::Registry(registry::In::Request { from: RuntimeId(0), request }))
             }
             runtime::Out::Probe(answer) => (RUNTIME, Message::Probed(answer)),
-            // The kubelet makes volumes by itself, probes until something changes, and asks for usage by CRI.
+            // The kubelet makes volumes by itself, probes until something changes, asks for usage by CRI, and hears of its
+            // machine's OOM killer from the kernel.
             runtime::Out::ProbeChanged(_)
+            | runtime::Out::SystemOom { .. }
             | runtime::Out::Volume(_)
             | runtime::Out::Stats(_)
             | runtime::Out::UsageChanged => return,

@@ -122,6 +122,7 @@ impl Test {
             })
             .collect();
         let count = results.len();
+        let shares = shares(results.iter().map(|(_, recorded)| recorded));
         let held = results.iter().filter(|(held, _)| *held).count();
         let mut shown = None;
         for (held, recorded) in results {
@@ -132,10 +133,19 @@ impl Test {
                 }
             }
         }
-        let Some((passed, recorded)) = shown else {
+        let Some((passed, mut recorded)) = shown else {
             // There is at least one seed; an empty range was refused.
             return (TestRun { header: scenario.header.clone(), file: file.to_owned(), ..empty() }, watch.elapsed());
         };
+        let mut passed = passed;
+        if count > 1 {
+            for (expectation, in_seeds) in recorded.footer.expectations.iter_mut().zip(shares) {
+                let Some(share) = expectation.share else { continue };
+                expectation.measured = format!("holds in {in_seeds} of {count} seeds; expected in {}", share.text());
+                expectation.held = share.is_met(in_seeds, count);
+                passed &= expectation.held;
+            }
+        }
         let story =
             if passed { Vec::new() } else { story::lines(&recorded.header, &recorded.journal, &recorded.footer) };
         let run = TestRun {
@@ -148,6 +158,19 @@ impl Test {
         };
         (run, watch.elapsed())
     }
+}
+
+/// In how many of the runs each expectation held.
+fn shares<'r>(runs: impl Iterator<Item = &'r Recorded>) -> Vec<usize> {
+    let mut shares = Vec::new();
+    for run in runs {
+        let expectations = &run.footer.expectations;
+        shares.resize(expectations.len().max(shares.len()), 0);
+        for (count, expectation) in shares.iter_mut().zip(expectations) {
+            *count += usize::from(expectation.share.map_or(expectation.held, |share| share.held_here));
+        }
+    }
+    shares
 }
 
 /// Loads every scenario.

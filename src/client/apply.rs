@@ -237,6 +237,8 @@ fn merged_pod_spec(file: &Arc<PodSpec>, live: &Pod, last: Option<&Pod>) -> Arc<P
     if spec.overhead.is_none() {
         spec.overhead.clone_from(&old.overhead);
     }
+    // A file has no say about them: they have a subresource of their own.
+    spec.ephemeral_containers = Arc::clone(&old.ephemeral_containers);
     if spec == **old { Arc::clone(old) } else { Arc::new(spec) }
 }
 

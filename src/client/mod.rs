@@ -9,6 +9,7 @@
 //! Kubernetes: staging/src/k8s.io/kubectl/pkg/cmd, …/pkg/drain, …/pkg/polymorphichelpers.
 
 mod apply;
+mod debug;
 mod drain;
 pub mod parse;
 mod resize;
@@ -96,9 +97,22 @@ pub enum Verb {
         target: Key,
         changes: Arc<[crate::protocol::api::ResizeRequest]>,
     },
-    /// `patch`. What comes of it is [`Verb::Put`]: who knows the object as JSON reckons it.
+    /// `debug`.
+    Debug {
+        target: Key,
+        debug: Box<debug::Debug>,
+    },
+    /// The ephemeral containers of a pod as a patch makes them, or why it can't be made.
+    EphemeralContainers {
+        target: Key,
+        containers: Result<Arc<[crate::model::Container]>, Text>,
+    },
+    /// `patch`. What comes of it is [`Verb::Put`], of `--subresource ephemeralcontainers` [`Verb::EphemeralContainers`]: who
+    /// knows the object as JSON reckons it.
     Patch {
         target: Key,
+        /// `--subresource ephemeralcontainers`.
+        ephemeral_containers: bool,
         kind: PatchKind,
         patch: Arc<serde_json::Value>,
     },

@@ -9,10 +9,12 @@
 use std::sync::Arc;
 
 use crate::kernel::Duration;
+use crate::model::pod::{EnvValue, EnvVar, ImagePullPolicy};
 use crate::model::taint::TaintEffect;
-use crate::model::{Key, Kind, Name, Selector, Taint};
+use crate::model::{Key, Kind, Name, Selector, Taint, Text};
 use crate::protocol::api::Propagation;
 
+use super::debug::{Debug, Profile};
 use super::{Drain, Field, FieldRequirement, PatchKind, Target, Verb};
 
 /// Why words are no action.
@@ -46,10 +48,33 @@ const NAMESPACE: Flag = Flag { long: "namespace", short: Some('n'), takes_value:
 const SELECTOR: Flag = Flag { long: "selector", short: Some('l'), takes_value: true };
 const ALL_NAMESPACES: Flag = Flag { long: "all-namespaces", short: Some('A'), takes_value: false };
 
+const PULL_POLICIES: [(&str, ImagePullPolicy); 3] = [
+    ("Always", ImagePullPolicy::Always),
+    ("IfNotPresent", ImagePullPolicy::IfNotPresent),
+    ("Never", ImagePullPolicy::Never),
+];
+
 /// The verbs with their flags; a verb of two words is written with a space.
 const VERBS: &[(&str, &[Flag])] = &[
     ("annotate", &[NAMESPACE, SELECTOR, ALL_NAMESPACES, switch("all"), switch("overwrite")]),
     ("cordon", &[SELECTOR]),
+    (
+        "debug",
+        &[
+            NAMESPACE,
+            value("image"),
+            Flag { long: "container", short: Some('c'), takes_value: true },
+            value("target"),
+            value("image-pull-policy"),
+            value("env"),
+            value("profile"),
+            switch("arguments-only"),
+            Flag { long: "stdin", short: Some('i'), takes_value: false },
+            Flag { long: "tty", short: Some('t'), takes_value: false },
+            Flag { long: "quiet", short: Some('q'), takes_value: false },
+            switch("attach"),
+        ],
+    ),
     (
         "delete",
         &[
@@ -126,6 +151,7 @@ pub fn parse(words: &str, namespace: Name) -> Result<Verb, ParseError> {
             Verb::Annotate { target, annotations }
         }
         "patch" => command.patch()?,
+        "debug" => command.debug()?,
         "set image" => command.set_image()?,
         "rollout restart" => Verb::RolloutRestart { target: command.one_object()? },
         "rollout undo" => {
@@ -216,6 +242,8 @@ struct Command {
     all_namespaces: bool,
     set: Vec<(&'static str, Token)>,
     words: Vec<Token>,
+    /// How many of the words stand before `--`, if it is there.
+    before_dashes: Option<usize>,
     end: usize,
 }
 
@@ -227,7 +255,15 @@ impl Command {
         end: usize,
         namespace: Name,
     ) -> Result<Command, ParseError> {
-        let mut command = Command { verb, namespace, all_namespaces: false, set: Vec::new(), words: Vec::new(), end };
+        let mut command = Command {
+            verb,
+            namespace,
+            all_namespaces: false,
+            set: Vec::new(),
+            words: Vec::new(),
+            before_dashes: None,
+            end,
+        };
         let mut rest = tokens.iter();
         let mut only_words = false;
         while let Some(token) = rest.next() {
@@ -237,6 +273,12 @@ impl Command {
             }
             if token.text == "--" {
                 only_words = true;
+                command.before_dashes = Some(command.words.len());
+                continue;
+            }
+            if let Some(switches) = short_switches(flags, &token.text) {
+                let set = switches.into_iter().map(|long| (long, Token { at: token.at, text: "true".to_owned() }));
+                command.set.extend(set);
                 continue;
             }
             let (flag, given) = find_flag(verb, flags, token)?;
@@ -436,10 +478,12 @@ impl Command {
 
     /// `patch deploy web -p '{"spec": {"paused": true}}'`, with `--type strategic`, `merge` or `json`.
     fn patch(&mut self) -> Result<Verb, ParseError> {
-        if self.flag("subresource").is_some_and(|token| token.text == "resize") {
+        let subresource = self.flag("subresource").map(|token| token.text.as_str());
+        if subresource == Some("resize") {
             return self.resize();
         }
-        if let Some(token) = self.flag("subresource") {
+        let ephemeral_containers = subresource == Some("ephemeralcontainers");
+        if let Some(token) = self.flag("subresource").filter(|_| !ephemeral_containers) {
             return Err(self.error(token.at, format!("the subresource `{}` can't be patched here", token.text)));
         }
         let kind = match self.flag("type").map(|token| (token.text.as_str(), token.at)) {
@@ -464,7 +508,67 @@ impl Command {
             };
             return Err(self.error(token.at, message.to_owned()));
         }
-        Ok(Verb::Patch { target: self.one_object()?, kind, patch: Arc::new(patch) })
+        let target = self.one_object()?;
+        if ephemeral_containers && target.kind != Kind::Pod {
+            return Err(self.error(self.end, "only pods have ephemeral containers".to_owned()));
+        }
+        Ok(Verb::Patch { target, ephemeral_containers, kind, patch: Arc::new(patch) })
+    }
+
+    /// `debug -it pod/web --image=busybox:1.36 --target=app -- sh`.
+    fn debug(&mut self) -> Result<Verb, ParseError> {
+        let Some(image) = self.flag("image").filter(|token| !token.text.is_empty()) else {
+            return Err(self.error(self.end, "`--image=IMAGE` is expected".to_owned()));
+        };
+        let image = Name::from(&image.text);
+        let name = |flag: &str| self.flag(flag).map(|token| Name::from(&token.text)).unwrap_or_default();
+        let profile = self.word("profile", &Profile::ALL)?.unwrap_or_default();
+        let pull_policy = self.word("image-pull-policy", &PULL_POLICIES)?;
+        let of_flag = self.set.iter().filter(|(flag, _)| *flag == "env");
+        let variable = |token: &Token| match token.text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => {
+                Ok(EnvVar { name: Name::new(name), value: EnvValue::Literal(value.into()) })
+            }
+            _ => Err(self.error(token.at, format!("`{}` where `NAME=value` is expected", token.text))),
+        };
+        let env = of_flag.map(|(_, token)| variable(token)).collect::<Result<_, _>>()?;
+        let (objects, words) = self.words.split_at(self.before_dashes.unwrap_or(self.words.len()));
+        // Without a kind, it is a pod.
+        let target = match objects {
+            [one] if !one.text.contains('/') => self.key(Kind::Pod, &one.text),
+            objects => self.one_of(objects)?,
+        };
+        if target.kind != Kind::Pod {
+            let at = objects.first().map_or(self.end, |word| word.at);
+            return Err(self.error(at, "only pods can be debugged here".to_owned()));
+        }
+        let debug = Debug {
+            name: name("container"),
+            image,
+            target: name("target"),
+            pull_policy,
+            env,
+            stdin: self.switch("stdin")?,
+            tty: self.switch("tty")?,
+            words: words.iter().map(|word| Text::from(word.text.as_str())).collect(),
+            arguments_only: self.switch("arguments-only")?,
+            profile,
+        };
+        Ok(Verb::Debug { target, debug: Box::new(debug) })
+    }
+
+    /// A flag whose value is one of some words.
+    fn word<T: Copy>(&self, flag: &str, known: &[(&str, T)]) -> Result<Option<T>, ParseError> {
+        let Some(token) = self.flag(flag) else { return Ok(None) };
+        match known.iter().find(|(word, _)| *word == token.text) {
+            Some(&(_, value)) => Ok(Some(value)),
+            None => {
+                let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+                let nearest = nearest(&token.text, words.iter().copied());
+                let message = format!("`{}` where one of {} is expected", token.text, words.join(", "));
+                Err(ParseError { at: token.at, message, nearest })
+            }
+        }
     }
 
     fn delete(&mut self) -> Result<Verb, ParseError> {
@@ -595,6 +699,13 @@ impl Command {
     }
 }
 
+/// Several switches in one word, such as `-it`.
+fn short_switches(flags: &'static [Flag], word: &str) -> Option<Vec<&'static str>> {
+    let letters = word.strip_prefix('-').filter(|letters| letters.len() > 1 && !letters.starts_with('-'))?;
+    let switch = |letter| flags.iter().find(|flag| flag.short == Some(letter) && !flag.takes_value);
+    letters.chars().map(|letter| switch(letter).map(|flag| flag.long)).collect()
+}
+
 /// The flag that a word means, and the value that is in the same word.
 fn find_flag(verb: &str, flags: &'static [Flag], token: &Token) -> Result<(&'static Flag, Option<String>), ParseError> {
     if let Some(long) = token.text.strip_prefix("--") {
@@ -723,8 +834,37 @@ mod tests {
     }
 
     #[test]
+    fn debug_takes_a_pod_an_image_and_what_to_run() {
+        let of = |words: &str| match check(words) {
+            Verb::Debug { target, debug } => {
+                let words: Vec<&str> = debug.words.iter().map(|word| word.as_str()).collect();
+                let (stdin, tty) = (debug.stdin, debug.tty);
+                format!("{} {} {} {} {stdin} {tty} {words:?}", target.name, debug.name, debug.image, debug.target)
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            of("debug -it pod/web-0 --image=busybox:1.36 --target=app -c d -- sh -c 'sleep 3'"),
+            "web-0 d busybox:1.36 app true true [\"sh\", \"-c\", \"sleep 3\"]"
+        );
+        assert_eq!(of("debug web-0 --image busybox --quiet"), "web-0  busybox  false false []");
+        for (words, message) in [
+            ("debug pod/web-0", "`--image=IMAGE` is expected"),
+            ("debug node/n1 --image=busybox", "only pods can be debugged here"),
+            ("debug pod/web-0 --image=x --profile=root", "`root` where one of legacy, general, "),
+            ("debug pod/web-0 --image=x --env=A", "`A` where `NAME=value` is expected"),
+            ("patch deploy web --subresource ephemeralcontainers -p '{}'", "only pods have ephemeral containers"),
+            ("patch pod web --subresource status -p '{}'", "the subresource `status` can't be patched here"),
+        ] {
+            let error = parse(words, Name::new("shop")).expect_err(words);
+            assert!(error.message.starts_with(message), "{words}: {error}");
+        }
+    }
+
+    #[test]
     fn a_patch_is_json_of_one_of_three_types() {
-        let patched = |kind, patch| Verb::Patch { target: key(Kind::Deployment, "web"), kind, patch: Arc::new(patch) };
+        let target = key(Kind::Deployment, "web");
+        let patched = |kind, patch| Verb::Patch { target, ephemeral_containers: false, kind, patch: Arc::new(patch) };
         let pause = serde_json::json!({"spec": {"paused": true}});
         assert_eq!(
             check("patch deployment/web -p '{\"spec\": {\"paused\": true}}'"),

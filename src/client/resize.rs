@@ -1,4 +1,4 @@
-//! What a patch of the resize subresource says: new amounts of a pod's containers, as JSON.
+//! What a patch of the resize subresource says: new amounts of a pod's containers, or of the pod as a whole, as JSON.
 
 use serde_json::Value;
 
@@ -28,9 +28,17 @@ pub(super) fn read(text: &str) -> Result<Vec<ResizeRequest>, String> {
             limits: amounts("limits")?,
         });
     }
+    if let Some(resources) = patch.get("spec").and_then(|spec| spec.get("resources")) {
+        let amounts = |field: &str| list(resources.get(field));
+        changes.push(ResizeRequest {
+            container: Name::default(),
+            requests: amounts("requests")?,
+            limits: amounts("limits")?,
+        });
+    }
     if changes.is_empty() {
         let example = r#"{"spec":{"containers":[{"name":"app","resources":{"requests":{"cpu":"2"}}}]}}"#;
-        return Err(format!("the patch names no container; such as {example}"));
+        return Err(format!("the patch names no container and no `resources` of the pod; such as {example}"));
     }
     Ok(changes)
 }

@@ -3,11 +3,13 @@
 //! Kubernetes: staging/src/k8s.io/kubectl/pkg/cmd/{scale,delete,drain,taint,label,annotate}.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::kernel::Duration;
-use crate::model::{Key, Object, Selector, Text};
+use crate::model::{Container, Key, Object, Selector, Text};
 use crate::protocol::api::{Answer, Call, DeleteOptions, Patch, Status};
 
+use super::debug::Debug;
 use super::{FieldRequirement, Hands, Progress, Target, Verb, list_of, object_of, shown};
 
 /// One thing for each of some objects, one after the other.
@@ -33,6 +35,8 @@ enum Each {
     Scale(i32, Option<i32>),
     Patch(Patch),
     Put(Box<Result<Object, Text>>),
+    Debug(Box<Debug>),
+    EphemeralContainers(Result<Arc<[Container]>, Text>),
 }
 
 /// Which answer is awaited.
@@ -70,6 +74,10 @@ impl Sequence {
                 (nodes, Each::Patch(Patch::Taints { add: of(true), remove: of(false) }))
             }
             Verb::Resize { target, changes } => (Target::Names(vec![target]), Each::Patch(Patch::Resize(changes))),
+            Verb::Debug { target, debug } => (Target::Names(vec![target]), Each::Debug(debug)),
+            Verb::EphemeralContainers { target, containers } => {
+                (Target::Names(vec![target]), Each::EphemeralContainers(containers))
+            }
             Verb::Put { target, object } => (Target::Names(vec![target]), Each::Put(Box::new(object))),
             Verb::Label { target, labels } => (target, Each::Patch(Patch::Labels(labels))),
             Verb::Annotate { target, annotations } => (target, Each::Patch(Patch::Annotations(annotations))),
@@ -149,11 +157,18 @@ impl Sequence {
                     return self.next(hands);
                 }
             },
+            Each::EphemeralContainers(containers) => match containers {
+                Ok(containers) => Call::Patch(key, Patch::EphemeralContainers(containers.clone())),
+                Err(said) => {
+                    hands.say(key, said.clone());
+                    return self.next(hands);
+                }
+            },
             Each::Delete(options) => Call::Delete(key, *options),
             Each::Evict(grace) => Call::Evict { pod: key, grace: *grace, dry_run: false },
             Each::Patch(patch) => Call::Patch(key, patch.clone()),
             Each::Scale(replicas, None) => Call::Patch(key, Patch::Replicas(*replicas)),
-            Each::Cordon(_) | Each::Scale(_, Some(_)) => {
+            Each::Cordon(_) | Each::Scale(_, Some(_)) | Each::Debug(_) => {
                 self.now = Step::Reading(key);
                 hands.ask(0, Call::Get(key));
                 return Progress::Waiting;
@@ -183,6 +198,11 @@ impl Sequence {
                     }
                     _ => Ok(Call::Patch(key, Patch::Replicas(*replicas))),
                 }
+            }
+            (Each::Debug(debug), Object::Pod(pod)) => {
+                let there = pod.spec.ephemeral_containers.iter().cloned();
+                let containers = there.chain([debug.container(pod)]).collect();
+                Ok(Call::Patch(key, Patch::EphemeralContainers(containers)))
             }
             _ => Err(format!("error: unable to do this to {}", shown(&key))),
         }

@@ -5,6 +5,7 @@
 
 use crate::apiserver::{self, ApiServer, Store};
 use crate::client;
+use crate::controllers::{self, ControllerManager};
 use crate::kernel::{ActorId, Cause, Delivery, Effect, Effects, Kernel, Recorded, Time};
 use crate::model::Object;
 use crate::protocol::api::{Call, ClientId, Request, Response, Tag};
@@ -12,7 +13,7 @@ use crate::scheduler::{self, Scheduler};
 use crate::trace::{Entry, Record};
 
 use super::message::{Incarnation, Message};
-use super::wiring::{API_SERVER, CLIENT, Connection, LOCAL, SCHEDULER};
+use super::wiring::{API_SERVER, CLIENT, CONTROLLERS, Connection, LOCAL, SCHEDULER};
 
 /// The two parts under simulation.
 pub struct ControlPlane {
@@ -21,9 +22,18 @@ pub struct ControlPlane {
     scheduler: Scheduler,
     to_scheduler: Connection,
     to_client: Connection,
+    /// What of the controller manager runs beside, if anything.
+    manager: Option<Manager>,
     api_effects: Effects<apiserver::In, apiserver::Out, Record>,
     scheduler_effects: Effects<scheduler::In, scheduler::Out, Record>,
     next_record: u32,
+}
+
+/// A controller manager with its connection.
+struct Manager {
+    controllers: ControllerManager,
+    connection: Connection,
+    effects: Effects<controllers::In, controllers::Out, Record>,
 }
 
 /// What whoever runs it hears.
@@ -56,11 +66,24 @@ impl ControlPlane {
             scheduler: Scheduler::new(scheduler, &streams),
             to_scheduler: Connection::local(&streams, "scheduler"),
             to_client: Connection::local(&streams, "client"),
+            manager: None,
             api_effects,
             scheduler_effects: Effects::default(),
             next_record,
             kernel,
         }
+    }
+
+    /// Starts controllers.
+    pub fn start_controllers(&mut self, config: controllers::Config) {
+        let streams = self.kernel.streams();
+        self.manager = Some(Manager {
+            controllers: ControllerManager::new(config, &streams),
+            connection: Connection::local(&streams, "controllers"),
+            effects: Effects::default(),
+        });
+        let start = Message::Controllers(Incarnation(0), controllers::In::Start { settled: false });
+        self.kernel.schedule(self.kernel.now(), CONTROLLERS, Cause::NONE, start);
     }
 
     /// The time of the last event, or what [`ControlPlane::run_until`] made it.
@@ -98,6 +121,7 @@ impl ControlPlane {
             match event.message {
                 Message::ApiServer(message) => self.tell_api(event.cause, message, hear),
                 Message::Scheduler(_, message) => self.tell_scheduler(event.cause, message, hear),
+                Message::Controllers(_, message) => self.tell_controllers(event.cause, message, hear),
                 Message::Client(client::In::Api(response)) => hear(Heard::Answer(*response)),
                 _ => {}
             }
@@ -124,18 +148,52 @@ impl ControlPlane {
                     let to = ActorId(to.0);
                     let message = if to == SCHEDULER {
                         Message::Scheduler(Incarnation(0), scheduler::In::Api(response))
+                    } else if to == CONTROLLERS {
+                        Message::Controllers(Incarnation(0), controllers::In::Api(response))
                     } else {
                         Message::Client(client::In::Api(response))
                     };
                     (to, message)
                 }
                 apiserver::Out::Deliver { to, event } => {
-                    (ActorId(to.0), Message::Scheduler(Incarnation(0), scheduler::In::Watch(event)))
+                    let to = ActorId(to.0);
+                    let message = if to == CONTROLLERS {
+                        Message::Controllers(Incarnation(0), controllers::In::Watch(event))
+                    } else {
+                        Message::Scheduler(Incarnation(0), scheduler::In::Watch(event))
+                    };
+                    (to, message)
                 }
             };
-            let connection = if to == SCHEDULER { &mut self.to_scheduler } else { &mut self.to_client };
+            let connection = match &mut self.manager {
+                Some(manager) if to == CONTROLLERS => &mut manager.connection,
+                _ if to == SCHEDULER => &mut self.to_scheduler,
+                _ => &mut self.to_client,
+            };
             if let Delivery::At(at) = connection.from_server.deliver_at(now + delay, &mut connection.stream) {
                 self.kernel.schedule(at, to, cause, message);
+            }
+        }
+    }
+
+    fn tell_controllers(&mut self, cause: Cause, message: controllers::In, hear: &mut impl FnMut(Heard<'_>)) {
+        let Some(Manager { controllers, connection, effects }) = &mut self.manager else { return };
+        let now = self.kernel.now();
+        effects.begin(now, cause, self.next_record);
+        controllers.handle(message, effects);
+        self.next_record = effects.next_record();
+        effects.drain_records().for_each(|entry: Recorded<Record>| hear(Heard::Record(&entry)));
+        for (cause, effect) in effects.drain_effects() {
+            match effect {
+                Effect::Wake { at, message } => {
+                    self.kernel.schedule(at, CONTROLLERS, cause, Message::Controllers(Incarnation(0), message));
+                }
+                Effect::Send { delay, message: controllers::Out::Api(request) } => {
+                    if let Delivery::At(at) = connection.to_server.deliver_at(now + delay, &mut connection.stream) {
+                        let message = apiserver::In::Request { from: ClientId(CONTROLLERS.0), request };
+                        self.kernel.schedule(at, API_SERVER, cause, Message::ApiServer(message));
+                    }
+                }
             }
         }
     }

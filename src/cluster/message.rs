@@ -87,12 +87,17 @@ impl Fold for Message {
                     kubelet::In::ProbeChanged(changed) => digest.word(changed.container.0),
                     kubelet::In::Volume(answer) => match &**answer {
                         volume::Answer::Done { pod } => digest.word(pod.0),
+                        volume::Answer::Content { pod, content } => {
+                            digest.word(pod.0 | 1 << 62);
+                            digest.bytes(content.as_deref().unwrap_or_default().as_bytes());
+                        }
                         volume::Answer::NotPlaced { pod, .. } | volume::Answer::Failed { pod, .. } => {
                             digest.word(pod.0 | 1 << 63);
                         }
                     },
                     kubelet::In::Stats(summary) => digest.word(summary.memory.amount as u64),
                     kubelet::In::UsageChanged => digest.word(600),
+                    kubelet::In::SystemOom { pid, .. } => digest.word(1 << 32 | u64::from(*pid)),
                     kubelet::In::Shutdown => digest.word(601),
                     kubelet::In::StaticPods(pods) => digest.word(500 + pods.len() as u64),
                     kubelet::In::Timer(_) => digest.word(2),
@@ -113,6 +118,7 @@ impl Fold for Message {
                     runtime::In::Volume(request) => match &**request {
                         volume::Request::SetUp { pod, .. } => digest.word(pod.0),
                         volume::Request::PlaceFiles { pod, .. } => digest.word(pod.0 | 1 << 62),
+                        volume::Request::Read { pod, .. } => digest.word(pod.0 | 1 << 61),
                         volume::Request::TearDown { pod } => digest.word(pod.0 | 1 << 63),
                     },
                     runtime::In::Stats(request) => digest.word(request.disk_at.as_nanos()),

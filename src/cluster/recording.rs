@@ -70,6 +70,7 @@ fn said(message: &kubelet::In) -> (&'static str, Value) {
         kubelet::In::Probe(answer) => {
             let (outcome, text) = match &answer.outcome {
                 probe::Outcome::Success => ("success", ""),
+                probe::Outcome::Warning(text) => ("warning", text.as_str()),
                 probe::Outcome::Failure(text) => ("failure", text.as_str()),
                 probe::Outcome::Error(text) => ("error", text.as_str()),
             };
@@ -77,6 +78,9 @@ fn said(message: &kubelet::In) -> (&'static str, Value) {
         }
         kubelet::In::Volume(answer) => match &**answer {
             volume::Answer::Done { pod } => ("volume", json!([pod.0])),
+            volume::Answer::Content { pod, content } => {
+                ("content", json!([pod.0, content.as_ref().map(|text| text.as_str())]))
+            }
             volume::Answer::NotPlaced { pod, message } => ("volume", json!([pod.0, message.as_str()])),
             volume::Answer::Failed { pod, volume, message } => {
                 ("volume", json!([pod.0, message.as_str(), volume.as_str()]))
@@ -105,6 +109,7 @@ fn heard(line: &Value) -> Result<kubelet::In, String> {
         let text = Text::new(item(value, 2)?.as_str().unwrap_or_default());
         let outcome = match item(value, 1)?.as_str() {
             Some("success") => probe::Outcome::Success,
+            Some("warning") => probe::Outcome::Warning(text),
             Some("failure") => probe::Outcome::Failure(text),
             _ => probe::Outcome::Error(text),
         };
@@ -121,6 +126,11 @@ fn heard(line: &Value) -> Result<kubelet::In, String> {
                 volume::Answer::Failed { pod, volume: Name::new(volume), message: Text::new(message) }
             }
         };
+        return Ok(kubelet::In::Volume(Box::new(answer)));
+    }
+    if let Some(value) = line.get("content") {
+        let content = item(value, 1)?.as_str().map(Text::new);
+        let answer = volume::Answer::Content { pod: Uid(whole(item(value, 0)?)?), content };
         return Ok(kubelet::In::Volume(Box::new(answer)));
     }
     if let Some(value) = line.get("event") {
@@ -165,7 +175,8 @@ fn answer_out(answer: &Answer) -> Value {
         Answer::Sandbox(id) => json!({"sandbox": id.0}),
         Answer::SandboxStatus(status) => {
             let ip = status.ip.map(|ip| ip.to_string());
-            json!({"sandboxStatus": {"of": sandbox_out(&status.summary), "ip": ip, "hostNetwork": status.host_network}})
+            let (of, id) = (sandbox_out(&status.summary), status.runtime_id.as_str());
+            json!({"sandboxStatus": {"of": of, "ip": ip, "hostNetwork": status.host_network, "id": id}})
         }
         Answer::Sandboxes(all) => json!({"sandboxes": list(all.iter().map(sandbox_out).collect())}),
         Answer::Container(id) => json!({"container": id.0}),
@@ -178,6 +189,8 @@ fn answer_out(answer: &Answer) -> Value {
             "message": status.message.as_str(),
             "annotations": status.annotations.iter().map(|(key, value)| (key.to_string(), json!(value.as_str())))
                 .collect::<Map<_, _>>(),
+            "id": status.runtime_id.as_str(),
+            "imageRef": status.image_ref.as_str(),
         }}),
         Answer::Containers(all) => json!({"containers": list(all.iter().map(container_out).collect())}),
         Answer::Exec { exit_code, output } => json!({"exec": [exit_code, output.as_str()]}),
@@ -215,6 +228,7 @@ fn answer_in(value: &Value) -> Result<Answer, String> {
             summary: sandbox_in(from.get("of")?)?,
             ip: from.get("ip")?.as_str().and_then(|ip| ip.parse::<Ipv4Addr>().ok()),
             host_network: from.get("hostNetwork")?.as_bool().unwrap_or(false),
+            runtime_id: from.name_or_none("id"),
         })),
         "sandboxes" => Answer::Sandboxes(each(value, sandbox_in)?),
         "container" => Answer::Container(ContainerId(whole(value)?)),
@@ -228,6 +242,8 @@ fn answer_in(value: &Value) -> Result<Answer, String> {
                 reason: name(from.get("reason")?),
                 message: Text::new(from.text("message")?),
                 annotations: Labels::new(annotations.iter().map(|(key, value)| (Name::new(key), name(value)))),
+                runtime_id: from.name_or_none("id"),
+                image_ref: from.name_or_none("imageRef"),
             }))
         }
         "containers" => Answer::Containers(each(value, container_in)?),
@@ -337,6 +353,11 @@ impl<'v> From<'v> {
         self.number(field).map(Time::from_nanos)
     }
 
+    /// Empty if it is missing: older recordings have no ids of runtimes.
+    fn name_or_none(&self, field: &str) -> Name {
+        self.0.get(field).map(name).unwrap_or_default()
+    }
+
     fn text(&self, field: &str) -> Result<&'v str, String> {
         self.get(field)?.as_str().ok_or_else(|| format!("`{field}` is not a text"))
     }
@@ -415,7 +436,12 @@ mod tests {
         cri(Answer::Status { runtime_ready: Ok(()), network_ready: Err("cni is not there".into()) });
         cri(Answer::Sandbox(SandboxId(12)));
         let ip = Some(Ipv4Addr::new(10, 1, 2, 3));
-        cri(Answer::SandboxStatus(Box::new(SandboxStatus { summary: sandbox(), ip, host_network: false })));
+        cri(Answer::SandboxStatus(Box::new(SandboxStatus {
+            summary: sandbox(),
+            ip,
+            host_network: false,
+            runtime_id: Name::new("f00d"),
+        })));
         cri(Answer::Sandboxes(vec![sandbox()]));
         cri(Answer::Container(ContainerId(1)));
         let states =
@@ -429,6 +455,8 @@ mod tests {
             reason: Name::new("Error"),
             message: "a \"quoted\" line\n".into(),
             annotations: Labels::new([(Name::new("b"), Name::new("2")), (Name::new("a"), Name::new("1"))]),
+            runtime_id: Name::new("containerd://cafe"),
+            image_ref: Name::new("localhost/busybox@sha256:0"),
         })));
         cri(Answer::Exec { exit_code: 3, output: "no".into() });
         cri(Answer::Stats(vec![ContainerStats {
@@ -467,6 +495,8 @@ mod tests {
         let pod = Uid(6);
         let volumes = [
             volume::Answer::Done { pod },
+            volume::Answer::Content { pod, content: None },
+            volume::Answer::Content { pod, content: Some("A='1'\n".into()) },
             volume::Answer::NotPlaced { pod, message: "the disk is full".into() },
             volume::Answer::Failed { pod, volume: Name::new("data"), message: "not a directory".into() },
         ];

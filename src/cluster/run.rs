@@ -272,6 +272,16 @@ impl Cluster {
         self.api.store()
     }
 
+    /// The leases of nodes, as a client would read them now.
+    pub fn leases(&self) -> Vec<Object> {
+        self.api.leases(self.now())
+    }
+
+    /// Nodes as a client would read them now, with their heartbeats.
+    pub fn nodes_read(&self) -> Vec<Object> {
+        self.api.nodes(self.now())
+    }
+
     /// The run's random streams, for what is decided outside the parts (random faults).
     pub fn streams(&self) -> Streams {
         self.kernel.streams()

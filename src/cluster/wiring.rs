@@ -304,6 +304,7 @@ impl Cluster {
             runtime::Out::Volume(answer) => kubelet::In::Volume(answer),
             runtime::Out::Stats(summary) => kubelet::In::Stats(summary),
             runtime::Out::UsageChanged => kubelet::In::UsageChanged,
+            runtime::Out::SystemOom { process, pid } => kubelet::In::SystemOom { process, pid },
             runtime::Out::Pull { host, request } => {
                 let to = self.registry_actor(host);
                 let message = registry::In::Request { from: RuntimeId(runtime.0), request };

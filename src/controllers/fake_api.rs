@@ -122,7 +122,7 @@ impl World {
     pub fn lease(&mut self, node: &str, renewing: bool) {
         let meta = Meta::named("kube-node-lease", node);
         let renewed = (!renewing).then_some(self.now);
-        let object = Object::Lease(Lease { meta, renewing, renewed }.into());
+        let object = Object::Lease(Lease { meta, renewing, renewed, ..Lease::default() }.into());
         self.upsert(object);
     }
 
@@ -425,6 +425,8 @@ impl World {
                     restart_count: 0,
                     image: Name::default(),
                     container_id: 0,
+                    runtime_id: Name::default(),
+                    image_id: Name::default(),
                 }];
                 set_ready(&mut pod, now, false);
             }

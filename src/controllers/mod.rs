@@ -36,6 +36,7 @@ mod persistent_volume;
 mod pod_control;
 mod pod_gc;
 mod replica_set;
+mod resource_claim;
 
 #[cfg(test)]
 mod fake_api;
@@ -107,6 +108,8 @@ pub struct Config {
     pub provisioning: Distribution,
     /// The wall clock at the scenario's start, in seconds since 1970: CronJobs follow it.
     pub start_unix_seconds: i64,
+    /// The controllers that run, by name; None: all.
+    pub controllers: Option<&'static [&'static str]>,
 }
 
 impl Default for Config {
@@ -125,13 +128,14 @@ impl Default for Config {
             sync_latency: Duration::from_micros(500),
             provisioning: Distribution::Constant(Duration::from_secs(1)),
             start_unix_seconds: 1_767_225_600,
+            controllers: None,
         }
     }
 }
 
 /// All controllers, in the order in which they hear of changes.
-fn all(_config: &Config, _streams: &Streams) -> Vec<Box<dyn Controller>> {
-    vec![
+fn all(config: &Config) -> Vec<Box<dyn Controller>> {
+    let mut all: Vec<Box<dyn Controller>> = vec![
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicaSet)),
         Box::new(replica_set::ReplicaSetController::new(Kind::ReplicationController)),
         Box::<deployment::DeploymentController>::default(),
@@ -147,7 +151,12 @@ fn all(_config: &Config, _streams: &Streams) -> Vec<Box<dyn Controller>> {
         Box::<taint_eviction::TaintEviction>::default(),
         Box::<pod_gc::PodGc>::default(),
         Box::<garbage_collector::GarbageCollector>::default(),
-    ]
+        Box::<resource_claim::ResourceClaims>::default(),
+    ];
+    if let Some(names) = config.controllers {
+        all.retain(|controller| names.contains(&controller.name()));
+    }
+    all
 }
 
 /// The controller manager.
@@ -224,7 +233,7 @@ impl ControllerManager {
     fn reset(&mut self) {
         self.cache = Cache::default();
         self.requests.pending.clear();
-        self.controllers = all(&self.config, &self.streams);
+        self.controllers = all(&self.config);
         self.watchers = vec![Vec::new(); Kind::ALL.len()];
         self.hubs.clear();
         for (index, controller) in (0u8..).zip(&self.controllers) {

@@ -531,6 +531,8 @@ mod tests {
             restart_count: restarts,
             image: Name::default(),
             container_id: 0,
+            runtime_id: Name::default(),
+            image_id: Name::default(),
         });
         if !cost.is_empty() {
             let key = Name::new("controller.kubernetes.io/pod-deletion-cost");

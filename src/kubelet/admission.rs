@@ -5,8 +5,9 @@
 
 use crate::model::node::HOSTNAME_LABEL;
 use crate::model::pod::Protocol;
+use crate::model::pod_resources::QosClass;
 use crate::model::taint::first_untolerated;
-use crate::model::{Labels, Name, Node, Pod, Resources, TaintEffect, Text};
+use crate::model::{Container, Labels, Name, Node, Pod, Resources, TaintEffect, Text};
 
 use super::Kubelet;
 
@@ -130,6 +131,38 @@ impl Admission {
     }
 }
 
+/// Sysctls that any pod may set: they touch nothing but the pod's own namespaces.
+const SAFE_SYSCTLS: &[&str] = &[
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
+
+/// The whole CPUs that each container of a Guaranteed pod has for itself under the static CPU manager; init containers hand
+/// theirs on to those that follow.
+fn exclusive_cpus(pod: &Pod) -> Vec<i64> {
+    if pod.spec.resources.is_some() || pod.spec.qos() != QosClass::Guaranteed {
+        return Vec::new();
+    }
+    let sidecars = pod.spec.init_containers.iter().filter(|container| container.is_sidecar());
+    sidecars.chain(pod.spec.containers.iter()).filter_map(whole_cpus).collect()
+}
+
+/// The CPUs of a container that asks for whole ones.
+pub fn whole_cpus(container: &Container) -> Option<i64> {
+    let cpu = container.resources.requests.cpu.or(container.resources.limits.cpu)?;
+    (cpu.0 > 0 && cpu.0 % 1000 == 0).then_some(cpu.0 / 1000)
+}
+
 fn check_os(pod: &Pod, node: &Node) -> Result<(), Rejection> {
     let labels = &node.meta.labels;
     let os = Name::new("kubernetes.io/os");
@@ -189,8 +222,63 @@ impl Kubelet {
     /// Whether the pod may run on this node as the kubelet knows it.
     pub(super) fn admit(&self, pod: &Pod) -> Result<(), Rejection> {
         self.admit_under_pressure(pod)?;
+        self.admit_sysctls(pod)?;
+        self.admit_exclusive_cpus(pod)?;
         self.admission.check(pod, self.known_node(), &self.allocatable)?;
         self.admit_before_shutdown()
+    }
+
+    /// Sysctls that are neither safe nor allowed by the configuration (pkg/kubelet/sysctl/allowlist.go).
+    fn admit_sysctls(&self, pod: &Pod) -> Result<(), Rejection> {
+        let wrong = pod.spec.security.sysctls.iter().find_map(|(name, _)| {
+            let name = name.replace('/', ".");
+            let is_allowed = |pattern: &Name| match pattern.strip_suffix('*') {
+                Some(prefix) => name.starts_with(prefix),
+                None => *pattern == *name,
+            };
+            let allowed = SAFE_SYSCTLS.contains(&name.as_str())
+                || self.config.kubelet.allowed_unsafe_sysctls.iter().any(is_allowed);
+            let of_ipc = ["kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."].iter().any(|of| name.starts_with(of));
+            match allowed {
+                false => Some(format!("\"{name}\" not allowlisted")),
+                true if of_ipc && pod.spec.host_ipc => Some(format!("\"{name}\" not allowed with host ipc enabled")),
+                true if !of_ipc && pod.spec.host_network => {
+                    Some(format!("\"{name}\" not allowed with host net enabled"))
+                }
+                true => None,
+            }
+        });
+        match wrong {
+            Some(why) => Err(rejection("SysctlForbidden", &format!("forbidden sysctl: {why}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// With the static CPU manager, whole CPUs of Guaranteed pods are theirs alone: there must be enough that nobody has
+    /// (pkg/kubelet/cm/cpumanager/policy_static.go). Which CPUs, and where they lie, is not modelled.
+    fn admit_exclusive_cpus(&self, pod: &Pod) -> Result<(), Rejection> {
+        let settings = &self.config.kubelet;
+        if !settings.static_cpu_manager {
+            return Ok(());
+        }
+        let reserved = settings.system_reserved.cpu.0 + settings.kube_reserved.cpu.0;
+        let taken: i64 = self
+            .pods
+            .values()
+            .filter(|entry| entry.admitted)
+            .map(|entry| exclusive_cpus(&entry.pod).iter().sum::<i64>())
+            .sum();
+        let mut free = self.config.node.status.capacity.cpu.0 / 1000 - (reserved + 999) / 1000 - taken;
+        for requested in exclusive_cpus(pod) {
+            if requested > free {
+                let why =
+                    format!("not enough cpus available to satisfy request: requested={requested}, available={free}");
+                let message = format!("Allocate failed due to {why}, which is unexpected");
+                return Err(rejection("UnexpectedAdmissionError", &message));
+            }
+            free -= requested;
+        }
+        Ok(())
     }
 
     /// The resources of which there is too little for the pod.
@@ -209,7 +297,7 @@ impl Kubelet {
 mod tests {
     use super::*;
     use crate::model::node::NodeSpec;
-    use crate::model::pod::{Container, ContainerPort, PodSpec};
+    use crate::model::pod::{ContainerPort, PodSpec};
     use crate::model::{Bytes, Meta, MilliCpu, Taint};
 
     fn pod(change: impl FnOnce(&mut Container, &mut PodSpec)) -> Pod {

@@ -24,8 +24,10 @@ pub enum CriOwner {
     /// The image puller, for the pull of this number.
     Puller(u64),
     Garbage,
-    /// Container garbage collection, which finds that the runtime is away.
-    GarbageList,
+    /// Container or (true) image collection while the runtime may not work: only whether it fails matters.
+    Collector {
+        images: bool,
+    },
     /// The check of the runtime's health.
     Health,
     /// The list of images for the node's status.
@@ -47,8 +49,11 @@ pub enum ApiOwner {
     Mirror(Uid),
     /// A pull secret.
     PullSecret(Uid),
+    /// A pod's resource claim.
+    Claim(Uid),
     WatchPods,
     WatchNode,
+    WatchServices,
     Register,
     NodeStatus,
     Lease,

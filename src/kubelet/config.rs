@@ -89,6 +89,8 @@ pub struct KubeletConfiguration {
     pub node_lease_duration: Duration,
     /// How many images the node's status names; -1: all.
     pub node_status_max_images: i64,
+    /// `volumeStatsAggPeriod`: how often what volumes hold is measured.
+    pub volume_stats_agg_period: Duration,
     /// The deadline of most CRI calls; twice as long for a sandbox.
     pub runtime_request_timeout: Duration,
     /// The first wait of a container in a crash loop.
@@ -107,6 +109,10 @@ pub struct KubeletConfiguration {
     /// Whether CPU limits are enforced, and in which period.
     pub cpu_cfs_quota: bool,
     pub cpu_cfs_quota_period: Duration,
+    /// `cpuManagerPolicy: static`: Guaranteed pods with whole CPUs have them for themselves, without a quota.
+    pub static_cpu_manager: bool,
+    /// `memoryManagerPolicy: Static`.
+    pub static_memory_manager: bool,
     pub allowed_unsafe_sysctls: Vec<Name>,
     /// Taints of a node that registers.
     pub register_with_taints: Vec<Taint>,
@@ -165,6 +171,8 @@ pub struct FeatureGates {
     /// `ChangeContainerStatusOnKubeletRestart`, as Kubernetes before 1.35 has it: containers aren't ready after a restart of
     /// the kubelet until they are probed again.
     pub change_container_status_on_kubelet_restart: bool,
+    /// `EnvFiles` is off: variables of a `fileKeyRef` are empty.
+    pub no_env_files: bool,
 }
 
 impl Signal {
@@ -261,6 +269,7 @@ impl Default for KubeletConfiguration {
             node_status_report_frequency: secs(300),
             node_lease_duration: secs(40),
             node_status_max_images: 50,
+            volume_stats_agg_period: secs(60),
             runtime_request_timeout: secs(120),
             initial_container_restart_period: secs(10),
             max_container_restart_period: secs(300),
@@ -271,6 +280,8 @@ impl Default for KubeletConfiguration {
             single_process_oom_kill: None,
             cpu_cfs_quota: true,
             cpu_cfs_quota_period: Duration::from_millis(100),
+            static_cpu_manager: false,
+            static_memory_manager: false,
             allowed_unsafe_sysctls: Vec::new(),
             register_with_taints: Vec::new(),
             provider_id: Name::default(),

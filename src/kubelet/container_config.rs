@@ -12,7 +12,8 @@ use crate::model::pod::{ContainerPort, Handler, PortRef, Protocol, RestartPolicy
 use crate::model::pod_resources::QosClass;
 use crate::model::{Container, Labels, Name, Text};
 use crate::protocol::cri::{
-    CONTAINER_TYPE, ContainerConfig, ContainerSecurity, LinuxResources, Mount, NamespaceMode, RESTART_POLICY,
+    CONTAINER_TYPE, ContainerConfig, ContainerId, ContainerSecurity, LinuxResources, Mount, NamespaceMode,
+    RESTART_POLICY,
 };
 
 use super::config::Host;
@@ -21,12 +22,13 @@ use super::pod_actions::{HASH_ANNOTATION, container_hash};
 use super::{expansion, images};
 
 impl Facts<'_> {
-    /// The configuration of this run of a container. An error says why it can't be made.
+    /// The configuration of this run of a container, whose processes an ephemeral container shares with `target`. An error says why it can't be made.
     pub fn container_config(
         &self,
         container: &Container,
         attempt: u32,
         environment: &Environment,
+        target: Option<ContainerId>,
     ) -> Result<ContainerConfig, Text> {
         let log_path = match self.config.log_root {
             Some(_) => Name::from(format!("{}/{attempt}.log", container.name)),
@@ -48,7 +50,7 @@ impl Facts<'_> {
             privileged: container.security.privileged,
             read_only_root: container.security.read_only_root_filesystem,
             annotations: self.annotations(container, attempt),
-            security: self.security(container),
+            security: self.security(container, target),
             stdin: container.stdin,
             stdin_once: container.stdin_once,
             tty: container.tty,
@@ -122,13 +124,17 @@ impl Facts<'_> {
     }
 
     fn annotations(&self, container: &Container, attempt: u32) -> Labels {
-        let is_init = self.pod.spec.init_containers.iter().any(|init| init.name == container.name);
+        let of = |list: &[Container]| list.iter().any(|one| one.name == container.name);
+        let (is_init, is_ephemeral) = (of(&self.pod.spec.init_containers), of(&self.pod.spec.ephemeral_containers));
         let kind = match (is_init, container.is_sidecar()) {
             (true, true) => "sidecar",
             (true, false) => "init",
             (false, _) => "regular",
         };
         let policy = match container.restart_policy.unwrap_or(self.pod.spec.restart_policy) {
+            // Somebody sits before it, or it does what it was told to; an image's own shell without input ends.
+            _ if is_ephemeral && (container.stdin || !container.command.is_empty()) => "Always",
+            _ if is_ephemeral => "Never",
             RestartPolicy::Always => "Always",
             RestartPolicy::OnFailure => "OnFailure",
             RestartPolicy::Never => "Never",
@@ -164,7 +170,7 @@ impl Facts<'_> {
     }
 
     /// None if the container and its pod say nothing that is not usual.
-    fn security(&self, container: &Container) -> Option<Arc<ContainerSecurity>> {
+    fn security(&self, container: &Container, target: Option<ContainerId>) -> Option<Arc<ContainerSecurity>> {
         let (own, pod) = (&container.security, &self.pod.spec.security);
         let mut groups = pod.supplemental_groups.clone();
         groups.extend(pod.fs_group.filter(|group| !pod.supplemental_groups.contains(group)));
@@ -178,6 +184,7 @@ impl Facts<'_> {
             drop_capabilities: own.drop_capabilities.clone(),
             seccomp: own.seccomp.or(pod.seccomp),
             unmasked: own.unmasked || own.privileged,
+            target: target.filter(|_| pid_mode(&self.pod.spec) == NamespaceMode::Container),
             pid: pid_mode(&self.pod.spec),
             ipc: ipc_mode(&self.pod.spec),
         };
@@ -187,33 +194,64 @@ impl Facts<'_> {
 
     /// Shares, quota, memory limit and OOM score (pkg/kubelet/cm/helpers_linux.go, pkg/kubelet/qos/policy.go).
     pub fn resources(&self, container: &Container) -> LinuxResources {
-        let (limits, requests) = (&container.resources.limits, &container.resources.requests);
-        let request = requests.cpu.or(limits.cpu).unwrap_or_default().0;
+        let requests = &container.resources.requests;
+        let limit = self.pod.spec.cpu_limit(container);
+        let request = requests.cpu.map_or(limit, |request| request.0);
         let settings = &self.config.kubelet;
         let period = (settings.cpu_cfs_quota_period.as_nanos() / 1000) as i64;
-        let limit = limits.cpu.unwrap_or_default().0;
-        let quota = if limit > 0 && settings.cpu_cfs_quota { (limit * period / 1000).max(1000) } else { 0 };
-        let memory_request = requests.memory.or(limits.memory).unwrap_or_default().0;
-        let capacity = self.config.node.status.capacity.memory.0.max(1);
+        // Who has CPUs for himself needs no quota (DisableCPUQuotaWithExclusiveCPUs).
+        let exclusive = settings.static_cpu_manager
+            && self.pod.spec.qos() == QosClass::Guaranteed
+            && super::admission::whole_cpus(container).is_some();
+        let quota =
+            if limit > 0 && settings.cpu_cfs_quota && !exclusive { (limit * period / 1000).max(1000) } else { 0 };
+        let node_critical = self.pod.spec.priority >= super::admission::CRITICAL_PRIORITY
+            && self.pod.spec.priority_class == *SYSTEM_NODE_CRITICAL;
         let oom_score_adj = match self.pod.spec.qos() {
-            _ if self.pod.spec.priority >= super::admission::CRITICAL_PRIORITY => -997,
+            _ if node_critical => -997,
             QosClass::Guaranteed => -997,
             QosClass::BestEffort => 1000,
-            QosClass::Burstable => {
-                let share = (i128::from(memory_request) * 1000 / i128::from(capacity)) as i64;
-                (1000 - share).clamp(3, 999)
-            }
+            QosClass::Burstable => self.burstable_oom_score(container),
         };
         LinuxResources {
             cpu_period: period,
             cpu_quota: quota,
             cpu_shares: if request == 0 { 2 } else { (request * 1024 / 1000).clamp(2, 262_144) },
-            memory_limit_in_bytes: limits.memory.unwrap_or_default().0,
+            memory_limit_in_bytes: self.pod.spec.memory_limit(container),
             oom_score_adj,
             single_process_oom_kill: self.config.kubelet.single_process_oom_kill == Some(true),
         }
     }
 }
+
+impl Facts<'_> {
+    /// The more memory a container has requested, the later it is killed (GetContainerOOMScoreAdjust): what the pod requests
+    /// beyond its containers is spread over them, and a sidecar lives as long as the least of those it serves.
+    fn burstable_oom_score(&self, container: &Container) -> i64 {
+        let spec = &self.pod.spec;
+        let request = |one: &Container| {
+            let memory = one.resources.requests.memory.or(one.resources.limits.memory);
+            memory.map_or(0, |memory| i128::from(memory.0))
+        };
+        let of_pod = spec.resources.as_deref().and_then(|resources| resources.requests.memory);
+        let more = of_pod.map_or(0, |of_pod| {
+            let all = spec.aggregate(|one| one.resources.requests.amounts());
+            let count = (spec.containers.len() + spec.init_containers.len()).max(1);
+            (i128::from(of_pod.0) - i128::from(all.memory.0)).max(0) / count as i128
+        });
+        let capacity = i128::from(self.config.node.status.capacity.memory.0.max(1));
+        let score = |memory: i128| 1000 - ((memory + more) * 1000 / capacity) as i64;
+        let mut own = score(request(container));
+        let is_sidecar = container.is_sidecar() && spec.init_containers.iter().any(|one| one.name == container.name);
+        if is_sidecar && let Some(least) = spec.containers.iter().map(request).min() {
+            own = own.min(score(least));
+        }
+        own.clamp(3, 999)
+    }
+}
+
+/// Pods of this class are killed for lack of memory after all others.
+const SYSTEM_NODE_CRITICAL: &str = "system-node-critical";
 
 /// Where the token of the pod's service account is mounted.
 pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";

@@ -15,10 +15,12 @@ use crate::protocol::volume::Request;
 use crate::trace::{Stage, StageEdge};
 
 use super::calls::{ApiOwner, CriOwner, ProbeOwner};
+use super::env_file::EnvFile;
 use super::environment::{Environment, Facts};
 use super::kill::KillTarget;
 use super::pod_actions::ContainerRef;
 use super::runtime_status::RuntimeStatus;
+use super::static_pods::is_static;
 use super::sync_pod::{Step, Sync};
 use super::{Fx, In, Kubelet, Out, Timer, images};
 
@@ -48,8 +50,12 @@ impl Kubelet {
         let Some(entry) = self.pods.get(&uid) else { return };
         let Some(container) = one.of(&entry.pod.spec) else { return };
         let name = container.name;
-        let environment = Box::new(Environment::wanted(&entry.pod, container));
+        let mut environment = Box::new(Environment::wanted(&entry.pod, container));
+        let files = environment.want_files(&entry.pod, container, &self.config);
         self.stage(uid, name, Stage::Pull, StageEdge::End, fx);
+        if let Err(message) = files {
+            return self.config_failed(uid, sync, one, message, fx);
+        }
         sync.step = Step::Start(StartStep::Environment(environment));
         self.environment_on(uid, sync, one, fx);
     }
@@ -61,11 +67,19 @@ impl Kubelet {
             self.put_sync(uid, sync);
             return self.calls.api(ApiOwner::Environment(uid), api::Call::Get(key), fx);
         }
-        let environment = std::mem::take(environment);
+        if let Some(file) = environment.files_wanted.last() {
+            let path = file.host_path;
+            self.put_sync(uid, sync);
+            return fx.send(Out::Volume(Box::new(Request::Read { pod: uid, path })));
+        }
+        let mut environment = std::mem::take(environment);
         let Some(entry) = self.pods.get(&uid) else { return };
         let Some(container) = one.of(&entry.pod.spec) else { return };
-        if let Err(message) = environment.check(&entry.pod, container) {
-            return self.config_failed(uid, sync, one, message, fx);
+        let services = self.service_variables(&entry.pod, is_static(&entry.pod));
+        let services = services.and_then(|services| environment.check(&entry.pod, container).map(|()| services));
+        match services {
+            Ok(services) => environment.services = services,
+            Err(message) => return self.config_failed(uid, sync, one, message, fx),
         }
         let image = images::with_default_tag(container.image);
         sync.step = Step::Start(StartStep::ImageUser(environment));
@@ -94,6 +108,19 @@ impl Kubelet {
                 let message = format!("failed to sync {kind} cache: timed out waiting for the condition").into();
                 return self.config_failed(uid, sync, one, message, fx);
             }
+        }
+        self.environment_on(uid, sync, one, fx);
+    }
+
+    /// The machine has read a file of variables.
+    pub(super) fn environment_read(&mut self, uid: Uid, content: Option<Text>, fx: &mut Fx) {
+        let Some(mut sync) = self.take_sync(uid) else { return };
+        let one = sync.actions.start.get(sync.start).copied();
+        let (Some(one), Step::Start(StartStep::Environment(environment))) = (one, &mut sync.step) else {
+            return self.put_sync(uid, sync);
+        };
+        if let Some(file) = environment.files_wanted.pop() {
+            environment.files.push(EnvFile { content, ..file });
         }
         self.environment_on(uid, sync, one, fx);
     }
@@ -184,13 +211,23 @@ impl Kubelet {
             let message = format!("{what} (pod: \"{full}\", container: {})", container.name);
             return self.config_failed(uid, sync, one, message.into(), fx);
         }
+        let target = match container.target {
+            name if name.is_empty() => None,
+            name => match sync.runtime.newest(name) {
+                Some(found) => Some(found.summary.id),
+                None => {
+                    let message = format!("unable to find target container {name}");
+                    return self.config_failed(uid, sync, one, message.into(), fx);
+                }
+            },
+        };
         let Some(sandbox) = sync.sandbox else {
             return self.start_failed(uid, sync, "CreateContainerError", Text::default(), fx);
         };
         let shown = &entry.status.status;
         let ip = self.pleg.cached(uid).and_then(|runtime| runtime.ip()).or(shown.pod_ip);
         let facts = Facts { pod: &pod, pod_ip: ip, config: &self.config };
-        let config = match facts.container_config(container, attempt, &environment) {
+        let config = match facts.container_config(container, attempt, &environment, target) {
             Ok(config) => Arc::new(config),
             Err(message) => return self.config_failed(uid, sync, one, message, fx),
         };
@@ -252,8 +289,11 @@ impl Kubelet {
         let Some(entry) = self.pods.get(&uid) else { return };
         let pod = entry.pod.clone();
         let Some(container) = one.of(&pod.spec) else { return };
+        if let ProbeOutcome::Warning(text) = &outcome {
+            self.pod_event(&pod, Some(one), EventType::Warning, "LifecycleHTTPFallback", text.clone(), fx);
+        }
         let text = match outcome {
-            ProbeOutcome::Success => {
+            ProbeOutcome::Success | ProbeOutcome::Warning(_) => {
                 self.stage(uid, container.name, Stage::PostStart, StageEdge::End, fx);
                 return self.start_succeeded(uid, sync, fx);
             }
@@ -314,7 +354,7 @@ fn attempt(container: &Container, runtime: &RuntimeStatus, shown: &PodStatus) ->
         return newest.summary.attempt + 1;
     }
     // The runtime has forgotten it; Kubernetes counts its log files.
-    let mut all = shown.init_containers.iter().chain(&shown.containers);
+    let mut all = shown.init_containers.iter().chain(&shown.containers).chain(&shown.ephemeral_containers);
     match all.find(|status| status.name == container.name) {
         Some(status) if matches!(status.state, ContainerState::Terminated(_)) && status.container_id != 0 => {
             status.restart_count + 1

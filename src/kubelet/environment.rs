@@ -2,8 +2,9 @@
 //!
 //! Kubernetes: makeEnvironmentVariables, podFieldSelectorRuntimeValue, containerResourceRuntimeValue in
 //! pkg/kubelet/kubelet_pods.go; pkg/api/v1/resource, pkg/fieldpath. `env` overrides `envFrom`, a later variable an earlier
-//! one; a literal value may refer to what stands before it. Of services only the API server's is known here: see
-//! `Host::kubernetes_service`.
+//! one; a literal value may refer to what stands before it. Services come last (`services.rs`).
+//! A simulated machine has no files that programs wrote: variables of a `fileKeyRef` are left out there. Kubernetes hands the
+//! variables over in any order; here it is this one.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::model::quantity::Quantity;
 use crate::model::{Container, Key, Kind, Labels, Name, Pod, Text};
 
 use super::config::Config;
+use super::env_file::{self, EnvFile};
 use super::expansion;
 
 /// ConfigMaps and Secrets that a container's environment refers to.
@@ -22,6 +24,11 @@ pub struct Environment {
     /// Not read yet, the last first; true: may be missing.
     pub wanted: Vec<(Key, bool)>,
     pub found: Vec<(Key, Arc<ConfigData>)>,
+    /// Files that are not read yet, the last first, and those that are.
+    pub files_wanted: Vec<EnvFile>,
+    pub files: Vec<EnvFile>,
+    /// The variables that tell of services.
+    pub services: Vec<(Name, Text)>,
 }
 
 impl Environment {
@@ -47,7 +54,40 @@ impl Environment {
             }
         }
         wanted.reverse();
-        Environment { wanted, found: Vec::new() }
+        Environment { wanted, ..Environment::default() }
+    }
+
+    /// The files that the container's variables come from, where there is a machine to read them.
+    pub fn want_files(&mut self, pod: &Pod, container: &Container, config: &Config) -> Result<(), Text> {
+        let Some(host) = config.host.as_ref().filter(|_| !config.kubelet.feature_gates.no_env_files) else {
+            return Ok(());
+        };
+        for variable in &container.env {
+            let EnvValue::FileKey { volume: name, path, .. } = &variable.value else { continue };
+            if self.files_wanted.iter().any(|known| known.volume == *name && known.path == *path) {
+                continue;
+            }
+            let Some(volume) = pod.spec.volumes.iter().find(|volume| volume.name == *name) else {
+                return Err(format!("cannot find the volume \"{name}\" referenced by FileKeyRef").into());
+            };
+            let host_path = Name::from(format!("{}/{path}", host.volume_path(pod.meta.uid, volume)));
+            self.files_wanted.push(EnvFile { volume: *name, path: *path, host_path, content: None });
+        }
+        self.files_wanted.reverse();
+        Ok(())
+    }
+
+    /// The value of a `fileKeyRef`: None if its file was not read, because nothing can be, or has no such key.
+    fn file_value(&self, volume: Name, path: Name, key: Name) -> Result<Option<&str>, Text> {
+        let Some(file) = self.files.iter().find(|file| file.volume == volume && file.path == path) else {
+            return Ok(None);
+        };
+        // What exactly is wrong stands only in the kubelet's log.
+        let broken = || Text::new("couldn't parse env file");
+        let content = file.content.as_ref().ok_or_else(broken)?;
+        // An empty value counts as none.
+        let value = env_file::value(content, &key).map_err(|_| broken())?;
+        Ok(value.filter(|value| !value.is_empty()))
     }
 
     fn find(&self, kind: Kind, name: Name) -> Option<&ConfigData> {
@@ -65,6 +105,15 @@ impl Environment {
     /// Every key that a variable needs is there.
     pub fn check(&self, pod: &Pod, container: &Container) -> Result<(), Text> {
         for variable in &container.env {
+            if let EnvValue::FileKey { volume, path, key, optional } = &variable.value {
+                let value = self.file_value(*volume, *path, *key)?;
+                let file = self.files.iter().find(|file| file.volume == *volume && file.path == *path);
+                if let (None, false, Some(file)) = (value, *optional, file) {
+                    let text = format!("environment variable key \"{key}\" not found in file \"{}\"", file.host_path);
+                    return Err(text.into());
+                }
+                continue;
+            }
             let (kind, name, key, optional, text) = match &variable.value {
                 EnvValue::ConfigMapKey { config_map, key, optional } => {
                     (Kind::ConfigMap, *config_map, *key, *optional, "ConfigMap")
@@ -107,16 +156,20 @@ impl Facts<'_> {
                 put(&mut made, name, String::from_utf8_lossy(value).into_owned().into());
             }
         }
-        let services = self.services();
+        let services = &environment.services;
         for variable in &container.env {
             let value = match &variable.value {
                 EnvValue::Literal(value) => {
                     let known =
-                        |name: &str| expansion::lookup(&made, name).or_else(|| expansion::lookup(&services, name));
+                        |name: &str| expansion::lookup(&made, name).or_else(|| expansion::lookup(services, name));
                     Some(expansion::expand(value, known).map_or_else(|| value.clone(), Text::from))
                 }
                 EnvValue::ConfigMapKey { config_map, key, .. } => environment.value(Kind::ConfigMap, *config_map, *key),
                 EnvValue::SecretKey { secret, key, .. } => environment.value(Kind::Secret, *secret, *key),
+                EnvValue::FileKey { .. } if self.config.kubelet.feature_gates.no_env_files => Some(Text::default()),
+                EnvValue::FileKey { volume, path, key, .. } => {
+                    environment.file_value(*volume, *path, *key).ok().flatten().map(Text::new)
+                }
                 value => Some(self.value(container, value)),
             };
             if let Some(value) = value {
@@ -124,31 +177,11 @@ impl Facts<'_> {
             }
         }
         for (name, value) in services {
-            if !made.iter().any(|(known, _)| *known == name) {
-                made.push((name, value));
+            if !made.iter().any(|(known, _)| known == name) {
+                made.push((*name, value.clone()));
             }
         }
         made
-    }
-
-    /// The variables that tell of the API server (pkg/kubelet/envvars).
-    fn services(&self) -> Vec<(Name, Text)> {
-        let Some((ip, port)) = self.config.host.as_ref().and_then(|host| host.kubernetes_service) else {
-            return Vec::new();
-        };
-        let name = |suffix: &str| Name::from(format!("KUBERNETES_{suffix}"));
-        let base = format!("PORT_{port}_TCP");
-        let url = format!("tcp://{ip}:{port}");
-        vec![
-            (name("SERVICE_HOST"), ip.to_string().into()),
-            (name("SERVICE_PORT"), port.to_string().into()),
-            (name("SERVICE_PORT_HTTPS"), port.to_string().into()),
-            (name("PORT"), url.clone().into()),
-            (name(&base), url.into()),
-            (name(&format!("{base}_PROTO")), "tcp".into()),
-            (name(&format!("{base}_PORT")), port.to_string().into()),
-            (name(&format!("{base}_ADDR")), ip.to_string().into()),
-        ]
     }
 
     /// A field of the pod or a resource of a container; `own` is the container that asks.
@@ -159,7 +192,7 @@ impl Facts<'_> {
                 self.resource_field(own, *container, resource, divisor)
             }
             EnvValue::Literal(value) => value.clone(),
-            EnvValue::ConfigMapKey { .. } | EnvValue::SecretKey { .. } => Text::default(),
+            EnvValue::ConfigMapKey { .. } | EnvValue::SecretKey { .. } | EnvValue::FileKey { .. } => Text::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::model::{Event, EventRecorder, EventType, Kind, Name, Object, ObjectReference, Pod, Text, Uid};
 use crate::protocol::api::{Call, Request, Tag};
 
-use super::pod_actions::ContainerRef;
+use super::pod_actions::{ContainerRef, ContainerType};
 use super::{Fx, Kubelet, Out};
 
 /// The kubelet's recorder and what it could not send yet.
@@ -70,7 +70,11 @@ impl Kubelet {
     ) {
         let field_path = match container.and_then(|one| one.of(&pod.spec).map(|container| (one, container.name))) {
             Some((one, name)) => {
-                let list = if one.init { "initContainers" } else { "containers" };
+                let list = match one.of {
+                    ContainerType::Ephemeral => "ephemeralContainers",
+                    ContainerType::Init => "initContainers",
+                    ContainerType::Regular => "containers",
+                };
                 Name::from(["spec.", list, "{", name.as_str(), "}"].concat())
             }
             None => Name::default(),

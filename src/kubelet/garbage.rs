@@ -70,9 +70,6 @@ impl Kubelet {
     /// The round of a minute: what is left of pods that are gone.
     pub(super) fn garbage_tick(&mut self, fx: &mut Fx) {
         self.garbage.collects = false;
-        if self.runtime_is_lost() {
-            return self.calls.cri(CriOwner::GarbageList, Call::ListContainers { pod: None }, fx);
-        }
         for uid in self.pleg.pods() {
             let entry = self.pods.get(&uid);
             let gone = entry.is_none_or(|entry| {
@@ -95,12 +92,40 @@ impl Kubelet {
         self.collect_next(fx);
     }
 
-    /// Collection begins with a list; an event tells each round in which there is none.
-    pub(super) fn garbage_listed(&mut self, result: Result<Answer, Error>, fx: &mut Fx) {
-        if let Err(error) = result {
-            self.node_event(EventType::Warning, "ContainerGCFailed", error.to_string(), fx);
+    /// The runtime may not work from now on: each round of a collector fails. While it works, rounds that find nothing are
+    /// left out.
+    pub(super) fn collectors_may_fail(&mut self, fx: &mut Fx) {
+        for (images, grid) in [(false, self.garbage_grid), (true, self.image_grid)] {
+            fx.wake_at(grid.after(fx.now()), In::Timer(Timer::Collector { images }));
         }
-        self.arm_garbage(fx);
+    }
+
+    /// A round of container or image collection (`StartGarbageCollection` in pkg/kubelet/kubelet.go).
+    pub(super) fn collector_tick(&mut self, images: bool, fx: &mut Fx) {
+        if !self.runtime_is_lost() {
+            if images {
+                self.image_gc_succeeded();
+            }
+            return;
+        }
+        let (call, grid) = match images {
+            true => (Call::ListImages, self.image_grid),
+            false => (Call::ListContainers { pod: None }, self.garbage_grid),
+        };
+        self.calls.cri(CriOwner::Collector { images }, call, fx);
+        fx.wake_at(grid.after(fx.now()), In::Timer(Timer::Collector { images }));
+    }
+
+    /// The runtime answered a collector, or not.
+    pub(super) fn collector_answered(&mut self, images: bool, result: &Result<Answer, Error>, fx: &mut Fx) {
+        match (result, images) {
+            (Ok(_), true) => self.image_gc_succeeded(),
+            (Ok(_), false) => {}
+            (Err(error), true) => self.image_gc_failed(error.to_string(), fx),
+            (Err(error), false) => {
+                self.node_event(EventType::Warning, "ContainerGCFailed", error.to_string(), fx);
+            }
+        }
     }
 
     /// Takes something away when its turn comes.

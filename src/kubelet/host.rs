@@ -1,9 +1,7 @@
-//! What a kubelet over a real runtime knows of its machine: its folders, its resolver, how the API server is reached.
+//! What a kubelet over a real runtime knows of its machine: its folders, its resolver.
 //!
 //! Kubernetes: pkg/kubelet/kubelet_getters.go, GetPath of each plug-in in pkg/volume. A kubelet whose containers are
 //! simulated has none, so that no path is made for a pod that nobody looks at.
-
-use std::net::Ipv4Addr;
 
 use crate::model::pod::{Volume, VolumeSource};
 use crate::model::{Name, Text, Uid};
@@ -22,8 +20,6 @@ pub struct Host {
     pub dns: DnsConfig,
     /// The machine's `/etc/hosts`, for pods on its network.
     pub hosts: Text,
-    /// The address of the Service `default/kubernetes`; None: containers are not told.
-    pub kubernetes_service: Option<(Ipv4Addr, u16)>,
 }
 
 impl Host {

@@ -181,15 +181,24 @@ impl Kubelet {
                     work.freed
                 );
                 self.node_event(EventType::Warning, "FreeDiskSpaceFailed", message.clone(), fx);
-                if std::mem::replace(&mut self.image_gc.failed_before, true) {
-                    self.node_event(EventType::Warning, "ImageGCFailed", message, fx);
-                }
+                self.image_gc_failed(message, fx);
             }
             Freeing::Bytes { .. } => self.image_gc.failed_before = false,
             Freeing::Old => self.measure_for_images(fx),
             Freeing::All => {}
         }
         self.disk_reclaimed(fx);
+    }
+
+    /// A round failed: the first time it may be that nothing was measured yet, from the second on in a row an event tells.
+    pub(super) fn image_gc_failed(&mut self, message: String, fx: &mut Fx) {
+        if std::mem::replace(&mut self.image_gc.failed_before, true) {
+            self.node_event(EventType::Warning, "ImageGCFailed", message, fx);
+        }
+    }
+
+    pub(super) fn image_gc_succeeded(&mut self) {
+        self.image_gc.failed_before = false;
     }
 
     /// The images that may go, those first that were used longest ago.

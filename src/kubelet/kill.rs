@@ -10,7 +10,7 @@ use crate::protocol::cri::{Answer, Call, Code, ContainerId, Error, SandboxId};
 use crate::protocol::probe::{Outcome, Purpose, Request};
 
 use super::calls::{CriOwner, ProbeOwner};
-use super::pod_actions::ContainerRef;
+use super::pod_actions::{ContainerRef, ContainerType};
 use super::pod_worker::Task;
 use super::{Fx, In, Kubelet, Out, Timer};
 
@@ -94,7 +94,7 @@ impl Kubelet {
             let item = Item {
                 id: target.id,
                 container: target.container,
-                sidecar: target.container.is_some_and(|one| one.init) && spec.is_some_and(|one| one.is_sidecar()),
+                sidecar: target.container.is_some_and(|one| one.is_init()) && spec.is_some_and(|one| one.is_sidecar()),
                 grace: grace.unwrap_or(own),
                 state: State::Waiting(fx.now()),
             };
@@ -143,7 +143,7 @@ impl Kubelet {
     ) {
         let Some(entry) = self.pods.get(&uid) else { return };
         let spec = &entry.pod.spec;
-        let list = if one.init { &spec.init_containers } else { &spec.containers };
+        let list = if one.is_init() { &spec.init_containers } else { &spec.containers };
         let known = self.pleg.cached(uid).and_then(|runtime| runtime.ip());
         let probe = self.calls.probe(owner);
         fx.send(Out::Probe(Box::new(Request {
@@ -233,13 +233,17 @@ impl Kubelet {
         outcome: Outcome,
         fx: &mut Fx,
     ) {
-        if outcome != Outcome::Success
-            && let Some(entry) = self.pods.get(&uid)
-        {
+        if let Some(entry) = self.pods.get(&uid) {
             // Also if nobody waits for the hook any more: it ends with its container.
             let pod = entry.pod.clone();
-            let message = Text::new("PreStopHook failed");
-            self.pod_event(&pod, Some(container), EventType::Warning, "FailedPreStopHook", message, fx);
+            let told = match outcome {
+                Outcome::Success => None,
+                Outcome::Warning(text) => Some(("LifecycleHTTPFallback", text)),
+                Outcome::Failure(_) | Outcome::Error(_) => Some(("FailedPreStopHook", Text::new("PreStopHook failed"))),
+            };
+            if let Some((reason, message)) = told {
+                self.pod_event(&pod, Some(container), EventType::Warning, reason, message, fx);
+            }
         }
         self.pre_stop_over(uid, number, fx);
     }
@@ -290,7 +294,7 @@ impl Kill {
                 other.state != State::Done
                     && match (item.container, other.container) {
                         (Some(one), Some(other_one)) => {
-                            !other_one.init || (other.sidecar && other_one.index > one.index)
+                            other_one.of == ContainerType::Regular || (other.sidecar && other_one.index > one.index)
                         }
                         _ => false,
                     }

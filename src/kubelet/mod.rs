@@ -3,9 +3,6 @@
 //! The same code drives a simulated runtime in virtual time and a real one in wall time: it speaks CRI messages only. It
 //! schedules nothing periodic while nothing changes ([`config::Observe::Sleeping`]); a polling kubelet is the reference.
 //!
-//! Left out: static pods, in-place resize, eviction, graceful node shutdown, preemption for critical pods, image garbage
-//! collection, ephemeral containers.
-//!
 //! Read `pod_manager` (what the watch says), `pod_worker` (what becomes of it), `pod_actions` and `sync_pod` (what a sync
 //! does), `containers` and `kill`, then `status` and `status_manager`; `pleg` and `probes` for how it observes.
 
@@ -23,11 +20,13 @@ use crate::trace::PodRef;
 mod admission;
 mod backoff;
 mod calls;
+mod claims;
 pub mod config;
 pub mod configuration;
 mod container_config;
 mod containers;
 mod credentials;
+mod env_file;
 mod environment;
 mod events;
 pub mod eviction;
@@ -49,6 +48,7 @@ mod pull_secrets;
 mod resize;
 mod runtime_status;
 mod sandbox_config;
+mod services;
 mod shutdown;
 mod static_pods;
 mod status;
@@ -89,6 +89,11 @@ pub enum In {
     Stats(Box<stats::Summary>),
     /// What is used grows otherwise from now on. A sleeping kubelet measures only when it was told so.
     UsageChanged,
+    /// The kernel killed a process because all memory of the machine was used.
+    SystemOom {
+        process: Name,
+        pid: u32,
+    },
     /// The pods of the node's manifest folder: all that it holds, at the start and whenever it changes.
     StaticPods(Arc<[Arc<Pod>]>),
     Timer(Timer),
@@ -111,6 +116,10 @@ pub enum Timer {
     },
     /// A pod's volumes: the next try, the next look, the end of the wait.
     Volumes {
+        pod: Uid,
+    },
+    /// The devices of a pod's claims are prepared.
+    Prepared {
         pod: Uid,
     },
     /// Probe workers tick.
@@ -146,6 +155,14 @@ pub enum Timer {
     /// The sync loop looks whether the runtime works again.
     Resume,
     Garbage,
+    /// Container or (true) image collection, while the runtime may not work.
+    Collector {
+        images: bool,
+    },
+    /// A pod that the kubelet itself ends should be gone.
+    GracePeriod {
+        pod: Uid,
+    },
     /// The eviction manager looks.
     Eviction,
     /// Image garbage collection looks.
@@ -193,8 +210,9 @@ pub struct Kubelet {
     /// The watch of pods has delivered its list.
     sources_ready: bool,
     watches_pods: bool,
-    /// How often each watch has failed in a row.
-    watch_tries: [u32; 2],
+    services: services::Services,
+    /// How often each watch has failed in a row: of the node, of pods, of services.
+    watch_tries: [u32; 3],
     pleg: pleg::Pleg,
     /// Workers that wait for a newer observation.
     awaiting: BTreeSet<Uid>,
@@ -250,6 +268,7 @@ struct KubeletStreams {
     remount: Stream,
     probes: Stream,
     watch: Stream,
+    services: Stream,
 }
 
 impl Kubelet {
@@ -264,6 +283,7 @@ impl Kubelet {
             remount: stream("remount-jitter"),
             probes: stream("probe-spread"),
             watch: stream("watch-backoff"),
+            services: stream("service-watch-backoff"),
         };
         let grid = Grid::new(Time::ZERO, Duration::from_secs(1));
         Kubelet {
@@ -277,7 +297,8 @@ impl Kubelet {
             admission: <_>::default(),
             sources_ready: false,
             watches_pods: false,
-            watch_tries: [0; 2],
+            services: <_>::default(),
+            watch_tries: [0; 3],
             pleg: <_>::default(),
             awaiting: BTreeSet::new(),
             queue: BTreeMap::new(),
@@ -350,6 +371,11 @@ impl Kubelet {
                 }
             }
             In::UsageChanged => self.usage_changed(fx),
+            In::SystemOom { process, pid } => {
+                // pkg/kubelet/oom/oom_watcher_linux.go.
+                let message = format!("System OOM encountered, victim process: {process}, pid: {pid}");
+                self.node_event(crate::model::EventType::Warning, "SystemOOM", message, fx);
+            }
             In::Shutdown => self.prepare_for_shutdown(fx),
             In::StaticPods(pods) => self.static_pods_read(pods, fx),
             In::Timer(timer) => self.timer(timer, fx),
@@ -378,10 +404,11 @@ impl Kubelet {
         self.garbage_grid = grid(second * 60, none);
         self.eviction_grid = grid(eviction::PERIOD, none);
         self.disk_grid = grid(eviction::DISK_PERIOD, none);
-        self.volumes_grid = grid(eviction::VOLUMES_PERIOD, none);
+        self.volumes_grid = grid(self.config.kubelet.volume_stats_agg_period, none);
         self.image_grid = grid(image_gc::PERIOD, none);
         self.start_eviction(fx);
         self.start_image_gc(fx);
+        self.watch_services_for(None, fx);
         self.start_node(fx);
     }
 
@@ -405,6 +432,7 @@ impl Kubelet {
             Timer::Observed { pod } => self.observed_unseen(pod, fx),
             Timer::SyncTick => self.sync_tick(fx),
             Timer::Deadline { pod } => self.deadline_tick(pod, fx),
+            Timer::Prepared { pod } => self.prepared(pod, fx),
             Timer::Volumes { pod } => self.volumes_tick(pod, fx),
             Timer::Probes => self.probe_ticks(fx),
             Timer::Kill { pod, item } => self.kill_tick(pod, item, fx),
@@ -420,11 +448,14 @@ impl Kubelet {
             Timer::RuntimeDown => self.look_at_runtime(fx),
             Timer::Resume => self.resume_tick(fx),
             Timer::Garbage => self.garbage_tick(fx),
+            Timer::Collector { images } => self.collector_tick(images, fx),
+            Timer::GracePeriod { pod } => self.grace_is_over(pod, fx),
             Timer::Eviction => self.eviction_tick(fx),
             Timer::ImageGc => self.image_gc_tick(fx),
             Timer::Shutdown => self.shutdown_goes_on(fx),
             Timer::Housekeeping => self.housekeeping_tick(fx),
             Timer::WatchPods | Timer::Rewatch(Kind::Pod) => self.watch_pods(fx),
+            Timer::Rewatch(Kind::Service) => self.watch_services(fx),
             Timer::Rewatch(_) => self.watch_node(fx),
             Timer::CriDeadline => {
                 for owner in self.calls.cri_overdue(fx) {
@@ -457,7 +488,7 @@ impl Kubelet {
             CriOwner::Kill(pod, number) => self.kill_answered(pod, number, result, fx),
             CriOwner::Puller(number) => self.pull_answered(number, result, fx),
             CriOwner::Garbage => self.collected(fx),
-            CriOwner::GarbageList => self.garbage_listed(result, fx),
+            CriOwner::Collector { images } => self.collector_answered(images, &result, fx),
             CriOwner::Health => self.health_answered(result, fx),
             CriOwner::Images => self.images_listed(result, fx),
             CriOwner::ImageGc => self.images_freed(result, fx),
@@ -486,12 +517,17 @@ impl Kubelet {
             ApiOwner::Environment(pod) => self.environment_answered(pod, result, fx),
             ApiOwner::Mirror(pod) => self.mirror_answered(pod, &result, fx),
             ApiOwner::PullSecret(pod) => self.pull_secret_answered(pod, result, fx),
+            ApiOwner::Claim(pod) => self.claim_answered(pod, result, fx),
             ApiOwner::Register => self.register_answered(result, fx),
             ApiOwner::NodeStatus => self.node_status_written(result, fx),
             ApiOwner::Lease => self.lease_answered(result, fx),
-            ApiOwner::WatchPods | ApiOwner::WatchNode => {
+            ApiOwner::WatchPods | ApiOwner::WatchNode | ApiOwner::WatchServices => {
                 if result.is_err() {
-                    let kind = if owner == ApiOwner::WatchPods { Kind::Pod } else { Kind::Node };
+                    let kind = match owner {
+                        ApiOwner::WatchPods => Kind::Pod,
+                        ApiOwner::WatchServices => Kind::Service,
+                        _ => Kind::Node,
+                    };
                     self.watch_again(kind, fx);
                 }
             }
@@ -513,10 +549,11 @@ impl Kubelet {
     /// (staging/src/k8s.io/client-go/tools/cache/reflector.go).
     fn watch_again(&mut self, kind: Kind, fx: &mut Fx) {
         self.events.cut = true;
-        let tries = &mut self.watch_tries[usize::from(kind == Kind::Pod)];
+        let tries = &mut self.watch_tries[tries_of(kind)];
         let wait = (Duration::from_millis(800) * (1 << (*tries).min(10))).min(Duration::from_secs(30));
         *tries += 1;
-        let wait = self.streams.watch.jitter(wait, 1.0);
+        let stream = if kind == Kind::Service { &mut self.streams.services } else { &mut self.streams.watch };
+        let wait = stream.jitter(wait, 1.0);
         fx.wake_after(wait, In::Timer(Timer::Rewatch(kind)));
     }
 
@@ -529,7 +566,7 @@ impl Kubelet {
                 return self.watch_again(watch.kind, fx);
             }
             WatchEvent::Listed(watch, _) => {
-                self.watch_tries[usize::from(watch.kind == Kind::Pod)] = 0;
+                self.watch_tries[tries_of(watch.kind)] = 0;
                 if self.events.cut {
                     self.events.reconnected(fx);
                     self.renew_lease(fx);
@@ -542,6 +579,7 @@ impl Kubelet {
         };
         match kind {
             Kind::Node => self.node_watched(&event, fx),
+            Kind::Service => self.services.watched(&event),
             _ if self.is_paused() => self.deferred_watch.push(event),
             _ => self.pods_watched(&event, fx),
         }
@@ -556,6 +594,15 @@ impl Kubelet {
         for uid in std::mem::take(&mut self.deferred_syncs) {
             self.sync_soon(uid, fx);
         }
+    }
+}
+
+/// Where the failures of a watch are counted.
+fn tries_of(kind: Kind) -> usize {
+    match kind {
+        Kind::Pod => 1,
+        Kind::Service => 2,
+        _ => 0,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The node: its registration, its status, its lease; and the health of the runtime, on which Ready depends.
 //!
 //! Kubernetes: pkg/kubelet/kubelet_node_status.go, pkg/kubelet/nodestatus/setters.go, pkg/kubelet/runtime.go,
-//! updateRuntimeUp in pkg/kubelet/kubelet.go. Unchanged statuses are not reported each 5 min, and the lease is renewed by
+//! updateRuntimeUp in pkg/kubelet/kubelet.go. The lease is renewed, and a status that stays is reported again and again, by
 //! one request that stands for all: both have a known effect.
 
 use std::sync::Arc;
@@ -65,8 +65,6 @@ const LONGEST_RETRY: Duration = Duration::from_secs(7);
 const FIRST_READY: Duration = Duration::from_millis(200);
 /// So long a node that is not ready looks each 100 ms whether it is (`fastStatusUpdateOnce`).
 const FAST_FOR: Duration = Duration::from_secs(120);
-/// `nodeStatusMaxImages`.
-const MOST_IMAGES: usize = 50;
 
 impl Kubelet {
     /// The node as the API server has it, or as it is to be registered.
@@ -162,8 +160,10 @@ impl Kubelet {
 
     /// Says that from now on the lease is renewed.
     pub(super) fn renew_lease(&mut self, fx: &mut Fx) {
-        let (node, every) = (self.config.name(), self.config.kubelet.node_lease_duration / 4);
-        self.calls.api(ApiOwner::Lease, Call::RenewLease { node, every }, fx);
+        let settings = &self.config.kubelet;
+        let (node, every) = (self.config.name(), settings.node_lease_duration / 4);
+        let reports = settings.node_status_report_frequency;
+        self.calls.api(ApiOwner::Lease, Call::RenewLease { node, every, reports }, fx);
     }
 
     /// The API server answered about the lease.
@@ -396,11 +396,11 @@ impl Kubelet {
         }
     }
 
-    /// The runtime listed its images: the greatest first, at most 50.
+    /// The runtime listed its images: the greatest first, as many as `nodeStatusMaxImages` allows (-1: all).
     pub(super) fn images_listed(&mut self, result: Result<cri::Answer, cri::Error>, fx: &mut Fx) {
         let Ok(cri::Answer::Images(mut images)) = result else { return };
         images.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then_with(|| a.names.cmp(&b.names)));
-        images.truncate(MOST_IMAGES);
+        images.truncate(usize::try_from(self.config.kubelet.node_status_max_images).unwrap_or(usize::MAX));
         let images: Vec<NodeImage> =
             images.into_iter().map(|image| NodeImage { names: image.names, size_bytes: image.size_bytes }).collect();
         self.node.images = Some(images.into());
@@ -451,6 +451,7 @@ impl Kubelet {
                 let last = self.health_grid.at_or_before(fx.now()) + health.takes;
                 health.last_ok = health.last_ok.max(last);
             }
+            self.collectors_may_fail(fx);
         }
         self.arm_health(fx);
         self.arm_look(fx);
@@ -516,7 +517,9 @@ impl Kubelet {
     pub(super) fn health_answered(&mut self, result: Result<cri::Answer, cri::Error>, fx: &mut Fx) {
         self.node.health.asked = false;
         let Ok(cri::Answer::Status { runtime_ready: Ok(()), network_ready }) = result else {
-            self.node.health.is_lost = true;
+            if !std::mem::replace(&mut self.node.health.is_lost, true) {
+                self.collectors_may_fail(fx);
+            }
             self.arm_health(fx);
             return self.arm_look(fx);
         };

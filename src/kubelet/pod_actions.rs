@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::pod::RestartPolicy;
-use crate::model::{Container, Name, Pod, PodSpec, Text};
+use crate::model::{Container, ContainerStatus as ApiStatus, Name, Pod, PodSpec, PodStatus, Text};
 use crate::protocol::cri::{ContainerId, ContainerState, ContainerStatus, SandboxId, SandboxState};
 use crate::protocol::probe::Purpose;
 
@@ -18,36 +18,73 @@ use super::runtime_status::RuntimeStatus;
 /// The annotation under which the kubelet keeps what a container was made from.
 pub const HASH_ANNOTATION: &str = "io.kubernetes.container.hash";
 
-/// A container of a pod's spec.
+/// Which list of a pod's spec a container stands in, in the order in which a sync starts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ContainerType {
+    Ephemeral,
+    Init,
+    Regular,
+}
+
+/// A container of a pod's spec. They are ordered as a sync starts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerRef {
-    pub init: bool,
+    pub of: ContainerType,
     pub index: u16,
 }
 
 impl ContainerRef {
     /// The init container at `index`.
     pub fn init(index: usize) -> ContainerRef {
-        ContainerRef { init: true, index: index as u16 }
+        ContainerRef { of: ContainerType::Init, index: index as u16 }
     }
 
     /// The regular container at `index`.
     pub fn regular(index: usize) -> ContainerRef {
-        ContainerRef { init: false, index: index as u16 }
+        ContainerRef { of: ContainerType::Regular, index: index as u16 }
+    }
+
+    /// The ephemeral container at `index`.
+    pub fn ephemeral(index: usize) -> ContainerRef {
+        ContainerRef { of: ContainerType::Ephemeral, index: index as u16 }
+    }
+
+    /// True for init containers, sidecars among them.
+    pub fn is_init(self) -> bool {
+        self.of == ContainerType::Init
     }
 
     /// The container in `spec`, if it has it.
     pub fn of(self, spec: &PodSpec) -> Option<&Container> {
-        let list = if self.init { &spec.init_containers } else { &spec.containers };
+        let list = match self.of {
+            ContainerType::Ephemeral => &spec.ephemeral_containers,
+            ContainerType::Init => &spec.init_containers,
+            ContainerType::Regular => &spec.containers,
+        };
         list.get(usize::from(self.index))
     }
 
-    /// The container of this name.
-    pub fn find(spec: &PodSpec, name: Name) -> Option<ContainerRef> {
-        ContainerRef::all(spec).find(|one| one.of(spec).is_some_and(|container| container.name == name))
+    /// Its kind's statuses.
+    pub fn statuses(self, status: &PodStatus) -> &[ApiStatus] {
+        match self.of {
+            ContainerType::Ephemeral => &status.ephemeral_containers,
+            ContainerType::Init => &status.init_containers,
+            ContainerType::Regular => &status.containers,
+        }
     }
 
-    /// All containers: init containers, then regular ones, in the order of the spec.
+    /// The container of this name, be it of any kind.
+    pub fn find(spec: &PodSpec, name: Name) -> Option<ContainerRef> {
+        let mut all = ContainerRef::all(spec).chain(ContainerRef::all_ephemeral(spec));
+        all.find(|one| one.of(spec).is_some_and(|container| container.name == name))
+    }
+
+    /// The ephemeral containers, in the order of the spec.
+    pub fn all_ephemeral(spec: &PodSpec) -> impl Iterator<Item = ContainerRef> + use<> {
+        (0..spec.ephemeral_containers.len()).map(ContainerRef::ephemeral)
+    }
+
+    /// All containers that the pod is for: init containers, then regular ones, in the order of the spec.
     pub fn all(spec: &PodSpec) -> impl Iterator<Item = ContainerRef> + use<> {
         let (init, regular) = (spec.init_containers.len(), spec.containers.len());
         (0..init).map(ContainerRef::init).chain((0..regular).map(ContainerRef::regular))
@@ -174,7 +211,7 @@ pub fn compute(pod: &Pod, runtime: &RuntimeStatus, probes: &PodProbes) -> PodAct
     if ContainerRef::all(spec).any(|one| resets(&one)) {
         // Those that triggered it go last, so that a kubelet that dies in between does it again.
         let mut order: Vec<(bool, bool, ContainerRef)> =
-            ContainerRef::all(spec).map(|one| (resets(&one), one.init, one)).collect();
+            ContainerRef::all(spec).map(|one| (resets(&one), one.is_init(), one)).collect();
         order.sort();
         for (_, _, one) in order {
             let name = one.of(spec).map(|container| container.name);
@@ -183,6 +220,9 @@ pub fn compute(pod: &Pod, runtime: &RuntimeStatus, probes: &PodProbes) -> PodAct
         }
         return actions;
     }
+    // They may start before the pod is initialised, and never again.
+    let is_new = |one: &ContainerRef| one.of(spec).is_some_and(|container| runtime.newest(container.name).is_none());
+    actions.start.extend(ContainerRef::all_ephemeral(spec).filter(is_new));
     let initialized = init_actions(pod, runtime, probes, &mut actions);
     if actions.kill_pod || !initialized {
         return actions;
@@ -278,6 +318,7 @@ fn init_actions(pod: &Pod, runtime: &RuntimeStatus, probes: &PodProbes, actions:
             .is_some_and(|status| matches!(status.summary.state, ContainerState::Created | ContainerState::Running))
     });
     let mut later_initialized = pod_initialized;
+    let ephemeral = actions.start.len();
     let last = containers.len() - 1;
     for (index, container) in containers.iter().enumerate().rev() {
         let sidecar = container.is_sidecar();
@@ -349,7 +390,7 @@ fn init_actions(pod: &Pod, runtime: &RuntimeStatus, probes: &PodProbes, actions:
     if !later_initialized {
         push_once(actions, ContainerRef::init(0));
     }
-    actions.start.reverse();
+    actions.start[ephemeral..].reverse();
     pod_initialized
 }
 

@@ -134,6 +134,7 @@ impl Kubelet {
         if self.waits_for_preemption(pod) {
             return;
         }
+        self.watch_services_for(Some(pod), fx);
         let stage = Stage::Watch;
         fx.record(Record::Stage { pod: pod_ref(pod), container: Name::default(), stage, edge: StageEdge::End });
         let mut allocated = pod.clone();
@@ -222,7 +223,7 @@ impl Kubelet {
         let Some(entry) = self.pods.get_mut(&uid) else { return };
         let Some(container) = one.of(&entry.pod.spec) else { return };
         let mut status = entry.status.status.clone();
-        let list = if one.init { &mut status.init_containers } else { &mut status.containers };
+        let list = if one.is_init() { &mut status.init_containers } else { &mut status.containers };
         let Some(found) = list.iter_mut().find(|status| status.name == container.name) else { return };
         if !matches!(found.state, ContainerState::Running { .. }) && on {
             return;

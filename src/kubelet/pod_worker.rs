@@ -133,6 +133,8 @@ pub enum Outcome {
 const BACKOFF_PERIOD: Duration = Duration::from_secs(10);
 /// `backOffOnTransientErrorPeriod`.
 const TRANSIENT_PERIOD: Duration = Duration::from_secs(1);
+/// In seconds: who ends a pod waits so long at least, and else half as long again as its grace period.
+const SHORTEST_KILL_TIMEOUT: u64 = 10;
 /// The longest hop of a wait for a back-off's end.
 const LONGEST_HOP: Duration = Duration::from_secs(60);
 /// After this long the volume manager's loops have unmounted what a dead pod had.
@@ -247,9 +249,23 @@ impl Kubelet {
     /// Ends a pod for a reason of the node's own (`killPodNow`). False if it is on its way out already.
     pub(super) fn end_for(&mut self, uid: Uid, ending: Ending, fx: &mut Fx) -> bool {
         let Some(entry) = self.pods.get_mut(&uid).filter(|entry| entry.worker.is_syncing()) else { return false };
+        let seconds = ending.grace.unwrap_or(entry.pod.spec.termination_grace).as_secs();
         entry.worker.ending = Some(Box::new(ending));
+        let timeout = Duration::from_secs((seconds + seconds / 2).max(SHORTEST_KILL_TIMEOUT));
+        fx.wake_after(timeout, In::Timer(Timer::GracePeriod { pod: uid }));
         self.update_pod(uid, Update::Sync, fx);
         true
+    }
+
+    /// Who ended the pod waits no longer for its containers to be dead.
+    pub(super) fn grace_is_over(&mut self, uid: Uid, fx: &mut Fx) {
+        let Some(entry) = self.pods.get(&uid) else { return };
+        if entry.worker.is_terminated() {
+            return;
+        }
+        let pod = entry.pod.clone();
+        let message = Text::new("Container runtime did not kill the pod within specified grace period.");
+        self.pod_event(&pod, None, EventType::Warning, "ExceededGracePeriod", message, fx);
     }
 
     /// Something of a pod that admission refused runs, since before this kubelet's start.
@@ -566,7 +582,7 @@ impl Kubelet {
             if one.summary.state != cri::ContainerState::Exited {
                 continue;
             }
-            let mut all = shown.init_containers.iter().chain(&shown.containers);
+            let mut all = shown.init_containers.iter().chain(&shown.containers).chain(&shown.ephemeral_containers);
             let known = all.any(|status| {
                 let ended = |end: &crate::model::pod::Terminated| end.container_id == one.summary.id.0;
                 matches!(&status.state, ContainerState::Terminated(end) if ended(end))

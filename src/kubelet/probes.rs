@@ -159,7 +159,7 @@ impl Kubelet {
         let pod = entry.pod.clone();
         for one in ContainerRef::all(&pod.spec) {
             let Some(container) = one.of(&pod.spec) else { continue };
-            if one.init && !container.is_sidecar() {
+            if one.is_init() && !container.is_sidecar() {
                 continue;
             }
             for purpose in [Purpose::Startup, Purpose::Readiness, Purpose::Liveness] {
@@ -312,7 +312,7 @@ impl Kubelet {
         if status.status.phase.is_terminal() {
             return Turn::End;
         }
-        let list = if worker.container.init { &status.status.init_containers } else { &status.status.containers };
+        let list = worker.container.statuses(&status.status);
         let Some(reported) = list.iter().find(|one| one.name == container.name) else { return Turn::Wait };
         if reported.container_id == 0 {
             return Turn::Wait;
@@ -375,7 +375,7 @@ impl Kubelet {
         let Some(entry) = self.pods.get_mut(&uid) else { return };
         let worker = &mut entry.probes.workers[usize::from(number)];
         let spec = &entry.pod.spec;
-        let list = if worker.container.init { &spec.init_containers } else { &spec.containers };
+        let list = if worker.container.is_init() { &spec.init_containers } else { &spec.containers };
         let Some(probe) = worker.container.of(spec).and_then(|one| probe_of(one, worker.purpose)) else { return };
         let ip = if spec.host_network { Some(self.config.node_ip) } else { entry.status.status.pod_ip };
         let id = self.calls.probe(ProbeOwner::Worker { pod: uid, worker: number });
@@ -409,7 +409,12 @@ impl Kubelet {
         let Some(probe) = probe_of(container, purpose) else { return };
         let one = worker.container;
         worker.holds = answer.holds;
+        let warned = match &answer.outcome {
+            Outcome::Warning(text) => Some(Text::from(format!("{} probe warning: {text}", purpose.as_str()))),
+            _ => None,
+        };
         let (success, text) = match answer.outcome {
+            Outcome::Warning(_) => (Some(true), Text::default()),
             Outcome::Success => (Some(true), Text::default()),
             Outcome::Failure(text) => (Some(false), Text::from(format!("{} probe failed: {text}", purpose.as_str()))),
             Outcome::Error(text) => {
@@ -446,6 +451,9 @@ impl Kubelet {
         if success != Some(true) {
             self.pod_event(&pod, Some(one), EventType::Warning, "Unhealthy", text, fx);
         }
+        if let Some(text) = warned {
+            self.pod_event(&pod, Some(one), EventType::Warning, "ProbeWarning", text, fx);
+        }
         let Some(entry) = self.pods.get_mut(&uid) else { return };
         let Some(worker) = entry.probes.workers.get_mut(usize::from(number)) else { return };
         if std::mem::take(&mut worker.triggered) {
@@ -477,7 +485,7 @@ impl Kubelet {
         let Some(worker) = entry.probes.workers.get(usize::from(number)) else { return false };
         let name = worker.container.of(&entry.pod.spec).map(|container| container.name);
         let status = &entry.status.status;
-        let list = if worker.container.init { &status.init_containers } else { &status.containers };
+        let list = worker.container.statuses(status);
         worker.purpose == Purpose::Readiness && list.iter().any(|one| Some(one.name) == name && one.ready)
     }
 
@@ -504,8 +512,7 @@ fn is_settled(pod: &Pod, worker: &Worker) -> bool {
 /// The instance of a container that the status shows, and whether it runs.
 fn current(pod: &Pod, status: &crate::model::PodStatus, one: ContainerRef) -> Option<(ContainerId, bool)> {
     let name = one.of(&pod.spec)?.name;
-    let list = if one.init { &status.init_containers } else { &status.containers };
-    let reported = list.iter().find(|status| status.name == name)?;
+    let reported = one.statuses(status).iter().find(|status| status.name == name)?;
     let running = matches!(reported.state, ContainerState::Running { .. });
     Some((ContainerId(reported.container_id), running))
 }

@@ -46,6 +46,7 @@ impl Facts<'_> {
             runtime_handler: pod.spec.runtime_class,
             security: sandbox_security(pod),
             sysctls: pod.spec.security.sysctls.clone(),
+            pids_limit: self.config.kubelet.pod_pids_limit.max(0),
             ..PodSandboxConfig::default()
         };
         let config = match self.config.log_root {
@@ -57,6 +58,10 @@ impl Facts<'_> {
             None => config,
         };
         match &self.config.host {
+            // A simulated runtime works out what containers use together only where the pod says more than they do.
+            None if pod.spec.resources.is_some() => {
+                PodSandboxConfig { resources: Some(self.pod_resources()), ..config }
+            }
             Some(host) => PodSandboxConfig {
                 annotations: meta.annotations.with(Name::new(CONFIG_SOURCE), Name::new("api")),
                 dns: Some(Arc::new(dns(pod, host))),
@@ -68,8 +73,9 @@ impl Facts<'_> {
         }
     }
 
-    /// What the pod's containers may use together.
-    fn pod_resources(&self) -> LinuxResources {
+    /// What the pod's containers may use together (ResourceConfigForPod in pkg/kubelet/cm/helpers_linux.go): what the pod
+    /// says itself goes before the sums.
+    pub fn pod_resources(&self) -> LinuxResources {
         let containers = || self.running_containers();
         let mut all = LinuxResources::default();
         for container in containers() {
@@ -85,6 +91,15 @@ impl Facts<'_> {
         }
         if containers().any(|container| container.resources.limits.memory.is_none()) {
             all.memory_limit_in_bytes = 0;
+        }
+        let Some(own) = self.pod.spec.resources.as_deref() else { return all };
+        let (requests, limits) = (self.pod.spec.requests(), &own.limits);
+        all.cpu_shares = (requests.cpu.0 * 1024 / 1000).clamp(2, 262_144);
+        if let Some(cpu) = limits.cpu.filter(|_| self.config.kubelet.cpu_cfs_quota) {
+            all.cpu_quota = (cpu.0 * all.cpu_period / 1000).max(1000);
+        }
+        if let Some(memory) = limits.memory {
+            all.memory_limit_in_bytes = memory.0;
         }
         all
     }

@@ -62,6 +62,8 @@ pub fn generate(input: &Input<'_>, trigger: &mut SmallVec<[ContainerRef; 2]>) ->
         pod_ip: input.runtime.ip().or(old.pod_ip).or(pod.status.pod_ip),
         start_time: old.start_time.or(pod.status.start_time),
         nominated_node: old.nominated_node,
+        claims: pod.status.claims.clone(),
+        extended_claim: pod.status.extended_claim.clone(),
         resizing: input.resize.and_then(|resize| resize.shown(spec)),
         ..PodStatus::default()
     };
@@ -73,7 +75,11 @@ pub fn generate(input: &Input<'_>, trigger: &mut SmallVec<[ContainerRef; 2]>) ->
         let Some(container) = one.of(spec) else { continue };
         let mut made = container_status(input, one, container);
         flags(input, one, container, &mut made, trigger);
-        if one.init { &mut status.init_containers } else { &mut status.containers }.push(made);
+        if one.is_init() { &mut status.init_containers } else { &mut status.containers }.push(made);
+    }
+    for one in ContainerRef::all_ephemeral(spec) {
+        let Some(container) = one.of(spec) else { continue };
+        status.ephemeral_containers.push(ContainerStatus { started: None, ..container_status(input, one, container) });
     }
     let computed = phase(pod, input.runtime, &status, input.is_terminal);
     // A pod that has ended stays so.
@@ -86,13 +92,13 @@ pub fn generate(input: &Input<'_>, trigger: &mut SmallVec<[ContainerRef; 2]>) ->
     }
     status.conditions = conditions(input, &status);
     status.containers.sort_by_key(|one| one.name);
+    status.ephemeral_containers.sort_by_key(|one| one.name);
     status
 }
 
 fn container_status(input: &Input<'_>, one: ContainerRef, container: &Container) -> ContainerStatus {
     let spec = &input.pod.spec;
-    let list = if one.init { &input.old.init_containers } else { &input.old.containers };
-    let old = list.iter().find(|status| status.name == container.name);
+    let old = one.statuses(input.old).iter().find(|status| status.name == container.name);
     let reason = if spec.init_containers.is_empty() { "ContainerCreating" } else { "PodInitializing" };
     let mut status = ContainerStatus {
         name: container.name,
@@ -103,6 +109,8 @@ fn container_status(input: &Input<'_>, one: ContainerRef, container: &Container)
         restart_count: 0,
         image: container.image,
         container_id: 0,
+        runtime_id: Name::default(),
+        image_id: Name::default(),
     };
     let mut instances = input.runtime.containers.iter().filter(|one| one.summary.name == container.name);
     let newest = instances.next();
@@ -110,6 +118,7 @@ fn container_status(input: &Input<'_>, one: ContainerRef, container: &Container)
         (Some(newest), _) => {
             status.restart_count = newest.summary.attempt;
             status.container_id = api_id(newest.summary.id);
+            (status.runtime_id, status.image_id) = (newest.runtime_id, newest.image_ref);
             status.state = api_state(newest);
             status.last_terminated = instances.next().and_then(terminated).map(Box::new);
             if status.last_terminated.is_none()
@@ -117,10 +126,13 @@ fn container_status(input: &Input<'_>, one: ContainerRef, container: &Container)
             {
                 status.last_terminated = old.last_terminated.clone();
             }
+            if let Some(old) = old.filter(|_| newest.runtime_id.is_empty()) {
+                keep_ids(&mut status, old);
+            }
         }
         (None, Some(old)) => without_instance(input, one, old, &mut status),
         (None, None) => {
-            if one.init && has_regular(input) {
+            if one.is_init() && has_regular(input) {
                 status.state = ContainerState::Terminated(Box::new(Terminated {
                     reason: Name::new("Completed"),
                     message: Text::new(
@@ -133,7 +145,7 @@ fn container_status(input: &Input<'_>, one: ContainerRef, container: &Container)
     }
     let succeeded =
         newest.is_some_and(|newest| newest.summary.state == cri::ContainerState::Exited && newest.exit_code == 0);
-    if one.init && !container.is_sidecar() && succeeded {
+    if one.is_init() && !container.is_sidecar() && succeeded {
         return status;
     }
     // A container that the next sync starts again waits, if it is known why it did not start.
@@ -148,6 +160,29 @@ fn container_status(input: &Input<'_>, one: ContainerRef, container: &Container)
     status
 }
 
+/// A simulated runtime has only numbers: whole ids of a cluster that was read from a dump stay as they are.
+fn keep_ids(status: &mut ContainerStatus, old: &ContainerStatus) {
+    if old.container_id == status.container_id {
+        (status.runtime_id, status.image_id) = (old.runtime_id, old.image_id);
+    }
+    let ended = |state: &'_ ContainerState| match state {
+        ContainerState::Terminated(end) => Some((end.container_id, end.runtime_id)),
+        _ => None,
+    };
+    let last = old.last_terminated.as_deref().map(|end| (end.container_id, end.runtime_id));
+    let known = [ended(&old.state), last];
+    let keep = |end: &mut Terminated| {
+        let same = known.into_iter().flatten().find(|(id, _)| *id == end.container_id);
+        end.runtime_id = same.map_or(end.runtime_id, |(_, runtime_id)| runtime_id);
+    };
+    if let ContainerState::Terminated(end) = &mut status.state {
+        keep(end);
+    }
+    if let Some(end) = &mut status.last_terminated {
+        keep(end);
+    }
+}
+
 /// The runtime has no instance of the container, but a status was shown before.
 fn without_instance(input: &Input<'_>, one: ContainerRef, old: &ContainerStatus, status: &mut ContainerStatus) {
     status.restart_count = old.restart_count;
@@ -156,12 +191,13 @@ fn without_instance(input: &Input<'_>, one: ContainerRef, old: &ContainerStatus,
         ContainerState::Terminated(end) if end.reason != *"RestartingAllContainers" => {
             status.state = old.state.clone();
             status.container_id = old.container_id;
+            (status.runtime_id, status.image_id) = (old.runtime_id, old.image_id);
             if !restarting_all(input.old) {
                 return;
             }
         }
         ContainerState::Running { .. } => {}
-        _ if one.init && has_regular(input) => return,
+        _ if one.is_init() && has_regular(input) => return,
         _ => {
             if restarting_all(input.old) && is_reset(old) {
                 status.state = old.state.clone();
@@ -173,7 +209,8 @@ fn without_instance(input: &Input<'_>, one: ContainerRef, old: &ContainerStatus,
         // The kubelet has removed it itself, to start all containers anew.
         let reason = Name::new("RestartingAllContainers");
         let message = "The container is removed because RestartAllContainers in place";
-        let end = Terminated { exit_code: 137, reason, container_id: old.container_id, ..Terminated::default() };
+        let (container_id, runtime_id) = (old.container_id, old.runtime_id);
+        let end = Terminated { exit_code: 137, reason, container_id, runtime_id, ..Terminated::default() };
         status.last_terminated = Some(Box::new(end));
         status.state = ContainerState::Waiting { reason, message: Text::new(message) };
         status.container_id = 0;
@@ -187,6 +224,7 @@ fn without_instance(input: &Input<'_>, one: ContainerRef, old: &ContainerStatus,
             "The container could not be located when the pod was deleted.  The container used to be Running",
         ),
         container_id: old.container_id,
+        runtime_id: old.runtime_id,
         ..Terminated::default()
     }));
     if input.pod.meta.deletion.is_none() {
@@ -234,6 +272,7 @@ fn end_of(status: &cri::ContainerStatus) -> Terminated {
         started_at: status.started_at,
         finished_at: status.finished_at,
         container_id: api_id(status.summary.id),
+        runtime_id: status.runtime_id,
     }
 }
 
@@ -250,7 +289,7 @@ fn flags(
         ContainerState::Running { started_at } => Some(started_at),
         _ => None,
     };
-    if one.init && !container.is_sidecar() {
+    if one.is_init() && !container.is_sidecar() {
         status.ready = matches!(&status.state, ContainerState::Terminated(end) if end.exit_code == 0);
         status.started = Some(running.is_some());
         return;
@@ -262,8 +301,10 @@ fn flags(
     };
     status.started = Some(started);
     let Some(started_at) = running.filter(|_| started) else { return };
-    let old_list = if one.init { &input.old.init_containers } else { &input.old.containers };
-    let old = old_list.iter().find(|old| old.name == container.name && old.container_id == status.container_id);
+    let old = one
+        .statuses(input.old)
+        .iter()
+        .find(|old| old.name == container.name && old.container_id == status.container_id);
     let adopted = started_at + Duration::from_secs(10) < input.kubelet_started.into();
     status.ready = match input.probes.result(Purpose::Readiness, one, id) {
         Some(success) => success,
@@ -521,6 +562,7 @@ pub fn give_up_unknown(pod: &Pod, status: &mut PodStatus) {
             reason: Name::new("ContainerStatusUnknown"),
             message: Text::new("The container could not be located when the pod was terminated"),
             container_id: one.container_id,
+            runtime_id: one.runtime_id,
             ..Terminated::default()
         }));
         (one.ready, one.started) = (false, Some(false));

@@ -62,6 +62,9 @@ impl Kubelet {
         let known = &entry.status;
         status.start_time = status.start_time.or(known.status.start_time).or(Some(fx.now()));
         cut_times(&mut status);
+        let spec = &entry.pod.spec;
+        let count = spec.containers.len() + spec.init_containers.len() + spec.ephemeral_containers.len();
+        cut_messages(&mut status, LONGEST_MESSAGES / count.max(1));
         if known.version > 0 && known.status == status {
             return;
         }
@@ -230,6 +233,26 @@ impl Kubelet {
     }
 }
 
+/// The termination messages of a pod's containers together, in bytes (`MaxPodTerminationMessageLogLength`).
+const LONGEST_MESSAGES: usize = 12 << 10;
+
+/// Each termination message gets no more than its share.
+fn cut_messages(status: &mut PodStatus, most: usize) {
+    let cut = |end: &mut Terminated| {
+        if end.message.len() > most {
+            let at = (0..=most).rev().find(|at| end.message.is_char_boundary(*at)).unwrap_or(0);
+            end.message = Text::new(&end.message[..at]);
+        }
+    };
+    let regular = status.init_containers.iter_mut().chain(&mut status.containers);
+    for one in regular.chain(&mut status.ephemeral_containers) {
+        if let ContainerState::Terminated(end) = &mut one.state {
+            cut(end);
+        }
+        one.last_terminated.as_deref_mut().into_iter().for_each(cut);
+    }
+}
+
 /// Cuts all times to whole seconds, as they are written, so that what was written and read back is the same
 /// (`normalizeStatus`).
 fn cut_times(status: &mut PodStatus) {
@@ -241,7 +264,8 @@ fn cut_times(status: &mut PodStatus) {
     };
     status.start_time.iter_mut().for_each(cut);
     status.conditions.iter_mut().for_each(|condition| cut(&mut condition.last_transition));
-    for one in status.init_containers.iter_mut().chain(&mut status.containers) {
+    let regular = status.init_containers.iter_mut().chain(&mut status.containers);
+    for one in regular.chain(&mut status.ephemeral_containers) {
         match &mut one.state {
             ContainerState::Running { started_at } => cut_moment(started_at),
             ContainerState::Terminated(end) => cut_end(end),
@@ -269,6 +293,7 @@ fn is_published(status: &PodStatus, shown: &PodStatus) -> bool {
         && status.message == shown.message
         && status.containers == shown.containers
         && status.init_containers == shown.init_containers
+        && status.ephemeral_containers == shown.ephemeral_containers
         && status.resizing == shown.resizing
         && (status.start_time, status.pod_ip, status.host_ip) == (shown.start_time, shown.pod_ip, shown.host_ip)
         && status.conditions.iter().all(|one| {

@@ -9,17 +9,19 @@ use smallvec::SmallVec;
 
 use crate::kernel::{Cause, Duration, Time};
 use crate::model::{EventType, Name, Text, Uid};
-use crate::protocol::cri::{Answer, Call, ContainerId, Error, PodSandboxConfig, SandboxId};
+use crate::protocol::cri::{Answer, Call, Error, PodSandboxConfig, SandboxId};
 use crate::trace::{Record, Stage, StageEdge};
 
 use super::backoff;
 use super::calls::CriOwner;
+use super::claims::PodClaims;
 use super::containers::StartStep;
 use super::environment::Facts;
 use super::kill::KillTarget;
-use super::pod_actions::{self, ContainerRef, PodActions};
+use super::pod_actions::{self, ContainerRef, ContainerType, PodActions};
 use super::pod_worker::{Outcome, Task, kill_targets};
 use super::pull_secrets::PullSecrets;
+use super::resize::ResizeTarget;
 use super::runtime_status::RuntimeStatus;
 use super::status::StartFailure;
 use super::{Fx, In, Kubelet, Timer, pod_ref};
@@ -34,12 +36,15 @@ pub struct Sync {
     /// Positions in the lists of `actions`.
     kill: usize,
     reset: usize,
-    /// Running containers that get other resources, the last first.
-    pub(super) updates: SmallVec<[(ContainerRef, ContainerId); 0]>,
+    /// Running containers, and the pod as a whole, that get other resources, the last first.
+    pub(super) updates: SmallVec<[ResizeTarget; 0]>,
+    /// Limits of memory that become less than they were are held against what is used, once.
+    pub(super) usage_is_checked: bool,
     pub(super) start: usize,
     pub(super) sandbox: Option<SandboxId>,
     pub(super) sandbox_config: Option<Arc<PodSandboxConfig>>,
     pub(super) secrets: PullSecrets,
+    pub(super) claims: PodClaims,
     /// Something was done, well or not.
     pub(super) acted: bool,
     /// The end of the shortest back-off that refused a start.
@@ -56,9 +61,13 @@ pub enum Step {
     Volumes,
     /// A pull secret is read.
     PullSecrets,
+    /// A resource claim is read, or its devices are prepared.
+    Claims,
     /// The kill of the whole pod or of one container.
     Kill,
     Reset,
+    /// What containers use is asked for, before their memory limits are lowered.
+    Usage,
     Update,
     RunSandbox,
     SandboxStatus,
@@ -74,10 +83,12 @@ impl Sync {
             kill: 0,
             reset: 0,
             updates: SmallVec::new(),
+            usage_is_checked: false,
             start: 0,
             sandbox: None,
             sandbox_config: None,
             secrets: PullSecrets::default(),
+            claims: PodClaims::default(),
             acted: false,
             refused_until: None,
             failed: false,
@@ -194,6 +205,12 @@ impl Kubelet {
             return self.reset_on(uid, sync, fx);
         }
         if sync.actions.create_sandbox && sync.sandbox_config.is_none() {
+            let has_claims = self.pods.get(&uid).is_some_and(|entry| {
+                !entry.pod.spec.resource_claims.is_empty() || entry.pod.status.extended_claim.is_some()
+            });
+            if has_claims && !sync.claims.prepared {
+                return self.prepare_claims(uid, sync, fx);
+            }
             return self.create_sandbox(uid, sync, fx);
         }
         if !sync.updates.is_empty() {
@@ -294,8 +311,9 @@ impl Kubelet {
                 self.sandbox_failed(uid, "FailedPodSandBoxStatus", message, fx);
             }
             (Step::Reset, _) => self.sync_on(uid, sync, fx),
+            (Step::Usage, result) => self.usage_told(uid, sync, result, fx),
             (Step::Update, result) => self.container_updated(uid, sync, result, fx),
-            (Step::Volumes | Step::PullSecrets | Step::Kill, _) => self.put_sync(uid, sync),
+            (Step::Volumes | Step::PullSecrets | Step::Claims | Step::Kill, _) => self.put_sync(uid, sync),
         }
     }
 
@@ -378,7 +396,7 @@ impl Kubelet {
         entry.reasons.retain(|failure| failure.container != one);
         entry.reasons.push(StartFailure { container: one, reason: Name::new(reason), message });
         let sidecar = one.of(&entry.pod.spec).is_some_and(|container| container.is_sidecar());
-        if one.init && !sidecar {
+        if one.is_init() && !sidecar {
             return self.sync_done(uid, &sync, fx);
         }
         sync.start += 1;
@@ -411,7 +429,7 @@ impl Kubelet {
             (false, Some(until)) => Outcome::BackOff(until),
             (false, None) => Outcome::Done,
         };
-        if sync.started && sync.actions.start.iter().any(|one| !one.init) {
+        if sync.started && sync.actions.start.iter().any(|one| one.of == ContainerType::Regular) {
             self.stage(uid, Name::default(), Stage::Ready, StageEdge::Begin, fx);
         }
         self.complete(uid, outcome, fx);

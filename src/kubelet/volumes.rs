@@ -103,7 +103,7 @@ fn mounts_files(pod: &Pod, reads: impl Fn(&Container) -> bool) -> bool {
 }
 
 /// Whether commands are executed in a container while it runs.
-fn executes(container: &Container) -> bool {
+pub(super) fn executes(container: &Container) -> bool {
     let probes = [&container.startup, &container.readiness, &container.liveness];
     let hooks = [&container.post_start, &container.pre_stop];
     let is_exec = |handler: &Handler| matches!(handler, Handler::Exec { .. });
@@ -262,6 +262,7 @@ impl Kubelet {
     pub(super) fn volume_set_up(&mut self, answer: volume::Answer, fx: &mut Fx) {
         let (uid, failed) = match answer {
             volume::Answer::Done { pod } => (pod, None),
+            volume::Answer::Content { pod, content } => return self.environment_read(pod, content, fx),
             volume::Answer::NotPlaced { pod, message } => return self.files_placed(pod, Some(message), fx),
             volume::Answer::Failed { pod, volume, message } => (pod, Some((volume, message))),
         };

@@ -16,6 +16,7 @@ use super::tree::Node;
 
 macro_rules! kinds {
     (simulated: $($api:literal $kind:literal => $variant:ident($type:ty),)*
+     older: $($older_api:literal $older_kind:literal => $newer:ident($older_type:ty),)*
      passed_over: $($other_api:literal $other_kind:literal => $other_type:ty,)*) => {
         /// An object of a kind that we simulate or validate, as it stands in the file: defaults are not filled in.
         #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +36,14 @@ macro_rules! kinds {
 
         /// All kinds that a default Kubernetes 1.36 serves as objects of their own.
         const SERVED: &[Served] = &[
+            $(Served {
+                api_version: $older_api,
+                kind: $older_kind,
+                decode: |cx, node| {
+                    let newer = super::older::newer(&cx.decode::<$older_type>(node)?)?;
+                    Some(Decoded::$newer(Box::new(newer)))
+                },
+            },)*
             $(Served {
                 api_version: $api,
                 kind: $kind,
@@ -90,12 +99,25 @@ kinds! {
     "discovery.k8s.io/v1" "EndpointSlice" => EndpointSlice(discovery::v1::EndpointSlice),
     "node.k8s.io/v1" "RuntimeClass" => RuntimeClass(node::v1::RuntimeClass),
     "policy/v1" "PodDisruptionBudget" => PodDisruptionBudget(policy::v1::PodDisruptionBudget),
+    "resource.k8s.io/v1" "DeviceClass" => DeviceClass(resource::v1::DeviceClass),
+    "resource.k8s.io/v1" "ResourceClaim" => ResourceClaim(resource::v1::ResourceClaim),
+    "resource.k8s.io/v1" "ResourceClaimTemplate" => ResourceClaimTemplate(resource::v1::ResourceClaimTemplate),
+    "resource.k8s.io/v1" "ResourceSlice" => ResourceSlice(resource::v1::ResourceSlice),
     "scheduling.k8s.io/v1" "PriorityClass" => PriorityClass(scheduling::v1::PriorityClass),
     "storage.k8s.io/v1" "CSIDriver" => CSIDriver(storage::v1::CSIDriver),
     "storage.k8s.io/v1" "CSINode" => CSINode(storage::v1::CSINode),
     "storage.k8s.io/v1" "CSIStorageCapacity" => CSIStorageCapacity(storage::v1::CSIStorageCapacity),
     "storage.k8s.io/v1" "StorageClass" => StorageClass(storage::v1::StorageClass),
     "storage.k8s.io/v1" "VolumeAttachment" => VolumeAttachment(storage::v1::VolumeAttachment),
+    older:
+    "resource.k8s.io/v1beta1" "DeviceClass" => DeviceClass(resource::v1beta1::DeviceClass),
+    "resource.k8s.io/v1beta1" "ResourceClaim" => ResourceClaim(resource::v1beta1::ResourceClaim),
+    "resource.k8s.io/v1beta1" "ResourceClaimTemplate" => ResourceClaimTemplate(resource::v1beta1::ResourceClaimTemplate),
+    "resource.k8s.io/v1beta1" "ResourceSlice" => ResourceSlice(resource::v1beta1::ResourceSlice),
+    "resource.k8s.io/v1beta2" "DeviceClass" => DeviceClass(resource::v1beta2::DeviceClass),
+    "resource.k8s.io/v1beta2" "ResourceClaim" => ResourceClaim(resource::v1beta2::ResourceClaim),
+    "resource.k8s.io/v1beta2" "ResourceClaimTemplate" => ResourceClaimTemplate(resource::v1beta2::ResourceClaimTemplate),
+    "resource.k8s.io/v1beta2" "ResourceSlice" => ResourceSlice(resource::v1beta2::ResourceSlice),
     passed_over:
     "admissionregistration.k8s.io/v1" "MutatingAdmissionPolicy" => admissionregistration::v1::MutatingAdmissionPolicy,
     "admissionregistration.k8s.io/v1" "MutatingAdmissionPolicyBinding" => admissionregistration::v1::MutatingAdmissionPolicyBinding,
@@ -124,10 +146,6 @@ kinds! {
     "rbac.authorization.k8s.io/v1" "ClusterRoleBinding" => rbac::v1::ClusterRoleBinding,
     "rbac.authorization.k8s.io/v1" "Role" => rbac::v1::Role,
     "rbac.authorization.k8s.io/v1" "RoleBinding" => rbac::v1::RoleBinding,
-    "resource.k8s.io/v1" "DeviceClass" => resource::v1::DeviceClass,
-    "resource.k8s.io/v1" "ResourceClaim" => resource::v1::ResourceClaim,
-    "resource.k8s.io/v1" "ResourceClaimTemplate" => resource::v1::ResourceClaimTemplate,
-    "resource.k8s.io/v1" "ResourceSlice" => resource::v1::ResourceSlice,
     "storage.k8s.io/v1" "VolumeAttributesClass" => storage::v1::VolumeAttributesClass,
     "v1" "Binding" => core::v1::Binding,
     "v1" "ComponentStatus" => core::v1::ComponentStatus,

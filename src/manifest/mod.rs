@@ -15,6 +15,7 @@ mod json;
 pub mod kinds;
 pub mod load;
 pub mod not_modelled;
+mod older;
 pub mod print;
 pub mod problem;
 mod scalar;

@@ -59,6 +59,10 @@ impl NodeSelectorRequirement {
             NodeSelectorOperator::DoesNotExist => value.is_none(),
             NodeSelectorOperator::Gt | NodeSelectorOperator::Lt => {
                 let (Some(value), [limit]) = (value, self.values.as_slice()) else { return false };
+                // A limit that is no label value, such as -2, makes the term invalid, and an invalid term matches nothing.
+                if !limit.starts_with(|c: char| c.is_ascii_digit()) {
+                    return false;
+                }
                 let (Ok(value), Ok(limit)) = (value.parse::<i64>(), limit.parse::<i64>()) else { return false };
                 if self.operator == NodeSelectorOperator::Gt { value > limit } else { value < limit }
             }
@@ -80,7 +84,20 @@ impl NodeSelectorTerm {
     }
 }
 
+impl NodeSelectorTerm {
+    /// True if a node with these labels matches, of whose name nothing is known: fields then count for nothing.
+    fn matches_labels(&self, labels: &Labels) -> bool {
+        let is_empty = self.expressions.is_empty() && self.fields.is_empty();
+        !is_empty && self.expressions.iter().all(|requirement| requirement.matches(labels.get(requirement.key)))
+    }
+}
+
 impl NodeSelector {
+    /// True if one of the terms matches a node with these labels, of whose name nothing is known (the affinity of volumes).
+    pub fn matches_labels(&self, labels: &Labels) -> bool {
+        self.terms.iter().any(|term| term.matches_labels(labels))
+    }
+
     /// True if one of the terms matches.
     pub fn matches(&self, node: Name, labels: &Labels) -> bool {
         self.terms.iter().any(|term| term.matches(node, labels))
@@ -116,4 +133,52 @@ pub struct TopologySpreadConstraint {
     /// `nodeTaintsPolicy: Honor`; the default is Ignore.
     pub honor_node_taints: bool,
     pub match_label_keys: Vec<Name>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requirement(key: &str, operator: NodeSelectorOperator, values: &[&str]) -> NodeSelectorRequirement {
+        NodeSelectorRequirement {
+            key: Name::new(key),
+            operator,
+            values: values.iter().map(|value| Name::new(value)).collect(),
+        }
+    }
+
+    #[test]
+    fn numbers_are_compared_as_numbers_and_a_limit_that_is_no_label_value_matches_nothing() {
+        let of = |operator, limit: &str, value: &str| {
+            requirement("n", operator, &[limit]).matches((!value.is_empty()).then(|| Name::new(value)))
+        };
+        let (gt, lt) = (NodeSelectorOperator::Gt, NodeSelectorOperator::Lt);
+        for (operator, limit, value, matches) in [
+            (gt, "9", "10", true),
+            (gt, "10", "10", false),
+            (lt, "10", "9", true),
+            (gt, "9", "ten", false),
+            (gt, "nine", "10", false),
+            (gt, "-2", "10", false),
+            (lt, "10", "", false),
+        ] {
+            assert_eq!(of(operator, limit, value), matches, "{value} {operator:?} {limit}");
+        }
+    }
+
+    #[test]
+    fn without_a_name_the_fields_of_a_term_count_for_nothing() {
+        let labels = Labels::new([(Name::new("zone"), Name::new("a"))]);
+        let term = |expressions: Vec<NodeSelectorRequirement>, fields| NodeSelectorTerm { expressions, fields };
+        let named = || vec![requirement("metadata.name", NodeSelectorOperator::In, &["n1"])];
+        let zone = |value| vec![requirement("zone", NodeSelectorOperator::In, &[value])];
+        for (term, matches) in [
+            (term(vec![], named()), true),
+            (term(zone("a"), named()), true),
+            (term(zone("b"), named()), false),
+            (term(vec![], vec![]), false),
+        ] {
+            assert_eq!(NodeSelector { terms: vec![term.clone()] }.matches_labels(&labels), matches, "{term:?}");
+        }
+    }
 }

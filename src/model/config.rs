@@ -34,6 +34,8 @@ pub struct Lease {
     pub meta: Meta,
     /// The last renewal that reached the API server, if the holder renews no more or has not begun.
     pub renewed: Option<crate::kernel::Time>,
+    /// `leaseDurationSeconds`: `nodeLeaseDurationSeconds` of the holder's kubelet.
+    pub duration: crate::kernel::Duration,
     /// True while the holder renews on its grid, undisturbed: its last renewal is never older than the lease's renew interval.
     pub renewing: bool,
 }

@@ -10,8 +10,12 @@
 pub mod affinity;
 pub mod condition;
 pub mod config;
+pub mod configuration;
+pub mod device;
+pub mod device_selector;
 pub mod event;
 pub mod event_recorder;
+pub mod feature_gates;
 pub mod glob;
 pub mod image;
 pub mod labels;

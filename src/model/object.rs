@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::config::{ConfigData, Lease, Namespace};
+use super::device::{DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice};
 use super::event::Event;
 use super::node::Node;
 use super::pod::Pod;
@@ -117,6 +118,10 @@ kinds! {
     CSIDriver(CsiDriver) = "csidrivers", "storage.k8s.io/v1", "", false;
     CSIStorageCapacity(CsiStorageCapacity) = "csistoragecapacities", "storage.k8s.io/v1", "", true;
     VolumeAttachment(VolumeAttachment) = "volumeattachments", "storage.k8s.io/v1", "", false;
+    DeviceClass(DeviceClass) = "deviceclasses", "resource.k8s.io/v1", "", false;
+    ResourceClaim(ResourceClaim) = "resourceclaims", "resource.k8s.io/v1", "", true;
+    ResourceClaimTemplate(ResourceClaimTemplate) = "resourceclaimtemplates", "resource.k8s.io/v1", "", true;
+    ResourceSlice(ResourceSlice) = "resourceslices", "resource.k8s.io/v1", "", false;
 }
 
 impl Object {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::kernel::{Duration, Moment, Time};
 
 use super::condition::{self, Conditions};
+use super::device::{ExtendedClaim, PodClaim};
 use super::resources::ResourceList;
 use super::{Affinity, Kind, Labels, Meta, Name, Resources, Source, Text, Toleration, TopologySpreadConstraint};
 
@@ -27,6 +28,8 @@ pub struct PodSpec {
     pub containers: Arc<[Container]>,
     /// In order; those with [`ContainerRestartPolicy::Always`] are sidecars.
     pub init_containers: Arc<[Container]>,
+    /// `ephemeralContainers`: added to a pod that runs, for a look at it; started once, never again.
+    pub ephemeral_containers: Arc<[Container]>,
     pub restart_policy: RestartPolicy,
     /// `terminationGracePeriodSeconds`.
     pub termination_grace: Duration,
@@ -66,6 +69,8 @@ pub struct PodSpec {
     pub hostname: Name,
     pub subdomain: Name,
     pub runtime_class: Name,
+    /// `resourceClaims`: devices, each by a name that containers use.
+    pub resource_claims: Arc<[PodClaim]>,
     pub image_pull_secrets: Arc<[Name]>,
     /// `spec.os.name`, empty if unset.
     pub os: Name,
@@ -80,6 +85,7 @@ impl Default for PodSpec {
         PodSpec {
             containers: Arc::new([]),
             init_containers: Arc::new([]),
+            ephemeral_containers: Arc::new([]),
             restart_policy: RestartPolicy::Always,
             termination_grace: Duration::from_secs(30),
             active_deadline: None,
@@ -109,6 +115,7 @@ impl Default for PodSpec {
             hostname: Name::default(),
             subdomain: Name::default(),
             runtime_class: Name::default(),
+            resource_claims: Arc::new([]),
             image_pull_secrets: Arc::new([]),
             os: Name::default(),
             security: SecurityContext::default(),
@@ -168,6 +175,8 @@ pub struct Container {
     pub env: Vec<EnvVar>,
     pub env_from: Vec<EnvFrom>,
     pub resources: ResourceRequirements,
+    /// `resources.claims`: names of the pod's claims, each with a request of it (empty: all).
+    pub claims: Vec<(Name, Name)>,
     pub liveness: Option<Arc<Probe>>,
     pub readiness: Option<Arc<Probe>>,
     pub startup: Option<Arc<Probe>>,
@@ -186,6 +195,8 @@ pub struct Container {
     pub stdin: bool,
     pub stdin_once: bool,
     pub tty: bool,
+    /// `targetContainerName` of an ephemeral container: it sees the processes of this one. Empty: none.
+    pub target: Name,
     pub source: Option<Source>,
 }
 
@@ -251,6 +262,13 @@ pub enum EnvValue {
     },
     SecretKey {
         secret: Name,
+        key: Name,
+        optional: bool,
+    },
+    /// `fileKeyRef`: a key of a file in a volume.
+    FileKey {
+        volume: Name,
+        path: Name,
         key: Name,
         optional: bool,
     },
@@ -493,11 +511,17 @@ pub struct PodStatus {
     pub init_containers: Vec<ContainerStatus>,
     /// Sorted by name, as the kubelet writes them.
     pub containers: Vec<ContainerStatus>,
+    /// Sorted by name; nothing else of the status depends on them.
+    pub ephemeral_containers: Vec<ContainerStatus>,
     /// When the kubelet first stored a status.
     pub start_time: Option<Time>,
     pub pod_ip: Option<Ipv4Addr>,
     pub host_ip: Option<Ipv4Addr>,
     pub nominated_node: Option<Name>,
+    /// `resourceClaimStatuses`: the claims that were made from templates, by their names in the pod (None: none was).
+    pub claims: Vec<(Name, Option<Name>)>,
+    /// `extendedResourceClaimStatus`: the claim that the scheduler made for extended resources.
+    pub extended_claim: Option<Arc<ExtendedClaim>>,
     /// Containers that have, or may use, other resources than their spec says, because a resize is under way.
     pub resizing: Option<Arc<[ContainerResize]>>,
 }
@@ -554,6 +578,10 @@ pub struct ContainerStatus {
     pub image: Name,
     /// 0: none yet.
     pub container_id: u64,
+    /// `containerID` as a real runtime has it, `containerd://` and 64 digits; empty where the number is all there is.
+    pub runtime_id: Name,
+    /// `imageID`: the image's digest or id, as a real runtime says it.
+    pub image_id: Name,
 }
 
 /// What a container is doing.
@@ -575,6 +603,8 @@ pub struct Terminated {
     pub started_at: Moment,
     pub finished_at: Moment,
     pub container_id: u64,
+    /// As in [`ContainerStatus`].
+    pub runtime_id: Name,
 }
 
 impl Pod {

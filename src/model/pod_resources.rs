@@ -38,6 +38,43 @@ impl PodSpec {
         total
     }
 
+    /// The pod's limits, by the same rule (PodLimits); the overhead counts where there is a limit.
+    pub fn limits(&self) -> Resources {
+        let mut total = self.aggregate(|container| container.resources.limits.amounts());
+        if let Some(pod_level) = &self.resources {
+            replace(&mut total, &pod_level.limits);
+        }
+        if let Some(overhead) = &self.overhead {
+            let mut more = Resources::clone(overhead);
+            if total.cpu.0 == 0 {
+                more.cpu.0 = 0;
+            }
+            if total.memory.0 == 0 {
+                more.memory.0 = 0;
+            }
+            if total.ephemeral_storage.0 == 0 {
+                more.ephemeral_storage.0 = 0;
+            }
+            total.add(&more);
+        }
+        total
+    }
+
+    /// The memory limit that counts for a container: its own, else the pod's; 0: none (getMemoryLimit in
+    /// pkg/kubelet/kuberuntime/kuberuntime_container_linux.go).
+    pub fn memory_limit(&self, container: &Container) -> i64 {
+        let own = container.resources.limits.memory.map_or(0, |limit| limit.0);
+        let of_pod = || self.resources.as_deref().and_then(|resources| resources.limits.memory);
+        if own != 0 { own } else { of_pod().map_or(0, |limit| limit.0) }
+    }
+
+    /// The CPU limit that counts for a container, in thousandths of a core, by the same rule.
+    pub fn cpu_limit(&self, container: &Container) -> i64 {
+        let own = container.resources.limits.cpu.map_or(0, |limit| limit.0);
+        let of_pod = || self.resources.as_deref().and_then(|resources| resources.limits.cpu);
+        if own != 0 { own } else { of_pod().map_or(0, |limit| limit.0) }
+    }
+
     /// The sum and maximum rule of [`PodSpec::requests`] over what `amount` says of each container.
     pub fn aggregate(&self, amount: impl Fn(&Container) -> Resources) -> Resources {
         let mut total = Resources::default();

@@ -102,6 +102,12 @@ impl Quantity {
         self.nanos % UNIT == 0
     }
 
+    /// Less so many nanos, in this quantity's format.
+    #[must_use]
+    pub fn minus_nanos(self, nanos: i128) -> Quantity {
+        Quantity { nanos: self.nanos.saturating_sub(nanos), ..self }
+    }
+
     /// The sum, in this quantity's format; stays at the bound of what we hold.
     #[must_use]
     pub fn plus(self, other: Quantity) -> Quantity {

@@ -104,7 +104,7 @@ impl Toleration {
 }
 
 /// The integer that `text` is, written as Kubernetes wants it: no plus, no leading zeros.
-fn integer(text: &str) -> Option<i64> {
+pub fn integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let plain = digits == "0" && !text.starts_with('-') || !digits.starts_with('0');
     let plain = plain && digits.bytes().all(|byte| byte.is_ascii_digit());

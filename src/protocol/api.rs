@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use crate::kernel::Duration;
 use crate::model::condition::Condition;
+use crate::model::device::{Allocation, Consumer, ExtendedClaim};
 use crate::model::pod::PodStatus;
 use crate::model::resources::ResourceList;
 use crate::model::workload::PodTemplate;
-use crate::model::{Key, Kind, Name, Object, Selector, Taint, Text, Uid};
+use crate::model::{Container, Key, Kind, Name, Object, Selector, Taint, Text, Uid};
 
 /// A request of a client. The cluster adds the sender's address and brings the answer back with the same `tag`.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,8 +57,9 @@ pub enum Call {
     /// POST to `pods/eviction`: a deletion that respects PodDisruptionBudgets; refused with 429.
     Evict { pod: Key, grace: Option<Duration>, dry_run: bool },
     /// The kubelet says that from now on it renews its node's lease (period `every`, jitter 0.04), until it says something
-    /// else or is cut off. Stands for the periodic PUTs, whose effect is known in advance.
-    RenewLease { node: Name, every: Duration },
+    /// else or is cut off; and that it writes its status each `reports` though it stays the same. Stands for the periodic PUTs
+    /// and PATCHes, whose effect is known in advance.
+    RenewLease { node: Name, every: Duration, reports: Duration },
 }
 
 /// What a patch changes.
@@ -83,17 +85,43 @@ pub enum Patch {
     Template(Arc<PodTemplate>),
     /// The resize subresource of a pod: amounts of containers to set; what is not named stays.
     Resize(Arc<[ResizeRequest]>),
+    /// The ephemeralcontainers subresource of a pod: the whole list as it shall be.
+    EphemeralContainers(Arc<[Container]>),
     /// `spec.suspend` of a Job or CronJob.
     Suspend(bool),
     /// `spec.paused` of a Deployment.
     Paused(bool),
     /// A finalizer to take away.
     RemoveFinalizer(Name),
+    /// The claims that were made for a pod's templates, by their names in the pod.
+    PodClaims(Vec<(Name, Option<Name>)>),
+    /// The claim that the scheduler made for a pod's extended resources.
+    ExtendedClaim(Arc<ExtendedClaim>),
+    /// A change of a ResourceClaim's finalizer or status.
+    Claim(ClaimChange),
     /// The controller of a pod that is adopted or (None) released.
     Owner(Option<crate::model::OwnerReference>),
 }
 
-/// New amounts for a container.
+/// What is changed of a ResourceClaim, as it is when the request comes: Kubernetes reads, changes and writes until nobody else
+/// has written meanwhile.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClaimChange {
+    /// The finalizer, before an allocation is written.
+    Protect,
+    /// The allocation together with its first consumer. A conflict if the claim is allocated already.
+    Allocate(Arc<Allocation>, Consumer),
+    /// One more consumer of an allocated claim.
+    Reserve(Consumer),
+    /// Consumers that use it no more.
+    Release(Vec<Uid>),
+    /// The allocation and all consumers go, unless another pod than this uses the claim.
+    Deallocate(Uid),
+    /// The allocation of a claim that nobody uses goes, and its finalizer.
+    Unallocate,
+}
+
+/// New amounts for a container, or (empty name) for the pod as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResizeRequest {
     pub container: Name,

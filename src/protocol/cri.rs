@@ -2,7 +2,7 @@
 //! or real, only by these.
 //!
 //! Kubernetes: staging/src/k8s.io/cri-api/pkg/apis/runtime/v1/api.proto. Ids are numbers here and 64 hexadecimal digits
-//! on the wire; the `io.kubernetes.*` labels follow from the metadata and are added where messages leave for a real runtime.
+//! on the wire, of which a real runtime's whole ones come along to be shown; the `io.kubernetes.*` labels follow from the metadata and are added where messages leave for a real runtime.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -63,6 +63,11 @@ pub enum Call {
         container: ContainerId,
         resources: LinuxResources,
     },
+    /// In-place resize of what a pod's containers may use together.
+    UpdatePodSandboxResources {
+        sandbox: SandboxId,
+        resources: LinuxResources,
+    },
     /// `timeout` zero: none.
     ExecSync {
         container: ContainerId,
@@ -106,6 +111,7 @@ impl Call {
             Call::ListContainers { .. } => "ListContainers",
             Call::ContainerStatus(_) => "ContainerStatus",
             Call::UpdateContainerResources { .. } => "UpdateContainerResources",
+            Call::UpdatePodSandboxResources { .. } => "UpdatePodSandboxResources",
             Call::ExecSync { .. } => "ExecSync",
             Call::ListContainerStats => "ListContainerStats",
             Call::PullImage { .. } => "PullImage",
@@ -139,6 +145,9 @@ pub struct PodSandboxConfig {
     pub security: SandboxSecurity,
     /// Names and values.
     pub sysctls: Vec<(Name, Name)>,
+    /// `podPidsLimit`: processes of the pod's containers together; 0: as many as the machine allows. The kubelet writes it into
+    /// the pod's cgroup; no runtime is told.
+    pub pids_limit: i64,
     /// The sum of the containers' resources; None if no real runtime is told.
     pub resources: Option<LinuxResources>,
 }
@@ -204,6 +213,8 @@ pub struct ContainerSecurity {
     pub seccomp: Option<Seccomp>,
     /// `procMount: Unmasked`; else the paths that runtimes mask are masked.
     pub unmasked: bool,
+    /// It shares the processes of this container (`NamespaceMode_TARGET`), whatever `pid` says.
+    pub target: Option<ContainerId>,
     pub pid: NamespaceMode,
     pub ipc: NamespaceMode,
 }
@@ -316,6 +327,7 @@ pub struct ImageId(pub u64);
 pub struct Image {
     pub id: ImageId,
     pub names: Vec<Name>,
+    /// As the runtime reckons: of the compressed layers (containerd), or on the disk.
     pub size_bytes: i64,
     pub user: Option<i64>,
     pub pinned: bool,
@@ -356,6 +368,8 @@ pub struct SandboxStatus {
     /// None with the host's network.
     pub ip: Option<Ipv4Addr>,
     pub host_network: bool,
+    /// A real runtime's own id, whole; empty for a simulated one.
+    pub runtime_id: Name,
 }
 
 /// An entry of ListContainers.
@@ -383,6 +397,10 @@ pub struct ContainerStatus {
     pub message: Text,
     /// What the kubelet put there at creation.
     pub annotations: Labels,
+    /// As the API shows it, with a real runtime's own id: `containerd://` and 64 digits; empty for a simulated one.
+    pub runtime_id: Name,
+    /// `image_ref`: the image by its digest, or its id; empty for a simulated one.
+    pub image_ref: Name,
 }
 
 /// Usage of one container.

@@ -66,6 +66,8 @@ pub struct Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Success,
+    /// Counts as success, and an event shows the text.
+    Warning(Text),
     /// With the text that the event shows.
     Failure(Text),
     /// The probe could not be done; counts as nothing.

@@ -57,8 +57,8 @@ pub struct Manifest {
     pub id: ImageId,
     pub digest: u64,
     pub layers: Arc<[Layer]>,
-    /// Unpacked, as ImageStatus and `kubectl` report it.
-    pub size_bytes: i64,
+    /// What its layers take on a disk.
+    pub unpacked_bytes: i64,
     /// The user of the image's configuration.
     pub user: Option<i64>,
 }

@@ -16,6 +16,8 @@ pub enum Request {
     /// Files of a container that are no volume: `/etc/hosts`, the place for its last words. Those that are there are
     /// written anew.
     PlaceFiles { pod: Uid, files: Arc<[HostFile]> },
+    /// Read a file of a volume, from which a container gets variables.
+    Read { pod: Uid, path: Name },
     /// Remove the pod's folder with its volumes and what is in them. Host paths stay. Not answered.
     TearDown { pod: Uid },
 }
@@ -25,6 +27,11 @@ pub enum Request {
 pub enum Answer {
     Done {
         pod: Uid,
+    },
+    /// What is in the file that was asked for; None: it could not be read.
+    Content {
+        pod: Uid,
+        content: Option<Text>,
     },
     /// The files could not be placed, and why.
     NotPlaced {

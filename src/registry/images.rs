@@ -103,7 +103,7 @@ pub fn manifest(rules: &[ImageRule], image: Name) -> Option<Arc<Manifest>> {
         id: ImageId(hash(version, "configuration")),
         digest: hash(version, "manifest"),
         layers: layers.into(),
-        size_bytes: i64::try_from(u128::from(compressed) * u128::from(UNPACKED_PER_THOUSAND) / 1000)
+        unpacked_bytes: i64::try_from(u128::from(compressed) * u128::from(UNPACKED_PER_THOUSAND) / 1000)
             .unwrap_or(i64::MAX),
         user: rule.and_then(|rule| rule.user).or_else(|| default_user(&reference)),
     }))
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(manifest(&rules, "shop/checkout:typo".into()), None);
         let checkout = manifest(&rules, "shop/checkout:v1".into()).unwrap();
         assert_eq!(checkout.layers.iter().map(|layer| layer.bytes).collect::<Vec<_>>(), [30, 70]);
-        assert_eq!((checkout.size_bytes, checkout.user), (270, Some(7)));
+        assert_eq!((checkout.unpacked_bytes, checkout.user), (270, Some(7)));
         let sizes: Vec<u64> = layers(&rules, "other").iter().map(|layer| layer.bytes).collect();
         assert_eq!(sizes, [300, 350, 250, 103]);
     }

@@ -19,6 +19,7 @@ use crate::trace::placement::{By, Comparison, Placement, Tolerance, preemptor, w
 
 use super::journal::{Journal, PodLife};
 use super::latency::{Latency, percentile};
+use super::style::{count, length};
 
 pub use cause::Cause;
 pub use checks::{github, junit};
@@ -108,8 +109,8 @@ pub struct Diff {
     pub before: Side,
     pub after: Side,
     pub comparison: Comparison,
-    /// For each workload of the comparison the line that explains it best, if a line of the input differs.
-    pub causes: Vec<Option<Cause>>,
+    /// For each workload of the comparison the lines of the input that explain it, if any differ.
+    pub causes: Vec<Vec<Cause>>,
     /// What is beyond the tolerance, in words; empty if nothing is.
     pub beyond: Vec<String>,
 }
@@ -158,19 +159,53 @@ impl Diff {
         nodes
     }
 
-    /// `+35 %`, if the 99th percentile of starts is another.
-    fn slower(&self) -> Option<(Starts, Starts, String)> {
+    /// What every form shows of the workload at this place.
+    fn told(&self, at: usize) -> Told {
+        let Some(changed) = self.comparison.workloads.get(at) else { return Told::default() };
+        let mut lines = changed.lines();
+        let more = lines.len().saturating_sub(SHOWN_LINES);
+        if more > 0 {
+            lines.truncate(SHOWN_LINES);
+            lines.push((' ', format!("and {} more", count(more, "line"))));
+        }
+        let all = self.causes.get(at).map_or(&[][..], Vec::as_slice);
+        let mut causes: Vec<String> = all.iter().take(SHOWN_CAUSES).map(Cause::text).collect();
+        if all.len() > SHOWN_CAUSES {
+            causes.push(format!("and {} more", count(all.len() - SHOWN_CAUSES, "line")));
+        }
+        Told {
+            name: shown(&changed.workload),
+            place: changed.source.map(|source| self.after.header.place(source)).filter(|place| !place.is_empty()),
+            lines,
+            spread: changed.spread_text(),
+            causes,
+        }
+    }
+
+    /// `1 → 3 of Deployment batch by Deployment web`, one for each pair of workloads.
+    fn preempted(&self) -> Vec<String> {
+        let all = self.comparison.preempted.iter();
+        let told = all.map(|((victim, by), [was, is])| format!("{was} → {is} of {} by {}", shown(victim), shown(by)));
+        let mut lines: Vec<String> = told.take(SHOWN_WORKLOADS).collect();
+        let more = self.comparison.preempted.len() - lines.len();
+        if more > 0 {
+            lines.push(format!("and {} more", count(more, "pair")));
+        }
+        lines
+    }
+
+    /// `p50 2s → 2s   p99 3s → 4s (+33 %)`, if starts take another time.
+    fn ready(&self) -> Option<String> {
         let (was, is) = (self.before.starts?, self.after.starts?);
         if was == is {
             return None;
         }
         let (old, new) = (was.p99.as_millis() as i64, is.p99.as_millis() as i64);
         let change = if old == 0 { 0 } else { (new - old) * 100 / old };
-        Some((was, is, format!("{change:+} %")))
+        let both = |was: Duration, is: Duration| format!("{} → {}", length(was), length(is));
+        Some(format!("p50 {}   p99 {} ({change:+} %)", both(was.p50, is.p50), both(was.p99, is.p99)))
     }
-}
 
-impl Diff {
     /// `FailedScheduling 0 → 3, BackOff 2 → 0`: Warning Events that only one of two runs had. Empty if one side is a file.
     fn new_events(&self) -> String {
         if self.before.header.sources.is_empty() || self.after.header.sources.is_empty() {
@@ -184,6 +219,51 @@ impl Diff {
         let told = told.filter(|(_, was, is)| (*was == 0) != (*is == 0));
         told.map(|(reason, was, is)| format!("{reason} {was} → {is}")).collect::<Vec<_>>().join(", ")
     }
+
+    /// How full zones are, then the nodes that are fuller or emptier than before: name, nodes, pods, CPU, memory.
+    fn usage(&self) -> Vec<(Filled, [String; 5])> {
+        let number = |was: i64, is: i64| if was == is { was.to_string() } else { format!("{was} → {is}") };
+        let row = |name: String, there: String, was: &Usage, is: &Usage| {
+            [name, there, number(was.pods[0], is.pods[0]), both(was.cpu, is.cpu), both(was.memory, is.memory)]
+        };
+        let zones = self.zones().into_iter().map(|(zone, [was, is])| {
+            (Filled::Zone, row(zone_name(&zone), number(was.nodes.into(), is.nodes.into()), &was, &is))
+        });
+        let nodes = self.nodes().into_iter().take(SHOWN_NODES).map(|(node, [was, is])| {
+            let there = match (was.nodes, is.nodes) {
+                (0, _) => "new",
+                (_, 0) => "gone",
+                _ => "",
+            };
+            (Filled::Node, row(node, there.to_owned(), &was, &is))
+        });
+        zones.chain(nodes).collect()
+    }
+
+    /// `and 3 nodes more that are fuller or emptier`, if there are more than [`Diff::usage`] has.
+    fn more_nodes(&self) -> Option<String> {
+        let more = self.nodes().len().saturating_sub(SHOWN_NODES);
+        (more > 0).then(|| format!("and {} more that are fuller or emptier", count(more, "node")))
+    }
+}
+
+/// What every form shows of a workload that differs.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    name: String,
+    /// The line of its manifest.
+    place: Option<String>,
+    /// What became of its pods, with the marks of [`Changed::lines`](crate::trace::placement::Changed::lines).
+    lines: Vec<(char, String)>,
+    spread: String,
+    causes: Vec<String>,
+}
+
+/// What a row of [`Diff::usage`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filled {
+    Zone,
+    Node,
 }
 
 /// What nodes have, and what is asked of them.
@@ -224,6 +304,9 @@ fn shown(workload: &str) -> String {
 /// How many workloads and nodes are told of one by one.
 const SHOWN_WORKLOADS: usize = 40;
 const SHOWN_NODES: usize = 10;
+/// How many lines a workload has, and of how many lines of the input that explain it is told.
+const SHOWN_LINES: usize = 12;
+const SHOWN_CAUSES: usize = 8;
 
 /// The name of a zone in tables.
 fn zone_name(zone: &str) -> String {

@@ -506,6 +506,8 @@ fn status(state: ContainerState, restart_count: u32) -> ContainerStatus {
         restart_count,
         image: Name::new("web:v1"),
         container_id: 1,
+        runtime_id: Name::default(),
+        image_id: Name::default(),
     }
 }
 

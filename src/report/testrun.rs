@@ -52,7 +52,15 @@ pub fn line(run: &TestRun, wall: Option<std::time::Duration>, style: &Style) -> 
     };
     let wall = wall.map(|wall| format!("{:.2}s", wall.as_secs_f64())).unwrap_or_default();
     let text = format!("    {verdict}  {:<28} {expectations:<16}  {seeds:<20} {wall}", run.name());
-    format!("{}\n", text.trim_end())
+    let mut text = format!("{}\n", text.trim_end());
+    // A part of the seeds is a result worth seeing, even where it is the expected one.
+    for expectation in run.footer.expectations.iter().filter(|each| each.held && each.share.is_some()) {
+        let told = format!("{}: {}", expectation.name, expectation.measured);
+        for part in wrap(&told, style.width.saturating_sub(10).max(24)) {
+            let _ = writeln!(text, "          {part}");
+        }
+    }
+    text
 }
 
 /// What follows the lines: the failures with their evidence, and the summary.
@@ -102,7 +110,7 @@ fn failure(text: &mut String, run: &TestRun, style: &Style) {
         let place = expectation.source.map_or(run.file.clone(), |source| run.header.place(source));
         entry(if at == 0 { "where" } else { "and" }, &place);
         entry("expect", &title(expectation));
-        if run.seeds > 1 {
+        if run.seeds > 1 && expectation.share.is_none() {
             let failed = run.seeds - run.held;
             entry("seeds", &format!("broken in {failed} of {} seeds; first seed {}", run.seeds, run.header.seed));
         }

@@ -252,8 +252,19 @@ impl Why<'_> {
             let steps = steps.collect::<Vec<_>>().join(", ");
             self.line(text, "start", &format!("took {}: {steps}", length(start.total())));
         }
+        self.runtime_ids(text, pod);
         if let Some((node, diagnosis)) = placed_with(past) {
             self.scores(text, node, diagnosis);
+        }
+    }
+
+    /// The ids by which a real runtime, its logs and `crictl inspect` know the containers: the last run of each.
+    fn runtime_ids(&self, text: &mut String, pod: &PodLife) {
+        let status = &pod.last.status;
+        let all = status.init_containers.iter().chain(&status.containers);
+        for (at, one) in all.filter(|one| !one.runtime_id.is_empty()).enumerate() {
+            let line = format!("{} {}", one.name, one.runtime_id);
+            self.line(text, if at == 0 { "ids" } else { "" }, &line);
         }
     }
 

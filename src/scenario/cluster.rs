@@ -7,6 +7,8 @@ use crate::cluster::{Config, NodeConfig, NodeRuntime};
 use crate::kernel::{Distribution, Duration, Time};
 use crate::manifest::epoch::Epoch;
 use crate::manifest::{Node as TreeNode, Value, nearest};
+use crate::model::device::{DeviceNodes, ResourceSlice};
+use crate::model::feature_gates::{self, FeatureGates};
 use crate::model::node::{HOSTNAME_LABEL, ZONE_LABEL};
 use crate::model::quantity::Quantity;
 use crate::model::storage::StorageClass;
@@ -29,9 +31,12 @@ pub(super) struct Builder {
     default_nodes: u32,
     default_size: (MilliCpu, Bytes),
     nodes: Vec<NodeConfig>,
+    /// The devices of nodes.
+    slices: Vec<Object>,
     registries: Vec<registry::Config>,
     images: Vec<ImageRule>,
     controllers: controllers::Config,
+    apiserver: apiserver::FeatureGates,
     scheduler: scheduler::Config,
     /// Of nodes that do not name one of their own.
     kubelet: kubelet::KubeletConfiguration,
@@ -49,15 +54,33 @@ const DEFAULT_EPHEMERAL: Bytes = Bytes(100 << 30);
 /// The size of an image that is on a node at the start, in bytes; nothing pulls it.
 const IMAGE_THERE: i64 = 50 << 20;
 
+/// The gates that a mapping of names sets.
+pub(super) fn gates_of(node: &TreeNode<'_>) -> FeatureGates {
+    let Value::Map(entries) = &node.value else { return FeatureGates::default() };
+    let set = entries.iter().filter_map(|(key, value)| match value.value {
+        Value::Bool(on) => Some((key.name.to_string(), on)),
+        _ => None,
+    });
+    FeatureGates(set.collect())
+}
+
+/// True if something follows from the gate of this name in API server or scheduler.
+fn is_effective(name: &str) -> bool {
+    let mut known = apiserver::FeatureGates::NAMES.iter().chain(&scheduler::FeatureGates::NAMES);
+    known.any(|known| *known == name) || matches!(name, "AllAlpha" | "AllBeta")
+}
+
 impl Builder {
     pub(super) fn new(default_nodes: Option<u32>, size: Option<(MilliCpu, Bytes)>) -> Builder {
         Builder {
             default_nodes: default_nodes.unwrap_or(3),
             default_size: size.unwrap_or((DEFAULT_CPU, DEFAULT_MEMORY)),
             nodes: Vec::new(),
+            slices: Vec::new(),
             registries: Vec::new(),
             images: Vec::new(),
             controllers: controllers::Config::default(),
+            apiserver: apiserver::FeatureGates::default(),
             scheduler: scheduler::Config::default(),
             kubelet: kubelet::KubeletConfiguration::default(),
             without_effect: Vec::new(),
@@ -68,6 +91,9 @@ impl Builder {
     /// Reads the section.
     pub(super) fn cluster(&mut self, node: &TreeNode<'_>, reading: &mut Reading<'_>) {
         let Some(mut fields) = Fields::new(node, "cluster", reading.problems) else { return };
+        if let Some(node) = fields.get("featureGates") {
+            self.feature_gates(node, &fields.path("featureGates"), reading.problems);
+        }
         if let Some(kubelet) = fields.fields("kubelet", reading.problems) {
             let settings = self.kubelet_config(kubelet, reading);
             set(&mut self.kubelet, settings);
@@ -98,15 +124,44 @@ impl Builder {
         fields.end(reading.problems);
     }
 
-    /// The file of a KubeSchedulerConfiguration.
+    /// `featureGates` of the control plane.
+    fn feature_gates(&mut self, node: &TreeNode<'_>, path: &str, problems: &mut Problems) {
+        let Value::Map(entries) = &node.value else {
+            let message = format!("{} where a mapping is expected", node.describe());
+            return problems.add(node.span.clone(), path, message, None);
+        };
+        for (key, value) in entries {
+            let name = key.name.as_ref();
+            let path = format!("{path}.{name}");
+            let Value::Bool(on) = value.value else {
+                let message = format!("{} where true or false is expected", value.describe());
+                problems.add(value.span.clone(), &path, message, None);
+                continue;
+            };
+            if let Some(why) = feature_gates::refusal(name, on) {
+                let near = nearest(name, feature_gates::names()).map(|near| format!("did you mean `{near}`?"));
+                let is_known = feature_gates::gate(name).is_some();
+                let (at, hint) = if is_known { (value.span.clone(), None) } else { (key.span.clone(), near) };
+                problems.add(at, &path, why, hint);
+            } else if !is_effective(name) {
+                let on = if on { "on" } else { "off" };
+                self.without_effect.push(("Scenario".to_owned(), format!("cluster.featureGates.{name}: {on}"), 1));
+            }
+        }
+        let gates = gates_of(node);
+        self.apiserver = apiserver::FeatureGates::of(&gates);
+        self.scheduler = scheduler::Config::with_gates(scheduler::FeatureGates::of(&gates));
+    }
+
     /// A KubeSchedulerConfiguration among the files that the user named goes before the scenario's.
     pub(super) fn named_scheduler_config(&mut self, index: usize, reading: &mut Reading<'_>) {
         let Some(source) = reading.text_of(index) else { return };
-        let (config, problems) = scheduler_config::read(source, scheduler::Config::default(), &[]);
+        let (config, problems) = scheduler_config::read(source, self.scheduler.clone(), &[]);
         reading.elsewhere.extend(problems.into_iter().map(|problem| (index, problem)));
         set(&mut self.scheduler, config);
     }
 
+    /// The file of a KubeSchedulerConfiguration.
     fn scheduler_config(&mut self, node: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) {
         let Some(file) = node.as_str() else {
             reading.problems.add(node.span.clone(), path, "a file's name is expected", None);
@@ -114,7 +169,7 @@ impl Builder {
         };
         let Some(index) = reading.named_file(file, node.span.clone(), path).map(|range| range.start) else { return };
         let Some(source) = reading.text_of(index) else { return };
-        let (config, problems) = scheduler_config::read(source, scheduler::Config::default(), &[]);
+        let (config, problems) = scheduler_config::read(source, self.scheduler.clone(), &[]);
         reading.elsewhere.extend(problems.into_iter().map(|problem| (index, problem)));
         set(&mut self.scheduler, config);
     }
@@ -274,6 +329,10 @@ impl Builder {
                 .extend(static_pods_of(file, &format!("{path}.staticPods[{index}]"), reading).into_iter().flatten());
         }
         let static_pods: Arc<[Arc<Pod>]> = static_pods.into();
+        let slices = match fields.get("devices") {
+            Some(file) => slices_of(file, &fields.path("devices"), reading),
+            None => Vec::new(),
+        };
         let machine = read_machine(&mut fields, &capacity, reading.problems);
         let span = fields.span();
         fields.end(reading.problems);
@@ -291,6 +350,7 @@ impl Builder {
             let name = pattern.replace("{index}", &index.to_string()).replace("{zone}", zone.as_deref().unwrap_or(""));
             let mut node = worker(&name, zone, &labels, &taints, capacity.clone(), self.nodes.len() as u32);
             node.status.images = Arc::clone(&images);
+            self.slices.extend(slices.iter().map(|slice| slice_of_node(slice, node.meta.name)));
             let mut config = configured(node, &configuration);
             if let Some(after) = joins.filter(|after| !after.is_zero()) {
                 config.start = kubelet::StartKind::Registers;
@@ -303,9 +363,23 @@ impl Builder {
         }
     }
 
+    /// What a registry is like where the scenario does not say it. What pulls were measured to take holds what the registry
+    /// takes, so that beside it only what the scenario says can make one slower.
+    fn usual_registry(&self) -> registry::Config {
+        let usual = registry::Config::default();
+        match self.nodes.iter().any(|node| node.runtime.has_measured_pulls()) {
+            true => registry::Config {
+                limits: registry::Limits::default(),
+                latency: Distribution::Constant(Duration::ZERO),
+                ..usual
+            },
+            false => usual,
+        }
+    }
+
     fn registry(&mut self, node: &TreeNode<'_>, path: &str, problems: &mut Problems) {
         let Some(mut fields) = Fields::new(node, path, problems) else { return };
-        let mut config = registry::Config::default();
+        let mut config = self.usual_registry();
         match fields.text("host", problems) {
             Some(host) => config.host = Name::new(host),
             None => problems.add(fields.span(), path, "`host` is missing", None),
@@ -436,14 +510,9 @@ impl Builder {
                 self.nodes.push(NodeConfig::new(configured(node, &self.kubelet), runtime));
             }
         }
-        let images: Arc<[ImageRule]> = self.images.into();
         // The last registry serves every host that has none of its own.
-        let mut rest = registry::Config { host: Name::new("*"), ..registry::Config::default() };
-        // What pulls were measured to take holds what the registry takes; one that the scenario describes may be slower.
-        if self.nodes.iter().any(|node| node.runtime.has_measured_pulls()) {
-            rest.limits = registry::Limits::default();
-            rest.latency = Distribution::Constant(Duration::ZERO);
-        }
+        let mut rest = registry::Config { host: Name::new("*"), ..self.usual_registry() };
+        let images: Arc<[ImageRule]> = self.images.into();
         rest.images = Arc::clone(&images);
         for registry in &mut self.registries {
             registry.images = Arc::clone(&images);
@@ -453,6 +522,7 @@ impl Builder {
         let there = self.nodes.iter().filter(|node| node.kubelet.joins == Time::ZERO);
         let mut initial: Vec<Object> =
             there.map(|node| Object::Node(Arc::new(node.kubelet.running_node()))).chain(existing).collect();
+        initial.extend(self.slices);
         if !has_class {
             initial.push(Object::StorageClass(Arc::new(default_class())));
         }
@@ -462,7 +532,7 @@ impl Builder {
             nodes: self.nodes,
             registries: self.registries,
             behaviors: behaviors.into(),
-            apiserver: apiserver::Config::default(),
+            apiserver: apiserver::Config { feature_gates: self.apiserver, ..apiserver::Config::default() },
             scheduler: self.scheduler,
             controllers: self.controllers,
             api_latency: Distribution::Constant(Duration::from_micros(500)),
@@ -470,6 +540,43 @@ impl Builder {
             initial,
         }
     }
+}
+
+/// The slices of a file: what one node of a group has.
+fn slices_of(file: &TreeNode<'_>, path: &str, reading: &mut Reading<'_>) -> Vec<Arc<ResourceSlice>> {
+    let Some(name) = file.as_str() else {
+        reading.problems.add(file.span.clone(), path, "a file's name is expected", None);
+        return Vec::new();
+    };
+    let mut slices = Vec::new();
+    for object in reading.manifests(name, file.span.clone(), path).unwrap_or_default() {
+        match object {
+            Object::ResourceSlice(slice) if matches!(slice.nodes, DeviceNodes::Node(_)) => slices.push(slice),
+            other => {
+                let message = format!("{} is no ResourceSlice of one node (`spec.nodeName`)", other.key());
+                let hint = Some("slices for several nodes are manifests like others".to_owned());
+                reading.problems.add(file.span.clone(), path, message, hint);
+            }
+        }
+    }
+    slices
+}
+
+/// The slice of one node as another node has it: names that hold the node's hold the other's, those that don't begin with it.
+fn slice_of_node(slice: &ResourceSlice, node: Name) -> Object {
+    let DeviceNodes::Node(old) = slice.nodes else { return Object::ResourceSlice(Arc::new(slice.clone())) };
+    let renamed = |name: Name| {
+        if name.contains(old.as_str()) {
+            Name::from(name.replace(old.as_str(), &node))
+        } else {
+            Name::from(format!("{node}-{name}"))
+        }
+    };
+    let mut slice = slice.clone();
+    slice.nodes = DeviceNodes::Node(node);
+    slice.pool = renamed(slice.pool);
+    slice.meta = Meta { name: renamed(slice.meta.name), source: slice.meta.source, ..Meta::default() };
+    Object::ResourceSlice(Arc::new(slice))
 }
 
 /// The flags that have an effect.

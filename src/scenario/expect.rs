@@ -5,11 +5,11 @@ use cel::{Context, Value};
 use crate::kernel::{Duration, Time};
 use crate::manifest::Node;
 use crate::model::Source;
-use crate::trace::Expectation;
+use crate::trace::{Expectation, Share};
 
 use super::condition::Condition;
 use super::file::Reading;
-use super::read::Fields;
+use super::read::{Fields, Problems};
 use super::values;
 
 /// What is expected.
@@ -19,6 +19,8 @@ pub(super) struct Expected {
     pub(super) condition: Condition,
     pub(super) check: Check,
     pub(super) source: Source,
+    /// In which part of the seeds it is expected; None: in all.
+    share: Option<Share>,
 }
 
 /// When it must hold.
@@ -53,6 +55,8 @@ impl Expected {
         let after = time("after", after, reading).unwrap_or_default();
         let until = fields.get("until");
         let until = time("until", until, reading).map(|until| Time::ZERO + until);
+        let share = fields.fields("share", reading.problems);
+        let share = share.and_then(|share| read_share(share, reading.problems));
         let span = fields.span();
         fields.end(reading.problems);
         let from = Time::ZERO + after;
@@ -79,7 +83,7 @@ impl Expected {
         };
         let condition = reading.condition(text, &format!("{path}.{field}"))?;
         let name = name.map_or_else(|| condition.text.clone(), str::to_owned);
-        Some(Expected { name, condition, check, source })
+        Some(Expected { name, condition, check, source, share })
     }
 
     /// When it must be looked at for the first time.
@@ -126,6 +130,32 @@ impl Expected {
         let until = until.map_or_else(String::new, |until| format!(", until {}", until.since(Time::ZERO)));
         format!("{word}{after}{until}")
     }
+}
+
+/// `share: {atLeast: 1%, atMost: 99%}`.
+fn read_share(mut fields: Fields<'_, '_>, problems: &mut Problems) -> Option<Share> {
+    let mut percent = |field: &'static str| {
+        let node = fields.get(field)?;
+        let number = node.as_str().and_then(|text| text.strip_suffix('%')).map(str::trim_end);
+        match number.and_then(|number| number.parse().ok()).filter(|number| *number <= 100) {
+            Some(number) => Some(number),
+            None => {
+                let hint = Some("write it as 25%".to_owned());
+                problems.add(node.span.clone(), &fields.path(field), "a percentage up to 100% is expected", hint);
+                None
+            }
+        }
+    };
+    let (least, most): (Option<u32>, Option<u32>) = (percent("atLeast"), percent("atMost"));
+    let span = fields.span();
+    let path = fields.path("atLeast");
+    fields.end(problems);
+    let share = Share { least: least.unwrap_or(0), most: most.unwrap_or(100), held_here: false };
+    if (least, most) == (None, None) || share.least > share.most {
+        problems.add(span, path.trim_end_matches(".atLeast"), "this says no part of the seeds", None);
+        return None;
+    }
+    Some(share)
 }
 
 /// An expectation during a run.
@@ -291,17 +321,25 @@ impl<'s> Tracker<'s> {
             (_, _, Some(worst)) => format!("measured {worst}"),
             (_, _, None) => String::new(),
         };
+        let held_here = self.held && self.error.is_empty();
+        let share = self.expected.share.map(|share| Share { held_here, ..share });
+        let measured = match share {
+            Some(share) if held_here => format!("holds in this seed; expected in {}", share.text()),
+            Some(share) => format!("does not hold in this seed; expected in {}", share.text()),
+            None => measured,
+        };
         Expectation {
             name: self.expected.name.clone(),
             when: self.expected.when(),
             text: self.expected.condition.text.clone(),
             source: Some(self.expected.source),
-            held: self.held && self.error.is_empty(),
+            held: held_here || (share.is_some() && self.error.is_empty()),
             measured,
-            broken: self.broken,
+            broken: if share.is_some() { Vec::new() } else { self.broken },
             error: self.error,
             objects: self.objects,
             details: Vec::new(),
+            share,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::apiserver;
 use crate::cluster;
 use crate::kernel::{Duration, Time};
 use crate::manifest::compile::Compiler;
@@ -236,6 +237,7 @@ fn files_named(source: &Source) -> Vec<(String, Range<usize>)> {
         add(node.get("from"));
         add_config(node.get("kubelet"), &mut add);
         items(node.get("staticPods")).iter().for_each(|file| add(Some(file)));
+        add(node.get("devices"));
         add(node.get("runtime").filter(|runtime| runtime.as_str().is_some_and(super::runtime::is_file)));
     }
     add_config(cluster.and_then(|cluster| cluster.get("kubelet")), &mut add);
@@ -304,15 +306,17 @@ impl Loader<'_> {
             sources: sources.iter().map(|s| SourceFile { name: s.name.clone(), text: s.text().to_owned() }).collect(),
             ..Header::default()
         };
-        let compiled = self.compile(&objects, &mut header);
+        let documents = scenario.and_then(|index| sources.get(index)).map(crate::manifest::documents);
+        let root = documents.iter().flatten().find(|node| is_scenario(node));
+        let gates = root.and_then(|root| root.at_path("cluster.featureGates")).map(section::gates_of);
+        let gates = apiserver::FeatureGates::of(&gates.unwrap_or_default());
+        let compiled = self.compile(&objects, gates, &mut header);
         for (kind, passed) in &objects.passed_over {
             if !OURS.contains(&kind.kind.as_str()) {
                 let name = format!("{} {}", kind.api_version, kind.kind);
                 pass_over(&mut header.passed_over, name, passed.count as u32);
             }
         }
-        let documents = scenario.and_then(|index| sources.get(index)).map(crate::manifest::documents);
-        let root = documents.iter().flatten().find(|node| is_scenario(node));
         let mut problems = Problems::default();
         let mut elsewhere = Vec::new();
         let built = {
@@ -359,7 +363,12 @@ impl Loader<'_> {
     }
 
     /// Compiles the objects and holds those that are new to the cluster against the API server's validation.
-    fn compile(&mut self, objects: &LoadedManifests<'_>, header: &mut Header) -> Vec<Compiled> {
+    fn compile(
+        &mut self,
+        objects: &LoadedManifests<'_>,
+        gates: apiserver::FeatureGates,
+        header: &mut Header,
+    ) -> Vec<Compiled> {
         let mut compiler = Compiler::new(Epoch::of_dump(objects));
         let compiled = compiler.compile_loaded(objects, self.sources, 0);
         for (problems, found) in self.problems.iter_mut().zip(compiled.problems) {
@@ -376,7 +385,7 @@ impl Loader<'_> {
         let mut indices = Vec::new();
         for (index, object) in compiled.objects {
             let Some(loaded) = objects.objects.get(index) else { continue };
-            let invalid = if loaded.stored { Vec::new() } else { crate::apiserver::validate(&object) };
+            let invalid = if loaded.stored { Vec::new() } else { apiserver::validate(&object, gates) };
             for invalid in invalid.into_iter().filter(|invalid| !loaded.is_explained(&invalid.field, &invalid.message))
             {
                 let problem = loaded.problem(invalid.field, ProblemKind::Invalid { message: invalid.message });

@@ -5,8 +5,9 @@
 
 use crate::kubelet::KubeletConfiguration;
 use crate::kubelet::configuration::types::{self, Overlay};
-use crate::kubelet::configuration::{self, API_VERSION, gates};
+use crate::kubelet::configuration::{self, API_VERSION};
 use crate::manifest::{self, Node, Problem, ProblemKind, Source, Value, nearest};
+use crate::model::feature_gates;
 
 const KIND: &str = "KubeletConfiguration";
 
@@ -95,7 +96,7 @@ fn document<'n, 'a>(documents: &'n [Node<'a>]) -> Result<&'n Node<'a>, Box<Probl
 /// The gate that was meant.
 fn hint(path: &str) -> Option<String> {
     let name = path.strip_prefix("featureGates[")?.trim_end_matches(']');
-    match nearest(name, gates::names()) {
+    match nearest(name, feature_gates::names()) {
         Some(known) if known != name => Some(format!("did you mean `{known}`?")),
         Some(_) => None,
         None => Some("Kubernetes 1.36 has no such gate, and its kubelet does not start with it".to_owned()),

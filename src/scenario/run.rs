@@ -1,6 +1,7 @@
 //! Walks through a scenario: the cluster's events, what the timeline does to it, what is expected of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cel::Context;
 
@@ -383,11 +384,18 @@ impl<'s> Walk<'s> {
 
     /// What kubectl is told: of a patch, what comes of it now.
     fn reckoned(&self, verb: &Verb) -> Verb {
-        let Verb::Patch { target, kind, patch } = verb else { return verb.clone() };
+        let Verb::Patch { target, ephemeral_containers, kind, patch } = verb else { return verb.clone() };
         let object = match self.cluster.store().get(target) {
             Some(live) => super::patch::patched(live, *kind, patch, self.scenario.epoch).map_err(Text::from),
             None => Err(format!("Error from server (NotFound): {}", api::Status::not_found(target)).into()),
         };
+        if *ephemeral_containers {
+            let containers = object.map(|object| match object.as_pod() {
+                Some(pod) => Arc::clone(&pod.spec.ephemeral_containers),
+                None => Arc::default(),
+            });
+            return Verb::EphemeralContainers { target: *target, containers };
+        }
         Verb::Put { target: *target, object }
     }
 

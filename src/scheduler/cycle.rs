@@ -8,21 +8,21 @@
 use std::sync::Arc;
 
 use crate::model::condition;
-use crate::model::{Condition, ConditionStatus, Event, EventType, Key, Kind, Name, Object, Pod, Text, Uid};
-use crate::protocol::api::{
-    Call, DeleteOptions, Patch, Request, Response, Status as ApiStatus, StatusReason, Tag, Watch,
-};
+use crate::model::{Condition, ConditionStatus, Event, EventType, Kind, Name, Object, Pod, Text, Uid};
+use crate::protocol::api::{Answer, Call, Patch, Request, Response, Status as ApiStatus, StatusReason, Tag, Watch};
 use crate::trace::{Diagnosis, Outcome, PodRef, Record};
 
 use super::events::{ClusterEvent, OwnedChange};
 use super::explain;
-use super::fit_error::event_note;
+use super::fit_error::{FitError, event_note};
 use super::framework::{Code, Nomination, Status};
 use super::node_table::NodeId;
-use super::plugins::default_preemption::PREEMPTION_BY_SCHEDULER;
+use super::plugins::dynamic_resources;
 use super::pod_info::PodInfo;
+use super::preemption;
 use super::profile::{PluginIdx, PluginSet, Point};
 use super::queue::Queued;
+use super::race;
 use super::search::{Chosen, Failure};
 use super::{Fx, In, Known, Out, Place, Scheduler, Timer};
 
@@ -57,6 +57,10 @@ pub(super) enum PendingCall {
     /// Something that must be written before the binding, and what follows it.
     PreBind(Box<Binding>),
     Bind(Box<Binding>),
+    /// `nominatedNodeName` of a pod whose binding takes a while; it goes on whatever the answer is.
+    Nominate(Box<Binding>),
+    /// Something that a victim of a preemption has to suffer.
+    Victim(preemption::Step),
 }
 
 /// A binding cycle.
@@ -71,9 +75,26 @@ pub(super) struct Binding {
 #[derive(Debug, Default)]
 pub(super) struct Before {
     /// Requests still to be made, the next one last.
-    calls: Vec<Call>,
+    calls: Vec<(PluginIdx, Call)>,
+    /// Who made the request that is not answered yet.
+    writes: PluginIdx,
     /// PreBind plug-ins that then wait for an effect.
     waits: Vec<PluginIdx>,
+    /// As the binding will take a while, `nominatedNodeName` is to tell of it first.
+    nominates: bool,
+    /// A pod of higher priority took the node meanwhile.
+    preempted: bool,
+}
+
+/// What a pod reads whose binding was given up for another.
+const PREEMPTED: &str = "preempted";
+
+/// A status as the framework passes it on: an error with the point at which it happened.
+fn named(status: Status, point: &str, plugin: &'static str) -> Status {
+    if status.code.is_rejected() {
+        return status.by(plugin);
+    }
+    Status::error(format!("running {point} plugin \"{plugin}\": {}", status.message())).by(plugin)
 }
 
 impl Scheduler {
@@ -105,12 +126,12 @@ impl Scheduler {
 
     fn decide(&mut self, uid: Uid, known: &Known) -> Decision {
         self.world.nodes.refresh_order();
-        let number = self.queue.get(uid).map_or(0, |pod| pod.profile);
+        let (number, attempt) = self.queue.get(uid).map_or((0, 0), |pod| (pod.profile, pod.attempts));
         let profile = &self.config.profiles[number];
         for &idx in profile.at(Point::PreScore) {
             profile.plugins[idx].prepare(&known.info, &mut self.world);
         }
-        let random = self.preemption_draws.next_u64();
+        let random = race::luck(self.luck, &known.info.pod, attempt);
         let result = self.search.schedule((number, profile), &known.info, &self.world, &self.nominator, random);
         let diagnosis = self.config.explain.then(|| {
             let tried: Vec<NodeId> = self.search.last_tried().collect();
@@ -145,20 +166,36 @@ impl Scheduler {
         self.attempt(&known.info.pod, Outcome::Scheduled { node }, diagnosis, fx);
         match self.reserve_and_permit(known, node) {
             Ok(before) => {
+                self.tell_devices(&known.info, fx);
                 let Some(queued) = self.queue.done(uid) else { return };
                 self.bind(Box::new(Binding { queued, node, before }), fx);
             }
             Err(status) => {
-                self.forget(uid, node, fx);
+                // Nobody else hears of it: no event was lost by the pod's being on the node for a moment.
+                let row = self.world.nodes.find(node).unwrap_or_default();
+                self.take_back(uid, node);
                 let mut failure = Failure::error(status.code, status.message());
                 if status.code.is_rejected() {
                     let number = self.queue.get(uid).map_or(0, |pod| pod.profile);
                     let profile = &self.config.profiles[number];
-                    let idx = profile.plugins.iter().position(|plugin| plugin.name() == status.plugin);
-                    idx.into_iter().for_each(|idx| failure.rejectors.insert(idx));
+                    let mut error = FitError::new(1);
+                    let plugin_of =
+                        |status: &Status| profile.plugins.iter().position(|one| one.name() == status.plugin);
+                    error.reject(&[(row, &status)], &status, plugin_of);
+                    failure.message = error.text("");
+                    failure.rejectors = error.rejectors;
+                    failure.pending = error.pending;
                 }
                 self.fail(&known.info.pod, failure, None, fx);
             }
+        }
+    }
+
+    /// Writes into the trace which devices the pod's claims get.
+    fn tell_devices(&mut self, info: &PodInfo, fx: &mut Fx) {
+        for text in dynamic_resources::decisions(info, &self.world) {
+            let object = info.pod.meta.key(Kind::Pod);
+            fx.record(Record::Decided { object, by: Name::new("DynamicResources"), text: text.into() });
         }
     }
 
@@ -170,7 +207,7 @@ impl Scheduler {
             let plugin = &profile.plugins[idx];
             if let Some(reserve) = plugin.as_reserve() {
                 let done = reserve.reserve(&known.info, node, &mut self.world);
-                done.map_err(|status| status.by(plugin.name()))?;
+                done.map_err(|status| named(status, "Reserve", plugin.name()))?;
             }
         }
         let mut before = Before::default();
@@ -178,20 +215,25 @@ impl Scheduler {
         for &idx in profile.at(Point::Permit) {
             let plugin = &profile.plugins[idx];
             if let Some(permit) = plugin.as_permit() {
-                permit.permit(&known.info, row, &self.world).map_err(|status| status.by(plugin.name()))?;
+                let answer = permit.permit(&known.info, row, &self.world);
+                answer.map_err(|status| named(status, "Permit", plugin.name()))?;
             }
         }
         for &idx in profile.at(Point::PreBind) {
             let plugin = &profile.plugins[idx];
             if let Some(pre_bind) = plugin.as_pre_bind() {
                 let calls = pre_bind.pre_bind(&known.info, row, &self.world);
-                before.calls.extend(calls.map_err(|status| status.by(plugin.name()))?);
+                let calls = calls.map_err(|status| status.by(plugin.name()))?;
+                before.calls.extend(calls.into_iter().map(|call| (idx, call)));
                 if !pre_bind.is_done(&known.info, node, &self.world).unwrap_or(false) {
                     before.waits.push(idx);
                 }
             }
         }
         before.calls.reverse();
+        before.nominates = self.config.feature_gates.nominated_node_name_for_expectation
+            && !(before.calls.is_empty() && before.waits.is_empty())
+            && known.info.pod.status.nominated_node != Some(node);
         Ok(before)
     }
 
@@ -230,17 +272,41 @@ impl Scheduler {
             }
             answer => {
                 let name = plugin.name();
-                let why = answer
-                    .err()
-                    .map_or_else(|| "binding volumes: context deadline exceeded".to_owned(), |status| status.message());
+                let why = answer.err().map_or_else(|| pre_bind.timed_out().to_owned(), |status| status.message());
                 self.binding_failed(*binding, &format!("running PreBind plugin \"{name}\": {why}"), fx);
             }
         }
     }
 
+    /// Ends the binding cycle of a pod that is at PreBind: the pod is a victim. False if it is not there (any more).
+    pub(super) fn cancel_binding(&mut self, pod: Uid, fx: &mut Fx) -> bool {
+        if let Some((binding, _)) = self.waiting.remove(&pod) {
+            let cause = fx.cause();
+            self.binding_failed(*binding, PREEMPTED, fx);
+            fx.because(cause);
+            return true;
+        }
+        let at_pre_bind = self.calls.values_mut().find_map(|call| match call {
+            PendingCall::PreBind(binding) | PendingCall::Nominate(binding) if binding.queued.info.uid() == pod => {
+                Some(binding)
+            }
+            _ => None,
+        });
+        at_pre_bind.map(|binding| binding.before.preempted = true).is_some()
+    }
+
     /// Makes the next request of a binding cycle.
     fn bind(&mut self, mut binding: Box<Binding>, fx: &mut Fx) {
-        if let Some(call) = binding.before.calls.pop() {
+        if binding.before.preempted {
+            return self.binding_failed(*binding, PREEMPTED, fx);
+        }
+        if std::mem::take(&mut binding.before.nominates) {
+            let pod = binding.queued.info.pod.meta.key(Kind::Pod);
+            let call = Call::Patch(pod, Patch::NominatedNode(Some(binding.node)));
+            return self.call(call, PendingCall::Nominate(binding), fx);
+        }
+        if let Some((plugin, call)) = binding.before.calls.pop() {
+            binding.before.writes = plugin;
             self.call(call, PendingCall::PreBind(binding), fx);
             return;
         }
@@ -289,10 +355,19 @@ impl Scheduler {
             (PendingCall::Watch(_), Ok(_)) => {}
             (PendingCall::Watch(watch), Err(_)) => self.watch_later(watch, fx),
             (PendingCall::Status { awaited }, _) => self.written(awaited),
-            (PendingCall::PreBind(binding), Ok(_)) => self.bind(binding, fx),
+            (PendingCall::PreBind(binding), Ok(answer)) => {
+                if let Answer::Object(Object::ResourceClaim(claim)) = &answer {
+                    self.world.devices.set_written(claim);
+                }
+                self.bind(binding, fx);
+            }
+            (PendingCall::Nominate(binding), _) => self.bind(binding, fx),
+            (PendingCall::Victim(step), result) => self.victim_answered(step, result.err(), fx),
             (PendingCall::Bind(binding), Ok(_)) => self.bound(&binding, fx),
             (PendingCall::PreBind(binding), Err(status)) => {
-                self.binding_failed(*binding, &format!("running PreBind plugin \"VolumeBinding\": {status}"), fx);
+                let plugin = &self.config.profiles[binding.queued.profile].plugins[binding.before.writes];
+                let text = format!("running PreBind plugin \"{}\": {status}", plugin.name());
+                self.binding_failed(*binding, &text, fx);
             }
             (PendingCall::Bind(binding), Err(status)) => {
                 let text = format!("binding rejected: running Bind plugin \"DefaultBinder\": {status}");
@@ -346,15 +421,21 @@ impl Scheduler {
         self.fail(&known.info.pod, Failure::error(Code::Error, message.to_owned()), None, fx);
     }
 
-    /// The pod is not on the node after all: room for others.
-    fn forget(&mut self, uid: Uid, node: Name, fx: &mut Fx) {
+    /// The pod is not on the node after all.
+    fn take_back(&mut self, uid: Uid, node: Name) -> Option<PodInfo> {
         if let Some(info) = self.pods.get(&uid).map(|known| known.info.clone()) {
             self.unreserve(&info, node);
         }
-        let Some(info) = self.world.nodes.remove_pod(node, uid) else { return };
+        let info = self.world.nodes.remove_pod(node, uid)?;
         if let Some(known) = self.pods.get_mut(&uid) {
             known.place = Place::Unassigned;
         }
+        Some(info)
+    }
+
+    /// The pod is not on the node after all: room for others.
+    pub(super) fn forget(&mut self, uid: Uid, node: Name, fx: &mut Fx) {
+        let Some(info) = self.take_back(uid, node) else { return };
         let mut old = info.pod;
         Arc::make_mut(&mut old).node = Some(node);
         let event = OwnedChange::new(ClusterEvent::ASSIGNED_POD_DELETE, Some(Object::Pod(old)), None);
@@ -384,6 +465,9 @@ impl Scheduler {
         }
         self.event(pod, EventType::Warning, "FailedScheduling", &event_note(&failure.message), fx);
         self.write_status(pod, rejected, &message, failure.nomination.as_ref(), fx);
+        for call in failure.calls {
+            self.fire(call, fx);
+        }
         if let Some(Some(nomination)) = &failure.nomination {
             self.preempt(pod, nomination, fx);
         }
@@ -404,7 +488,7 @@ impl Scheduler {
         let was_false = before.filter(|condition| condition.status == ConditionStatus::False);
         let mut answers = 0;
         // A binding that failed while a cycle goes on does not disturb it.
-        let awaited = !matches!(self.busy, Busy::Deciding(_));
+        let awaited = !matches!(self.busy, Busy::Deciding(_)) && !self.config.feature_gates.async_api_calls;
         if was_false.is_none_or(|before| before.reason != reason || before.message != *message) {
             let condition = Condition {
                 kind: Name::new("PodScheduled"),
@@ -432,40 +516,6 @@ impl Scheduler {
         }
     }
 
-    /// Deletes the victims of a preemption, and ends the nominations of lesser pods for the node.
-    fn preempt(&mut self, pod: &Arc<Pod>, nomination: &Nomination, fx: &mut Fx) {
-        let lesser: Vec<Key> = self
-            .nominator
-            .on(nomination.node)
-            .iter()
-            .filter(|other| other.priority() < pod.spec.priority)
-            .map(|other| other.pod.meta.key(Kind::Pod))
-            .collect();
-        for key in lesser {
-            self.fire(Call::Patch(key, Patch::NominatedNode(None)), fx);
-        }
-        for &uid in &nomination.victims {
-            let Some(victim) = self.pods.get(&uid).map(|known| known.info.pod.clone()) else { continue };
-            if victim.is_terminating() {
-                continue;
-            }
-            let key = victim.meta.key(Kind::Pod);
-            let text = format!("{}: preempting to accommodate a higher priority pod", pod.spec.scheduler_name);
-            let condition = Condition {
-                kind: Name::new("DisruptionTarget"),
-                status: ConditionStatus::True,
-                reason: Name::new(PREEMPTION_BY_SCHEDULER),
-                message: Text::new(text),
-                last_transition: fx.now(),
-                last_update: fx.now(),
-            };
-            self.fire(Call::Patch(key, Patch::Condition(condition)), fx);
-            self.fire(Call::Delete(key, DeleteOptions { uid: Some(uid), ..DeleteOptions::default() }), fx);
-            let text = format!("Preempted by pod {} on node {}", pod.meta.uid, nomination.node);
-            self.event(&victim, EventType::Normal, "Preempted", &text, fx);
-        }
-    }
-
     /// Writes the attempt into the trace; what follows is caused by it.
     fn attempt(&mut self, pod: &Pod, outcome: Outcome, diagnosis: Option<Arc<Diagnosis>>, fx: &mut Fx) {
         let attempt = self.queue.get(pod.meta.uid).map_or(0, |queued| queued.attempts);
@@ -473,7 +523,7 @@ impl Scheduler {
         fx.record(Record::Attempt { pod, attempt, outcome, diagnosis });
     }
 
-    fn event(&mut self, pod: &Pod, kind: EventType, reason: &str, message: &str, fx: &mut Fx) {
+    pub(super) fn event(&mut self, pod: &Pod, kind: EventType, reason: &str, message: &str, fx: &mut Fx) {
         let component = pod.spec.scheduler_name;
         let event: Option<Event> = self.events.record(fx.now(), component, pod, kind, reason, message);
         if let Some(event) = event {
@@ -484,7 +534,7 @@ impl Scheduler {
     }
 
     /// Makes a request whose answer nobody awaits.
-    fn fire(&mut self, call: Call, fx: &mut Fx) {
+    pub(super) fn fire(&mut self, call: Call, fx: &mut Fx) {
         let delay = self.limiter.take(fx.now());
         fx.send_after(delay, Out::Api(Box::new(Request { tag: Tag::NONE, call })));
     }

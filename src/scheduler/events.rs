@@ -26,6 +26,9 @@ pub enum Resource {
     CSIDriver,
     CSIStorageCapacity,
     VolumeAttachment,
+    DeviceClass,
+    ResourceClaim,
+    ResourceSlice,
     /// Everything.
     Wildcard,
 }
@@ -168,6 +171,7 @@ pub fn pod_update(old: &Pod, new: &Pod, resource: Resource) -> SmallVec<[Cluster
     push(scaled_down(old, new), Action::POD_SCALE_DOWN);
     let gates = |pod: &Pod| pod.spec.scheduling_gates.is_empty();
     push(!gates(old) && gates(new), Action::POD_GATES_ELIMINATED);
+    push(old.status.claims != new.status.claims, Action::POD_GENERATED_CLAIM);
     push(old.spec.tolerations.len() != new.spec.tolerations.len(), Action::POD_TOLERATION);
     if events.is_empty() {
         events.push(ClusterEvent::new(resource, Action::UPDATE_OTHER));
@@ -177,10 +181,10 @@ pub fn pod_update(old: &Pod, new: &Pod, resource: Resource) -> SmallVec<[Cluster
 
 /// True if the pod now requests less of something.
 fn scaled_down(old: &Pod, new: &Pod) -> bool {
-    if Arc::ptr_eq(&old.spec, &new.spec) {
+    if Arc::ptr_eq(&old.spec, &new.spec) && SpecInfo::counts_alike(old, new) {
         return false;
     }
-    let (before, after) = (SpecInfo::new(&old.spec).requests, SpecInfo::new(&new.spec).requests);
+    let (before, after) = (SpecInfo::of(old).requests, SpecInfo::of(new).requests);
     after.cpu < before.cpu
         || after.memory < before.memory
         || after.ephemeral_storage < before.ephemeral_storage

@@ -14,6 +14,7 @@ use super::framework::Status;
 use super::listers::World;
 use super::node_table::{NodeId, NodeInfo};
 use super::nominator::Nominator;
+use super::plugins::dynamic_resources;
 use super::pod_info::PodInfo;
 use super::profile::{PluginIdx, PluginSet, Point, Profile};
 use super::remedy::Memo;
@@ -138,7 +139,16 @@ pub fn diagnosis(
     for &id in world.nodes.order() {
         let node = world.nodes.get(id).name;
         let verdict = match filtered.get(&id) {
-            Some(Err(status)) => rejected(status),
+            Some(Err(status)) => {
+                let mut verdict = rejected(status);
+                // Kubernetes says no more than that it can't be.
+                if status.plugin == "DynamicResources"
+                    && let Verdict::Rejected { reasons, .. } = &mut verdict
+                {
+                    reasons.extend(dynamic_resources::obstacle(pod, world.nodes.get(id), world).map(Text::new));
+                }
+                verdict
+            }
             Some(Ok(())) => {
                 let at = place.get(&id).copied();
                 at.map_or(Verdict::NotTried, |at| Verdict::Scored {

@@ -355,6 +355,11 @@ pub struct Nomination {
 pub trait PostFilter {
     /// Ok ends PostFilter; an error other than [`Code::Error`] lets the next plug-in try.
     fn post_filter(&self, failed: &Failed<'_>) -> Result<Nomination, Status>;
+
+    /// The requests that go with what [`PostFilter::post_filter`] said, if that was no.
+    fn calls(&self, _failed: &Failed<'_>) -> Vec<Call> {
+        Vec::new()
+    }
 }
 
 /// Keeps count of what a pod takes, from the choice of its node on.
@@ -391,6 +396,11 @@ pub trait PreBind {
     /// How often [`PreBind::is_done`] is asked, and for how long.
     fn poll(&self) -> (Duration, Duration) {
         (Duration::from_secs(1), Duration::from_secs(600))
+    }
+
+    /// The error of a binding that waited for too long.
+    fn timed_out(&self) -> &'static str {
+        "binding volumes: context deadline exceeded"
     }
 }
 

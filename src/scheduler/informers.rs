@@ -10,6 +10,7 @@ use crate::protocol::api::{Call, Watch, WatchEvent};
 use super::cycle::PendingCall;
 use super::events::{self, Action, ClusterEvent, OwnedChange, Resource};
 use super::listers::Listers;
+use super::pod_info::SpecInfo;
 use super::{Fx, In, Known, Place, Scheduler, Timer, watched};
 
 impl Scheduler {
@@ -137,7 +138,8 @@ impl Scheduler {
         let before = self.pods.get(&uid).cloned();
         match (pod.node, before) {
             (Some(node), Some(Known { info: old, place: Place::Assigned(was) })) if was == node => {
-                if Arc::ptr_eq(&old.pod.spec, &pod.spec) && old.pod.meta.labels == pod.meta.labels {
+                let resized = !SpecInfo::counts_alike(&old.pod, pod);
+                if Arc::ptr_eq(&old.pod.spec, &pod.spec) && old.pod.meta.labels == pod.meta.labels && !resized {
                     self.world.nodes.replace_pod(node, info.clone());
                 } else {
                     self.world.nodes.remove_pod(node, uid);
@@ -149,7 +151,9 @@ impl Scheduler {
             (Some(node), before) => {
                 match before.map(|known| known.place) {
                     // The binding that we asked for.
-                    Some(Place::Assumed(was)) if was == node => self.world.nodes.replace_pod(node, info.clone()),
+                    Some(Place::Assumed(was)) if was == node && pod.status.resizing.is_none() => {
+                        self.world.nodes.replace_pod(node, info.clone());
+                    }
                     Some(Place::Assumed(was) | Place::Assigned(was)) => {
                         self.world.nodes.remove_pod(was, uid);
                         self.world.nodes.add_pod(node, info.clone());
@@ -176,13 +180,14 @@ impl Scheduler {
             }
             (None, Some(Known { info: old, place: Place::Unassigned })) => {
                 self.pods.insert(uid, Known { info: info.clone(), place: Place::Unassigned });
+                let (before, after) = (old.pod.status.nominated_node, pod.status.nominated_node);
                 // A nomination that is in memory only stays.
-                match (old.pod.status.nominated_node, pod.status.nominated_node) {
-                    (_, Some(node)) => self.nominator.add(info.clone(), node),
-                    (Some(_), None) => {
+                let in_memory = || self.nominator.node_of(uid).filter(|_| before.is_none());
+                match after.or_else(in_memory) {
+                    Some(node) => self.nominator.add(info.clone(), node),
+                    None => {
                         self.nominator.remove(uid);
                     }
-                    (None, None) => {}
                 }
                 let changes: Vec<OwnedChange> = events::pod_update(&old.pod, pod, Resource::UnscheduledPod)
                     .into_iter()
@@ -192,13 +197,20 @@ impl Scheduler {
                     })
                     .collect();
                 self.queue.update(info, &changes, fx.cause(), queue_context!(self, fx));
+                // Lesser pods counted it on the node that it was nominated for.
+                if before.is_some() && before != after {
+                    self.room_for_lesser(&old.pod, fx);
+                }
             }
-            // An assumed pod that changes before its binding is seen stays where it is.
+            // An assumed pod that changes before its binding is seen stays where it is, unless it is being deleted.
             (None, Some(Known { place, .. })) => {
                 if let Place::Assumed(node) = place {
                     self.world.nodes.replace_pod(node, info.clone());
                 }
                 self.pods.insert(uid, Known { info, place });
+                if let (Place::Assumed(node), true) = (place, pod.is_terminating()) {
+                    self.forget(uid, node, fx);
+                }
             }
         }
     }
@@ -211,18 +223,26 @@ impl Scheduler {
         }
     }
 
+    /// A pod is nominated no more: for those of its priority and below it is as if it had been on the node, and went.
+    fn room_for_lesser(&mut self, pod: &Arc<Pod>, fx: &mut Fx) {
+        let event = OwnedChange::new(ClusterEvent::ASSIGNED_POD_DELETE, Some(Object::Pod(pod.clone())), None);
+        self.queue.event_for(event, pod.spec.priority, fx.cause(), queue_context!(self, fx));
+    }
+
     /// The pod was deleted, or has ended.
     fn pod_gone(&mut self, pod: &Arc<Pod>, fx: &mut Fx) {
         let uid = pod.meta.uid;
         let Some(known) = self.pods.remove(&uid) else { return };
         self.events.forget(uid);
-        let nominated = self.nominator.remove(uid);
+        self.world.preemptions.forget(uid);
+        self.nominator.remove(uid);
         match known.place {
             Place::Unassigned => {
                 self.queue.delete(uid);
-                if nominated.is_none() {
-                    return;
+                if pod.status.nominated_node.is_some() {
+                    self.room_for_lesser(pod, fx);
                 }
+                return;
             }
             Place::Assumed(node) => {
                 self.unreserve(&known.info, node);
@@ -251,6 +271,9 @@ fn resource_of(kind: Kind) -> Option<Resource> {
         Kind::CSIDriver => Some(Resource::CSIDriver),
         Kind::CSIStorageCapacity => Some(Resource::CSIStorageCapacity),
         Kind::VolumeAttachment => Some(Resource::VolumeAttachment),
+        Kind::DeviceClass => Some(Resource::DeviceClass),
+        Kind::ResourceClaim => Some(Resource::ResourceClaim),
+        Kind::ResourceSlice => Some(Resource::ResourceSlice),
         _ => None,
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::config::Namespace;
+use crate::model::device::{DeviceClass, ResourceClaim, ResourceSlice};
 use crate::model::policy::PodDisruptionBudget;
 use crate::model::service::Service;
 use crate::model::storage::{
@@ -15,7 +16,9 @@ use crate::model::workload::{ReplicaSet, StatefulSet};
 use crate::model::{Key, Kind, Name, Object};
 
 use super::node_table::NodeTable;
+use super::plugins::dynamic_resources::catalog::Devices;
 use super::plugins::volume_binder::Assumed;
+use super::preemption::Preemptions;
 
 /// All that an attempt looks at.
 #[derive(Clone, Debug, Default)]
@@ -24,19 +27,65 @@ pub struct World {
     pub listers: Listers,
     /// What VolumeBinding chose and the API server does not show yet.
     pub assumed: Assumed,
+    /// What is known of devices beside the objects.
+    pub devices: Devices,
+    /// Pods that wait for their victims to go.
+    pub preemptions: Preemptions,
 }
 
 impl World {
     /// Stores an object of one of [`Listers::KINDS`] as the API server shows it; gives the one that it replaces.
     pub fn insert(&mut self, object: &Object) -> Option<Object> {
         self.forget(&object.key());
-        self.listers.insert(object)
+        let old = self.listers.insert(object);
+        self.follow(old.as_ref(), Some(object));
+        old
     }
 
     /// Takes out the object with this key.
     pub fn remove(&mut self, key: &Key) -> Option<Object> {
         self.forget(key);
-        self.listers.remove(key)
+        let old = self.listers.remove(key);
+        self.follow(old.as_ref(), None);
+        old
+    }
+
+    /// Keeps what is known of devices true.
+    fn follow(&mut self, old: Option<&Object>, new: Option<&Object>) {
+        match (old, new) {
+            (Some(Object::ResourceSlice(_)), _) | (_, Some(Object::ResourceSlice(_))) => {
+                let slice = |object: Option<&Object>| match object {
+                    Some(Object::ResourceSlice(slice)) => Some(slice.clone()),
+                    _ => None,
+                };
+                self.devices.set_slice(slice(old).as_ref(), slice(new).as_ref());
+            }
+            (Some(Object::ResourceClaim(_)), _) | (_, Some(Object::ResourceClaim(_))) => {
+                let claim = |object: Option<&Object>| match object {
+                    Some(Object::ResourceClaim(claim)) => Some(claim.clone()),
+                    _ => None,
+                };
+                let (old, new) = (claim(old), claim(new));
+                // Another claim under the name of one whose deletion the watch has not shown.
+                if let (Some(was), Some(is)) = (&old, &new)
+                    && was.meta.uid != is.meta.uid
+                {
+                    self.devices.set_claim(Some(was), None);
+                }
+                self.devices.set_claim(old.as_ref(), new.as_ref());
+            }
+            (Some(Object::DeviceClass(_)), _) | (_, Some(Object::DeviceClass(_))) => {
+                let class = |object: Option<&Object>| match object {
+                    Some(Object::DeviceClass(class)) => Some(class.clone()),
+                    _ => None,
+                };
+                if self.devices.set_class(class(old).as_ref(), class(new).as_ref()) {
+                    // Which extended resources a node need not have itself is part of what is kept of nodes.
+                    self.nodes.touch_all();
+                }
+            }
+            _ => {}
+        }
     }
 
     fn forget(&mut self, key: &Key) {
@@ -64,13 +113,16 @@ pub struct Listers {
     pub csi_drivers: BTreeMap<Name, Arc<CsiDriver>>,
     pub csi_storage_capacities: BTreeMap<(Name, Name), Arc<CsiStorageCapacity>>,
     pub volume_attachments: BTreeMap<Name, Arc<VolumeAttachment>>,
+    pub device_classes: BTreeMap<Name, Arc<DeviceClass>>,
+    pub resource_claims: BTreeMap<(Name, Name), Arc<ResourceClaim>>,
+    pub resource_slices: BTreeMap<Name, Arc<ResourceSlice>>,
     /// Node and attachment.
     attached: BTreeSet<(Name, Name)>,
 }
 
 impl Listers {
     /// The kinds that are kept here.
-    pub const KINDS: [Kind; 13] = [
+    pub const KINDS: [Kind; 16] = [
         Kind::Namespace,
         Kind::Service,
         Kind::ReplicaSet,
@@ -84,6 +136,9 @@ impl Listers {
         Kind::CSIDriver,
         Kind::CSIStorageCapacity,
         Kind::VolumeAttachment,
+        Kind::DeviceClass,
+        Kind::ResourceClaim,
+        Kind::ResourceSlice,
     ];
 
     /// The volumes of a class, in order.
@@ -132,6 +187,9 @@ impl Listers {
                 self.attached.insert((new.node, name));
                 self.volume_attachments.insert(name, new.clone()).map(Object::VolumeAttachment)
             }
+            Object::DeviceClass(new) => self.device_classes.insert(name, new.clone()).map(Object::DeviceClass),
+            Object::ResourceClaim(new) => self.resource_claims.insert(both, new.clone()).map(Object::ResourceClaim),
+            Object::ResourceSlice(new) => self.resource_slices.insert(name, new.clone()).map(Object::ResourceSlice),
             _ => None,
         }
     }
@@ -161,6 +219,9 @@ impl Listers {
                 });
                 gone.map(Object::VolumeAttachment)
             }
+            Kind::DeviceClass => self.device_classes.remove(&key.name).map(Object::DeviceClass),
+            Kind::ResourceClaim => self.resource_claims.remove(&both).map(Object::ResourceClaim),
+            Kind::ResourceSlice => self.resource_slices.remove(&key.name).map(Object::ResourceSlice),
             _ => None,
         }
     }
@@ -187,6 +248,9 @@ impl Listers {
             Kind::CSIDriver => plain(self.csi_drivers.keys().copied().collect()),
             Kind::CSIStorageCapacity => namespaced(self.csi_storage_capacities.keys().copied().collect()),
             Kind::VolumeAttachment => plain(self.volume_attachments.keys().copied().collect()),
+            Kind::DeviceClass => plain(self.device_classes.keys().copied().collect()),
+            Kind::ResourceClaim => namespaced(self.resource_claims.keys().copied().collect()),
+            Kind::ResourceSlice => plain(self.resource_slices.keys().copied().collect()),
             _ => Vec::new(),
         }
     }

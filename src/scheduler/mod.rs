@@ -4,15 +4,14 @@
 //! `queue`, `cycle`, `search`; `node_table`, `classes`, `pod_counts` and `pod_groups` are what makes it fast; `plugins` has one
 //! file a plug-in; `configuration` is its file.
 //!
-//! Left out: extenders, gangs, resource claims, leader election (a fault `down` stands for it), the goroutine that preempts
-//! while the pod is gated.
+//! Left out: extenders, gangs, resource claims, leader election (a fault `down` stands for it).
 
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use crate::kernel::{Cause, Distribution, Duration, Stream, Streams, Time};
-use crate::model::{Kind, Name, Uid};
+use crate::model::{Kind, Name, Uid, feature_gates};
 use crate::protocol::api::{Request, Response, Watch, WatchEvent};
 use crate::trace::Effects;
 
@@ -45,8 +44,10 @@ pub mod plugins;
 pub mod pod_counts;
 pub mod pod_groups;
 pub mod pod_info;
+pub mod preemption;
 pub mod profile;
 pub mod queue;
+pub mod race;
 pub mod remedy;
 pub mod search;
 pub mod states;
@@ -78,27 +79,78 @@ pub struct Config {
     /// Record every node's verdict with each attempt.
     pub explain: bool,
     pub feature_gates: FeatureGates,
+    /// `parallelism`: how many workers look at nodes.
+    pub parallelism: usize,
 }
 
-/// Feature gates of kube-scheduler that change decisions. Profiles are made with them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Feature gates of kube-scheduler by which something changes here. Profiles are made with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeatureGates {
     /// `TaintTolerationComparisonOperators` (alpha, off): tolerations with `Gt` and `Lt`.
     pub taint_toleration_comparison_operators: bool,
+    /// `NodeDeclaredFeatures` (beta, on): the plug-in of this name.
+    pub node_declared_features: bool,
+    /// `SchedulerAsyncPreemption` (beta, on): the pod that preempts is kept out of the queue while its victims are deleted.
+    pub async_preemption: bool,
+    /// `SchedulerPopFromBackoffQ` (beta, on): an idle scheduler tries pods that back off.
+    pub pop_from_backoff_q: bool,
+    /// `SchedulerAsyncAPICalls` (beta, off): a failed cycle does not wait for its status to be written.
+    pub async_api_calls: bool,
+    /// `NominatedNodeNameForExpectation` (beta, on): a binding that takes a while is told of by `nominatedNodeName`.
+    pub nominated_node_name_for_expectation: bool,
 }
 
-impl Default for Config {
-    fn default() -> Self {
+impl FeatureGates {
+    /// The names of the gates by which something changes here.
+    pub const NAMES: [&str; 6] = [
+        "TaintTolerationComparisonOperators",
+        "NodeDeclaredFeatures",
+        "SchedulerAsyncPreemption",
+        "SchedulerPopFromBackoffQ",
+        "SchedulerAsyncAPICalls",
+        "NominatedNodeNameForExpectation",
+    ];
+
+    /// As `gates` has them.
+    pub fn of(gates: &feature_gates::FeatureGates) -> FeatureGates {
+        let [comparing, declared, preemption, pop, calls, expectation] = FeatureGates::NAMES.map(|name| gates.on(name));
+        FeatureGates {
+            taint_toleration_comparison_operators: comparing,
+            node_declared_features: declared,
+            async_preemption: preemption,
+            pop_from_backoff_q: pop,
+            async_api_calls: calls,
+            nominated_node_name_for_expectation: expectation,
+        }
+    }
+}
+
+impl Default for FeatureGates {
+    fn default() -> FeatureGates {
+        FeatureGates::of(&feature_gates::FeatureGates::default())
+    }
+}
+
+impl Config {
+    /// The default settings with these feature gates.
+    pub fn with_gates(feature_gates: FeatureGates) -> Config {
         Config {
-            profiles: vec![plugins::default_profile()],
-            queue: QueueConfig::default(),
+            profiles: vec![plugins::profile_with(feature_gates)],
+            queue: QueueConfig { pop_from_backoff: feature_gates.pop_from_backoff_q, ..QueueConfig::default() },
             client_qps: 50,
             client_burst: 100,
             cycle_time: Distribution::LogNormal { p50: Duration::from_micros(700), p99: Duration::from_millis(4) },
             rewatch_after: Duration::from_millis(800),
             explain: false,
-            feature_gates: FeatureGates::default(),
+            feature_gates,
+            parallelism: race::DEFAULT_PARALLELISM,
         }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config::with_gates(FeatureGates::default())
     }
 }
 
@@ -162,7 +214,8 @@ pub struct Scheduler {
     event_limiter: Limiter,
     events: EventSeries,
     cycle_times: Stream,
-    preemption_draws: Stream,
+    /// What stands for the seed where an attempt draws.
+    luck: u64,
     backoff_timer: Option<Time>,
     unschedulable_timer: Option<Time>,
     /// What was told last of a pod that fits nowhere.
@@ -201,7 +254,7 @@ impl Scheduler {
             world: World::default(),
             queue: Queue::new(config.queue),
             nominator: Nominator::default(),
-            search: Search::default(),
+            search: Search::parallel(config.parallelism),
             specs: SpecCache::default(),
             pods: FxHashMap::default(),
             listed: Vec::new(),
@@ -213,7 +266,7 @@ impl Scheduler {
             event_limiter: Limiter::new(config.client_qps, config.client_burst),
             events: EventSeries::default(),
             cycle_times: streams.stream("scheduler", "cycle-time"),
-            preemption_draws: streams.stream("scheduler", "preemption-offset"),
+            luck: streams.stream("scheduler", "search").next_u64(),
             backoff_timer: None,
             unschedulable_timer: None,
             remedies: remedy::Memo::default(),
@@ -252,7 +305,6 @@ impl Scheduler {
         fresh.started = fx.now();
         fresh.next_tag = self.next_tag;
         std::mem::swap(&mut fresh.cycle_times, &mut self.cycle_times);
-        std::mem::swap(&mut fresh.preemption_draws, &mut self.preemption_draws);
         *self = fresh;
         for kind in watched() {
             self.watch(Watch { kind, node: None }, fx);

@@ -204,6 +204,14 @@ impl NodeTable {
         self.last_generation
     }
 
+    /// Gives every row a new generation, because something else changed that answers about nodes depend on.
+    pub fn touch_all(&mut self) {
+        for generation in &mut self.generations {
+            self.last_generation += 1;
+            *generation = self.last_generation;
+        }
+    }
+
     /// The generation of a node's row.
     pub fn generation(&self, id: NodeId) -> u64 {
         self.generations[id.index()]

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::model::pod::{Protocol, VolumeSource};
+use crate::model::condition;
+use crate::model::pod::{ContainerResize, Protocol, VolumeSource};
+use crate::model::resources::ResourceList;
 use crate::model::{Bytes, Container, MilliCpu, Name, Pod, PodSpec, Resources, Uid};
 
 /// CPU that scoring assumes for a container without a CPU request.
@@ -24,7 +26,7 @@ pub struct PodInfo {
 impl PodInfo {
     /// The pod with its spec reckoned anew; [`SpecCache::pod`] shares it between pods of one template.
     pub fn new(pod: Arc<Pod>) -> PodInfo {
-        let spec = Arc::new(SpecInfo::new(&pod.spec));
+        let spec = Arc::new(SpecInfo::of(&pod));
         PodInfo { pod, spec }
     }
 
@@ -79,6 +81,20 @@ pub struct SpecInfo {
 }
 
 impl SpecInfo {
+    /// Reckons the pod: its spec and, while it is resized in place, what its containers have and may use.
+    pub fn of(pod: &Pod) -> SpecInfo {
+        match &pod.status.resizing {
+            Some(resizing) => SpecInfo::new(&while_resized(pod, resizing)),
+            None => SpecInfo::new(&pod.spec),
+        }
+    }
+
+    /// True if two states of a pod with the same spec count for the same.
+    pub fn counts_alike(one: &Pod, other: &Pod) -> bool {
+        let infeasible = |pod: &Pod| pod.status.resizing.is_some() && is_infeasible(pod);
+        one.status.resizing == other.status.resizing && infeasible(one) == infeasible(other)
+    }
+
     /// Reckons `spec`.
     pub fn new(spec: &PodSpec) -> SpecInfo {
         let requests = spec.requests();
@@ -106,6 +122,49 @@ impl SpecInfo {
             has_required_anti_affinity: affinity.is_some_and(|affinity| !affinity.pod_anti_required.is_empty()),
             images: images.chain(image_volumes).map(with_tag).collect(),
         }
+    }
+}
+
+/// True if the node can't ever give what the pod now wants.
+fn is_infeasible(pod: &Pod) -> bool {
+    condition::find(&pod.status.conditions, "PodResizePending")
+        .is_some_and(|condition| condition.reason == *"Infeasible")
+}
+
+/// The spec with the greatest of what each container wants, was allocated and has; without what it wants, if that is
+/// infeasible (determineContainerReqs).
+fn while_resized(pod: &Pod, resizing: &[ContainerResize]) -> PodSpec {
+    let infeasible = is_infeasible(pod);
+    let counted = |container: &Container| {
+        let Some(resize) = resizing.iter().find(|resize| resize.name == container.name) else {
+            return container.clone();
+        };
+        let mut container = container.clone();
+        let had = greater(&resize.actual.requests, &resize.allocated.requests);
+        let wanted = &container.resources.requests;
+        container.resources.requests = if infeasible { had } else { greater(wanted, &had) };
+        container
+    };
+    let mut spec = PodSpec::clone(&pod.spec);
+    spec.containers = spec.containers.iter().map(counted).collect();
+    spec.init_containers = spec.init_containers.iter().map(counted).collect();
+    spec
+}
+
+/// The greater of two requests, resource by resource.
+fn greater(one: &ResourceList, other: &ResourceList) -> ResourceList {
+    let mut extended = one.extended.clone();
+    for &(name, amount) in &other.extended {
+        match extended.binary_search_by(|(existing, _)| existing.cmp(&name)) {
+            Ok(at) => extended[at].1 = extended[at].1.max(amount),
+            Err(at) => extended.insert(at, (name, amount)),
+        }
+    }
+    ResourceList {
+        cpu: one.cpu.max(other.cpu),
+        memory: one.memory.max(other.memory),
+        ephemeral_storage: one.ephemeral_storage.max(other.ephemeral_storage),
+        extended,
     }
 }
 
@@ -178,6 +237,9 @@ pub struct SpecCache {
 impl SpecCache {
     /// The pod with what its spec asks for.
     pub fn pod(&mut self, pod: &Arc<Pod>) -> PodInfo {
+        if pod.status.resizing.is_some() {
+            return PodInfo::new(pod.clone());
+        }
         let key = Arc::as_ptr(&pod.spec) as usize;
         if let Some((_, spec)) = self.known.get(&key) {
             return PodInfo { pod: pod.clone(), spec: spec.clone() };

@@ -29,6 +29,9 @@ pub struct QueueConfig {
     pub max_backoff: Duration,
     /// How long a pod waits for an event before it is tried all the same.
     pub max_in_unschedulable: Duration,
+    /// The gate SchedulerPopFromBackoffQ: when nothing else is to do, pods that back off are tried; back-offs end with full
+    /// seconds.
+    pub pop_from_backoff: bool,
 }
 
 impl Default for QueueConfig {
@@ -37,6 +40,7 @@ impl Default for QueueConfig {
             initial_backoff: Duration::from_secs(1),
             max_backoff: Duration::from_secs(10),
             max_in_unschedulable: Duration::from_secs(300),
+            pop_from_backoff: true,
         }
     }
 }
@@ -165,7 +169,8 @@ impl Queue {
     pub fn pop(&mut self) -> Option<Uid> {
         let uid = match self.active.first() {
             Some(&(_, _, uid)) => uid,
-            None => self.backoff.first()?.3,
+            None if self.config.pop_from_backoff => self.backoff.first()?.3,
+            None => return None,
         };
         self.leave(uid);
         let pod = self.pods.get_mut(&uid)?;
@@ -251,31 +256,38 @@ impl Queue {
                     self.enter(uid, strategy, cx);
                 }
             }
-            _ => {
-                // Its priority may have changed, and with it its place.
-                let place = pod.place;
+            place => {
+                // Its priority may have changed, and with it its place among the others.
                 self.leave(uid);
                 let Some(pod) = self.pods.get_mut(&uid) else { return };
                 pod.info = info;
-                match place {
-                    Place::Active(_) => self.enter(uid, Strategy::Immediately, cx),
-                    _ => self.enter(uid, Strategy::AfterBackoff, cx),
-                }
+                let key = sort_key(&cx.profiles[pod.profile], pod);
+                let place = match place {
+                    Place::Active(_) => Place::Active(key),
+                    Place::Backoff(expires, _) => Place::Backoff(expires, key),
+                    other => other,
+                };
+                self.put(uid, place);
             }
         }
     }
 
     /// Something changed in the cluster: waiting pods that it may help are queued, and it is remembered for those in flight.
     pub fn event(&mut self, event: OwnedChange, cause: Cause, cx: Context<'_>) {
+        self.event_for(event, i32::MAX, cause, cx);
+    }
+
+    /// The same, for waiting pods of at most this priority.
+    pub fn event_for(&mut self, event: OwnedChange, most: i32, cause: Cause, cx: Context<'_>) {
         if !self.unschedulable.is_empty() {
-            self.wake_waiting(&event, cause, cx);
+            self.wake_waiting(&event, most, cause, cx);
         }
         if !self.in_flight.is_empty() {
             self.log.push_back(event);
         }
     }
 
-    fn wake_waiting(&mut self, event: &OwnedChange, cause: Cause, cx: Context<'_>) {
+    fn wake_waiting(&mut self, event: &OwnedChange, most: i32, cause: Cause, cx: Context<'_>) {
         let interested: Vec<PluginSet> = cx.profiles.iter().map(|profile| profile.interested_in(event.event)).collect();
         let mut moved: Vec<(Uid, Strategy)> = Vec::new();
         for (&(profile, rejectors), pods) in &self.unschedulable {
@@ -284,7 +296,8 @@ impl Queue {
             }
             for (_, uid) in pods {
                 let Some(pod) = self.pods.get(uid) else { continue };
-                if pod.gate.is_some_and(|gate| !interested[profile].contains(gate)) {
+                let gated = pod.gate.is_some_and(|gate| !interested[profile].contains(gate));
+                if gated || pod.info.priority() > most {
                     continue;
                 }
                 let strategy = worth_requeuing(&cx.profiles[profile], pod, event.event, &event.change(), cx.world);
@@ -302,15 +315,29 @@ impl Queue {
         }
     }
 
+    /// A pod that waits or backs off is tried now, whatever may have happened.
+    pub fn activate_now(&mut self, uid: Uid, cause: Cause, cx: Context<'_>) {
+        let Some(pod) = self.pods.get_mut(&uid) else { return };
+        if matches!(pod.place, Place::Unschedulable | Place::Backoff(..) | Place::ErrorBackoff(_)) {
+            pod.cause = cause;
+            self.leave(uid);
+            self.enter(uid, Strategy::Immediately, cx);
+        }
+    }
+
     /// Moves the pods whose back-off is over to the active queue (each full second).
     pub fn flush_backoff(&mut self, cx: Context<'_>) {
-        let second = cx.now.truncated_to_second();
-        let over = self.backoff.iter().take_while(|(expires, ..)| *expires < second).map(|(.., uid)| *uid);
-        let errors = self.error_backoff.iter().take_while(|(expires, ..)| *expires < second).map(|(.., uid)| *uid);
-        let pods: Vec<Uid> = over.chain(errors).collect();
+        let over = |expires: Time| !self.config.is_backing_off(expires, cx.now);
+        let first = self.backoff.iter().take_while(|(expires, ..)| over(*expires)).map(|(.., uid)| *uid);
+        let errors = self.error_backoff.iter().take_while(|(expires, ..)| over(*expires)).map(|(.., uid)| *uid);
+        let pods: Vec<Uid> = first.chain(errors).collect();
         for uid in pods {
             self.leave(uid);
-            self.activate(uid, cx);
+            if self.config.pop_from_backoff {
+                self.activate(uid, cx);
+            } else {
+                self.enter(uid, Strategy::Immediately, cx);
+            }
         }
     }
 
@@ -319,7 +346,9 @@ impl Queue {
         let first = self.backoff.first().map(|(expires, ..)| *expires);
         let error = self.error_backoff.first().map(|(expires, ..)| *expires);
         let expires = first.into_iter().chain(error).min()?;
-        Some(expires + Duration::from_secs(1))
+        let second = expires.truncated_to_second();
+        let is_full = second == expires && !self.config.pop_from_backoff;
+        Some(if is_full { second } else { second + Duration::from_secs(1) })
     }
 
     /// Queues the pods that have waited for too long (each 30 seconds).
@@ -355,27 +384,35 @@ impl Queue {
             }
         }
         let expires = self.config.backoff_expires(pod);
-        let backing_off = expires.is_some_and(|expires| expires >= cx.now.truncated_to_second());
+        let backing_off = expires.is_some_and(|expires| self.config.is_backing_off(expires, cx.now));
         match expires {
             Some(expires) if strategy == Strategy::AfterBackoff && backing_off => {
-                if pod.rejectors.is_empty() && pod.pending.is_empty() {
-                    pod.place = Place::ErrorBackoff(expires);
-                    self.error_backoff.insert((expires, pod.serial, uid));
+                let place = if pod.rejectors.is_empty() && pod.pending.is_empty() {
+                    Place::ErrorBackoff(expires)
                 } else {
-                    let key = sort_key(profile, pod);
-                    pod.place = Place::Backoff(expires, key);
-                    self.backoff.insert((expires, key, pod.serial, uid));
-                }
+                    Place::Backoff(expires, sort_key(profile, pod))
+                };
+                self.put(uid, place);
             }
             _ => self.activate(uid, cx),
         }
     }
 
     fn activate(&mut self, uid: Uid, cx: Context<'_>) {
+        let Some(pod) = self.pods.get(&uid) else { return };
+        self.put(uid, Place::Active(sort_key(&cx.profiles[pod.profile], pod)));
+    }
+
+    /// Puts a pod that is in no queue where `place` says: the active one or one of those that back off.
+    fn put(&mut self, uid: Uid, place: Place) {
         let Some(pod) = self.pods.get_mut(&uid) else { return };
-        let key = sort_key(&cx.profiles[pod.profile], pod);
-        pod.place = Place::Active(key);
-        self.active.insert((key, pod.serial, uid));
+        pod.place = place;
+        match place {
+            Place::Active(key) => self.active.insert((key, pod.serial, uid)),
+            Place::Backoff(expires, key) => self.backoff.insert((expires, key, pod.serial, uid)),
+            Place::ErrorBackoff(expires) => self.error_backoff.insert((expires, pod.serial, uid)),
+            Place::Unschedulable | Place::InFlight => false,
+        };
     }
 
     fn wait(&mut self, uid: Uid) {
@@ -437,7 +474,13 @@ impl QueueConfig {
             }
             length = length * 2;
         }
-        Some((pod.queued + length.min(self.max_backoff)).truncated_to_second())
+        let expires = pod.queued + length.min(self.max_backoff);
+        Some(if self.pop_from_backoff { expires.truncated_to_second() } else { expires })
+    }
+
+    /// True if a back-off that ends at `expires` is not over.
+    fn is_backing_off(self, expires: Time, now: Time) -> bool {
+        if self.pop_from_backoff { expires >= now.truncated_to_second() } else { expires > now }
     }
 }
 

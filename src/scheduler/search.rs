@@ -5,11 +5,12 @@
 //! generation. Decisions are those of the plain evaluation in `explain`, which a test compares.
 //!
 //! Kubernetes: pkg/scheduler/schedule_one.go (schedulePod, findNodesThatFitPod, numFeasibleNodesToFind, prioritizeNodes,
-//! selectHost), pkg/scheduler/framework/runtime/framework.go. The search is the serial one (parallelism 1).
+//! selectHost), pkg/scheduler/framework/runtime/framework.go. In which order nodes are looked at: `race`.
 
 use std::collections::BTreeSet;
 
 use crate::model::Name;
+use crate::protocol::api::Call;
 
 use super::classes::{Class, Classes, FEASIBLE};
 use super::fit_error::{FitError, NO_NODES};
@@ -19,6 +20,7 @@ use super::node_table::{NodeId, NodeInfo};
 use super::nominator::Nominator;
 use super::pod_info::PodInfo;
 use super::profile::{PluginIdx, PluginSet, Point, Profile};
+use super::race::Order;
 use super::states::{PreFilterResult, States, pre_filter};
 use crate::model::Uid;
 
@@ -84,12 +86,16 @@ pub struct Failure {
     pub pending: PluginSet,
     /// What PostFilter did: None: nothing changes; Some(None): the nomination ends; Some(node): it is nominated.
     pub nomination: Option<Option<Nomination>>,
+    /// What PostFilter asks of the API server.
+    pub calls: Vec<Call>,
 }
 
 /// Searches nodes; keeps what is worth keeping between attempts.
 #[derive(Debug, Default)]
 pub struct Search {
     classes: Classes,
+    /// `parallelism`; 0 is one worker, too.
+    workers: usize,
     /// `nextStartNodeIndex`.
     start: usize,
     feasible: Vec<NodeId>,
@@ -115,7 +121,12 @@ const OWN: u32 = 1 << 31;
 const UNASKED: u32 = 1 << 30;
 
 impl Search {
-    /// Finds a node for `pod`. `random` is for plug-ins whose Kubernetes original draws.
+    /// A search with so many workers; the default one has a single one, which takes the nodes in their order.
+    pub fn parallel(workers: usize) -> Search {
+        Search { workers, ..Search::default() }
+    }
+
+    /// Finds a node for `pod`. `random` says which worker is faster, and is for plug-ins whose Kubernetes original draws.
     pub fn schedule(
         &mut self,
         (number, profile): (usize, &Profile),
@@ -141,6 +152,10 @@ impl Search {
                 if status.code == Code::Pending {
                     error.pending.insert(plugin);
                 }
+            }
+            // Unless one plug-in ended PreFilter, those that narrowed the nodes have a share in it.
+            if status.plugin.is_empty() || status.code != Code::UnschedulableAndUnresolvable {
+                states.restricting.iter().for_each(|restricting| error.rejectors.insert(restricting));
             }
             return Err(attempt.post_filter(error, &[], &status, ran, random));
         }
@@ -172,17 +187,27 @@ impl Search {
         } else {
             feasible_nodes_wanted(profile.percentage_of_nodes_to_score, nodes.len())
         };
-        let (before, from) = nodes.split_at(self.start % nodes.len().max(1));
-        for &node in from.iter().chain(before) {
-            match attempt.verdict(cache, node, &mut own).map_err(Failure::from_plugin)? {
+        let mut failed = None;
+        let start = self.start % nodes.len().max(1);
+        for at in Order::new(nodes.len(), self.workers, random) {
+            let at = start + at;
+            let node = nodes[if at < nodes.len() { at } else { at - nodes.len() }];
+            match attempt.verdict(cache, node, &mut own) {
                 // One more than enough ends the search and is not counted.
-                FEASIBLE if self.feasible.len() == wanted => break,
-                FEASIBLE => self.feasible.push(node),
-                status => self.rejected.push((node, status)),
+                Ok(FEASIBLE) if self.feasible.len() == wanted => break,
+                Ok(FEASIBLE) => self.feasible.push(node),
+                Ok(status) => self.rejected.push((node, status)),
+                Err(status) => {
+                    failed = Some(status);
+                    break;
+                }
             }
         }
         let evaluated = self.feasible.len() + self.rejected.len();
         self.start = (self.start + evaluated) % world.nodes.len();
+        if let Some(status) = failed {
+            return Err(Failure::from_plugin(status));
+        }
 
         match self.feasible.as_slice() {
             [] => {
@@ -237,6 +262,7 @@ impl Failure {
             rejectors: PluginSet::default(),
             pending: PluginSet::default(),
             nomination: Some(None),
+            calls: Vec::new(),
         }
     }
 
@@ -391,6 +417,7 @@ impl Attempt<'_> {
     ) -> Failure {
         let mut reasons: Vec<String> = Vec::new();
         let mut nomination = None;
+        let mut calls = Vec::new();
         for &plugin in self.profile.at(Point::PostFilter) {
             let Some(post_filter) = self.profile.plugins[plugin].as_post_filter() else { continue };
             let pre_filter_ran = ran.contains(plugin);
@@ -412,6 +439,7 @@ impl Attempt<'_> {
                     }
                     nomination = status.ends_nomination.then_some(None);
                     reasons.push(status.message());
+                    calls.extend(post_filter.calls(&failed));
                 }
             }
         }
@@ -421,6 +449,7 @@ impl Attempt<'_> {
             rejectors: error.rejectors,
             pending: error.pending,
             nomination,
+            calls,
         }
     }
 }

@@ -123,13 +123,13 @@ pub fn pre_filter(
                     None => names.clone(),
                 };
                 if both.is_empty() {
-                    rejection = Some(nothing_left(profile, states.restricting).by(plugin.name()));
+                    rejection = Some(nothing_left(profile, states.restricting));
                     return Ok(PreFilterResult { states, nodes: None, rejection, ran });
                 }
                 nodes = Some(both);
             }
             Err(status) => match status.code {
-                Code::Unschedulable => rejection = Some(status),
+                Code::Unschedulable | Code::Pending => rejection = Some(status),
                 Code::Error => {
                     let text = format!("running PreFilter plugin \"{}\": {}", plugin.name(), status.message());
                     return Err(Status::error(text).by(plugin.name()));

@@ -121,6 +121,7 @@ fn end_line(footer: &Footer) -> EndLine {
                 error: expectation.error.clone(),
                 objects: expectation.objects.clone(),
                 details: expectation.details.clone(),
+                share: expectation.share.map(|share| (share.least, share.most, share.held_here)),
             })
             .collect(),
         invariants: footer.invariants.clone(),
@@ -333,6 +334,7 @@ impl Specs {
             conditions: condition_lines(&status.conditions),
             init_containers: status.init_containers.iter().map(container_line).collect(),
             containers: status.containers.iter().map(container_line).collect(),
+            ephemeral_containers: status.ephemeral_containers.iter().map(container_line).collect(),
         }
     }
 }
@@ -435,6 +437,8 @@ fn container_line(status: &ContainerStatus) -> ContainerLine {
         restarts: status.restart_count,
         image: status.image,
         container_id: status.container_id,
+        runtime_id: status.runtime_id,
+        image_id: status.image_id,
     };
     match &status.state {
         ContainerState::Waiting { reason, message } => {
@@ -462,6 +466,7 @@ fn terminated_line(terminated: &Terminated) -> TerminatedLine {
         started_at: terminated.started_at,
         finished_at: terminated.finished_at,
         container_id: terminated.container_id,
+        runtime_id: terminated.runtime_id,
     }
 }
 
@@ -523,6 +528,7 @@ fn spec_line(number: u32, spec: &PodSpec) -> SpecLine {
         spec: number,
         containers: containers(&spec.containers),
         init_containers: containers(&spec.init_containers),
+        ephemeral_containers: containers(&spec.ephemeral_containers),
         restart_policy: Name::new(match spec.restart_policy {
             RestartPolicy::Always => "Always",
             RestartPolicy::OnFailure => "OnFailure",

@@ -80,7 +80,8 @@ prop_compose! {
 
 prop_compose! {
     fn terminated()(exit_code: i32, signal in 0..64, reason in name(), message in text(), at in time()) -> Terminated {
-        Terminated { exit_code, signal, reason, message, started_at: at.into(), finished_at: at.into(), container_id: 7 }
+        let (started_at, finished_at) = (at.into(), at.into());
+        Terminated { exit_code, signal, reason, message, started_at, finished_at, container_id: 7, runtime_id: reason }
     }
 }
 
@@ -94,7 +95,7 @@ prop_compose! {
         };
         ContainerStatus {
             name, state, last_terminated: last.map(Box::new), ready, started: Some(ready), restart_count: restarts,
-            image: name, container_id: u64::from(restarts),
+            image: name, container_id: u64::from(restarts), runtime_id: name, image_id: name,
         }
     }
 }
@@ -115,12 +116,13 @@ prop_compose! {
             effect: Some(TaintEffect::NoExecute), seconds: Some(Duration::from_secs(300)),
         };
         let spec = PodSpec {
-            containers: Arc::new([server]), tolerations: Arc::new([toleration]), source, ..PodSpec::default()
+            containers: Arc::new([server.clone()]), ephemeral_containers: Arc::new([server]), tolerations: Arc::new([toleration]), source, ..PodSpec::default()
         };
         Pod {
             meta, spec: Arc::new(spec), node,
             status: PodStatus {
-                phase: all[phase as usize], reason, message, conditions: conditions.into(), containers,
+                phase: all[phase as usize], reason, message, conditions: conditions.into(),
+                ephemeral_containers: containers.clone(), containers,
                 ..PodStatus::default()
             },
         }
@@ -263,6 +265,7 @@ fn footer() -> Footer {
             text: "pods.size() == 1".to_owned(),
             broken: vec![(Time::from_secs(1), None), (Time::ZERO, Some(Time::from_secs(1)))],
             source: Some(Source { file: 0, line: 3 }),
+            share: Some(crate::trace::Share { least: 1, most: 99, held_here: true }),
             ..Expectation::default()
         }],
         invariants: vec!["broken".to_owned()],

@@ -67,6 +67,36 @@ pub struct Expectation {
     pub objects: Vec<String>,
     /// More about what is broken, a line each: the pods that moved, for a placement.
     pub details: Vec<String>,
+    /// It is expected in some of the seeds only; it then breaks no run by itself.
+    pub share: Option<Share>,
+}
+
+/// In which part of the seeds something is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Percent of the seeds, both included.
+    pub least: u32,
+    pub most: u32,
+    /// Whether it held in this run.
+    pub held_here: bool,
+}
+
+impl Share {
+    /// `1 % to 99 % of the seeds`.
+    pub fn text(&self) -> String {
+        match (self.least, self.most) {
+            (least, most) if least == most => format!("{least} % of the seeds"),
+            (least, 100) => format!("at least {least} % of the seeds"),
+            (0, most) => format!("at most {most} % of the seeds"),
+            (least, most) => format!("{least} % to {most} % of the seeds"),
+        }
+    }
+
+    /// True if `held` of `seeds` runs are such a part.
+    pub fn is_met(&self, held: usize, seeds: usize) -> bool {
+        let (held, seeds) = (held * 100, seeds);
+        held >= seeds * self.least as usize && held <= seeds * self.most as usize
+    }
 }
 
 impl Header {

@@ -15,7 +15,7 @@ mod wire;
 mod file_tests;
 
 pub use file::Writer;
-pub use header::{Expectation, Footer, Header, SourceFile};
+pub use header::{Expectation, Footer, Header, Share, SourceFile};
 pub use placement::Placement;
 pub use read::{Problem, ReadError, Reader};
 pub use record::{CausedBy, Change, Diagnosis, NodeVerdict, Outcome, PodRef, Record, Stage, StageEdge, Verdict};

@@ -23,8 +23,8 @@ use crate::protocol::probe::Purpose;
 
 use super::wire::{self, *};
 use super::{
-    CausedBy, Change, Diagnosis, Entry, Expectation, Footer, Header, NodeVerdict, Outcome, PodRef, Record, SourceFile,
-    Stage, StageEdge, Verdict,
+    CausedBy, Change, Diagnosis, Entry, Expectation, Footer, Header, NodeVerdict, Outcome, PodRef, Record, Share,
+    SourceFile, Stage, StageEdge, Verdict,
 };
 
 /// Reads a trace: the header at once, then entries until there are no more, then the footer.
@@ -379,7 +379,7 @@ fn bare(kind: Kind, meta: Meta) -> Decoded<Object> {
             }
         };
     }
-    use crate::model::{config, policy, service, storage, workload};
+    use crate::model::{config, device, policy, service, storage, workload};
     // A CronJob's default is written out, because its template has none.
     if kind == Kind::CronJob {
         let template = Job {
@@ -427,6 +427,10 @@ fn bare(kind: Kind, meta: Meta) -> Decoded<Object> {
         CSIDriver(storage::CsiDriver),
         CSIStorageCapacity(storage::CsiStorageCapacity),
         VolumeAttachment(storage::VolumeAttachment),
+        DeviceClass(device::DeviceClass),
+        ResourceClaim(device::ResourceClaim),
+        ResourceClaimTemplate(device::ResourceClaimTemplate),
+        ResourceSlice(device::ResourceSlice),
         PodDisruptionBudget(policy::PodDisruptionBudget),
         PriorityClass(policy::PriorityClass),
         LimitRange(policy::LimitRange),
@@ -509,6 +513,7 @@ fn read_footer(line: EndLine) -> Decoded<Footer> {
         error: line.error,
         objects: line.objects,
         details: line.details,
+        share: line.share.map(|(least, most, held_here)| Share { least, most, held_here }),
     });
     Ok(Footer {
         end: line.end,
@@ -623,10 +628,13 @@ fn read_pod(meta: Meta, spec: Arc<PodSpec>, body: PodBody) -> Decoded<Pod> {
             conditions: read_conditions(body.conditions),
             init_containers: containers(body.init_containers)?,
             containers: containers(body.containers)?,
+            ephemeral_containers: containers(body.ephemeral_containers)?,
             start_time: body.start_time,
             pod_ip: body.pod_ip,
             host_ip: None,
             nominated_node: body.nominated_node,
+            claims: Vec::new(),
+            extended_claim: None,
             // Not written: what containers run with while a resize is under way.
             resizing: None,
         },
@@ -651,6 +659,8 @@ fn read_container(line: ContainerLine) -> Decoded<ContainerStatus> {
         restart_count: line.restarts,
         image: line.image,
         container_id: line.container_id,
+        runtime_id: line.runtime_id,
+        image_id: line.image_id,
     })
 }
 
@@ -663,6 +673,7 @@ fn read_terminated(line: TerminatedLine) -> Terminated {
         started_at: line.started_at,
         finished_at: line.finished_at,
         container_id: line.container_id,
+        runtime_id: line.runtime_id,
     }
 }
 
@@ -763,6 +774,7 @@ fn read_spec(line: SpecLine) -> Decoded<PodSpec> {
     Ok(PodSpec {
         containers: containers(line.containers),
         init_containers: containers(line.init_containers),
+        ephemeral_containers: containers(line.ephemeral_containers),
         restart_policy: match line.restart_policy.as_str() {
             "Always" => RestartPolicy::Always,
             "OnFailure" => RestartPolicy::OnFailure,

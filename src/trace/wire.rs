@@ -100,6 +100,8 @@ pub(super) struct ExpectationLine {
     pub objects: Vec<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub details: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub share: Option<(u32, u32, bool)>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -307,6 +309,8 @@ pub(super) struct PodBody {
     pub init_containers: Vec<ContainerLine>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub containers: Vec<ContainerLine>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ephemeral_containers: Vec<ContainerLine>,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -349,6 +353,10 @@ pub(super) struct ContainerLine {
     pub image: Name,
     #[serde(default, skip_serializing_if = "is_default")]
     pub container_id: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub runtime_id: Name,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub image_id: Name,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -364,6 +372,8 @@ pub(super) struct TerminatedLine {
     pub finished_at: Moment,
     #[serde(default, skip_serializing_if = "is_default")]
     pub container_id: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub runtime_id: Name,
 }
 
 #[derive(Default, PartialEq, Serialize, Deserialize)]
@@ -490,6 +500,8 @@ pub(super) struct SpecLine {
     pub containers: Vec<ContainerSpecLine>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub init_containers: Vec<ContainerSpecLine>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ephemeral_containers: Vec<ContainerSpecLine>,
     pub restart_policy: Name,
     /// `terminationGracePeriodSeconds`.
     pub termination_grace: Duration,

@@ -53,6 +53,9 @@ fn upgrade(url: &str, method: &str, fields: &[(&str, &str)]) -> (TcpStream, Stri
 /// A client that speaks SPDY as Kubernetes' do.
 struct Spdy {
     connection: TcpStream,
+    /// Within a WebSocket's messages; what of the last one was not read yet.
+    tunnelled: bool,
+    unread: Vec<u8>,
     names: Vec<String>,
     begun: bool,
     /// Streams that were accepted, and that were closed.
@@ -67,7 +70,38 @@ impl Spdy {
         let (connection, head) = upgrade(url, "POST", &fields);
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         assert!(head.contains(&format!("X-Stream-Protocol-Version: {}\r\n", protocols[0])), "{head}");
-        Spdy { connection, names: Vec::new(), begun: false, replies: 0, closed: 0 }
+        Spdy { connection, tunnelled: false, unread: vec![], names: vec![], begun: false, replies: 0, closed: 0 }
+    }
+
+    /// Connects as `crictl port-forward --transport websocket` does.
+    fn in_websocket(url: &str) -> Spdy {
+        let protocol = "SPDY/3.1+portforward.k8s.io";
+        let connection = websocket(url, protocol);
+        Spdy { connection, tunnelled: true, unread: vec![], names: vec![], begun: false, replies: 0, closed: 0 }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        if !self.tunnelled {
+            return self.connection.write_all(bytes).expect("sent");
+        }
+        // In pieces, masked with zeros.
+        for piece in bytes.chunks(100) {
+            let head = [0x82, 0x80 | u8::try_from(piece.len()).expect("short"), 0, 0, 0, 0];
+            self.connection.write_all(&[&head, piece].concat()).expect("sent");
+        }
+    }
+
+    /// Reads so many bytes; none at the end of the connection.
+    fn receive(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.tunnelled && self.unread.len() < count {
+            let message = message(&mut self.connection)?;
+            self.unread.extend(message);
+        }
+        if self.tunnelled {
+            return Some(self.unread.drain(..count).collect());
+        }
+        let mut bytes = vec![0; count];
+        self.connection.read_exact(&mut bytes).ok().map(|()| bytes)
     }
 
     /// Makes a stream, and gives its number.
@@ -98,20 +132,16 @@ impl Spdy {
 
     fn frame(&mut self, head: &[u8; 4], flags: u8, body: &[u8]) {
         let [_, x, y, z] = u32::try_from(body.len()).expect("short").to_be_bytes();
-        self.connection.write_all(&[&head[..], &[flags, x, y, z], body].concat()).expect("sent");
+        self.send(&[&head[..], &[flags, x, y, z], body].concat());
     }
 
     /// Everything until all streams are closed, or until `enough`.
     fn hear(&mut self, enough: impl Fn(&Heard) -> bool) -> Heard {
         let mut heard = Heard::new();
         while !enough(&heard) {
-            let mut head = [0; 8];
-            if self.connection.read_exact(&mut head).is_err() {
-                break;
-            }
+            let Some(head) = self.receive(8) else { break };
             let length = u32::from_be_bytes([0, head[5], head[6], head[7]]) as usize;
-            let mut body = vec![0; length];
-            self.connection.read_exact(&mut body).expect("a whole frame");
+            let body = self.receive(length).expect("a whole frame");
             if head[0] & 0x80 == 0 {
                 let id = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
                 let name = self.names[id / 2].clone();
@@ -141,17 +171,40 @@ fn by_spdy(url: &str, streams: &[&str], input: &[u8]) -> Heard {
     client.hear(|_| false)
 }
 
-/// Everything that a command leads to, by WebSocket.
-fn by_websocket(url: &str, protocol: &str, input: Option<&[u8]>) -> Heard {
+/// A WebSocket with this protocol.
+fn websocket(url: &str, protocol: &str) -> TcpStream {
     let fields = [
         ("Upgrade", "websocket"),
         ("Sec-WebSocket-Version", "13"),
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ("Sec-WebSocket-Protocol", protocol),
     ];
-    let (mut connection, head) = upgrade(url, "GET", &fields);
+    let (connection, head) = upgrade(url, "GET", &fields);
     assert!(head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
     assert!(head.contains(&format!("Sec-WebSocket-Protocol: {protocol}\r\n")), "{head}");
+    connection
+}
+
+/// The next message of a WebSocket; none at its end.
+fn message(connection: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut head = [0; 2];
+    connection.read_exact(&mut head).expect("a frame");
+    let length = match head[1] {
+        126 => {
+            let mut two = [0; 2];
+            connection.read_exact(&mut two).expect("a length");
+            usize::from(u16::from_be_bytes(two))
+        }
+        short => usize::from(short),
+    };
+    let mut body = vec![0; length];
+    connection.read_exact(&mut body).expect("a whole frame");
+    (head[0] != 0x88).then_some(body)
+}
+
+/// Everything that a command leads to, by WebSocket.
+fn by_websocket(url: &str, protocol: &str, input: Option<&[u8]>) -> Heard {
+    let mut connection = websocket(url, protocol);
     let mut send = |bytes: &[u8]| {
         // Masked with zeros.
         let frame = [&[0x82, 0x80 | u8::try_from(bytes.len()).expect("short"), 0, 0, 0, 0], bytes].concat();
@@ -162,25 +215,11 @@ fn by_websocket(url: &str, protocol: &str, input: Option<&[u8]>) -> Heard {
         send(&[255, 0]);
     }
     let mut heard = Heard::new();
-    loop {
-        let mut head = [0; 2];
-        connection.read_exact(&mut head).expect("a frame");
-        let length = match head[1] {
-            126 => {
-                let mut two = [0; 2];
-                connection.read_exact(&mut two).expect("a length");
-                usize::from(u16::from_be_bytes(two))
-            }
-            short => usize::from(short),
-        };
-        let mut body = vec![0; length];
-        connection.read_exact(&mut body).expect("a whole frame");
-        if head[0] == 0x88 {
-            return heard;
-        }
+    while let Some(body) = message(&mut connection) {
         let name = ["stdin", "stdout", "stderr", "error"][usize::from(body[0])];
         heard.entry(name.to_owned()).or_default().push_str(std::str::from_utf8(&body[1..]).expect("text"));
     }
+    heard
 }
 
 fn part(heard: &Heard, name: &str) -> String {
@@ -256,11 +295,12 @@ async fn a_terminal_shows_what_is_typed_and_a_command_with_one_needs_no_input_to
     let mut client = Spdy::connect(&url, &["v4.channel.k8s.io"]);
     let ids = ["error", "stdin", "stdout", "resize"].map(|name| client.open(&[("Streamtype", name)]));
     client.data(ids[3], br#"{"Width":80,"Height":24}"#, false);
-    client.data(ids[1], b"hostname\rexit 3\r", false);
+    client.data(ids[1], b"hostname\rstty size\rexit 3\r", false);
     let heard = client.hear(|_| false);
     assert_eq!(end(&heard), "3");
     let shown = part(&heard, "stdout");
     assert!(shown.contains("hostname\r\n") && shown.contains("web\r\n") && shown.contains("/ # "), "{shown:?}");
+    assert!(shown.contains("24 80\r\n"), "the terminal has the size that was told: {shown:?}");
 }
 
 #[tokio::test]
@@ -331,28 +371,35 @@ async fn a_command_ends_with_its_container() {
     assert_eq!(end(&client.hear(|_| false)), "137");
 }
 
-#[tokio::test]
-async fn a_port_of_a_pod_is_forwarded_and_one_where_nobody_listens_is_an_error() {
-    let (runtime, sandbox, _) = with_top("forward").await;
-    let mut served = config("served", &[]);
-    served.annotations = map(&[("io.kubernetes.container.ports", r#"[{"containerPort":18080,"protocol":"TCP"}]"#)]);
-    runtime.started(&sandbox, &served).await;
-    let request = proto::PortForwardRequest { pod_sandbox_id: sandbox.clone(), port: vec![] };
-    let url = runtime.call::<proto::StreamingResponse>("PortForward", request).await.unwrap().url;
-    let mut client = Spdy::connect(&url, &["portforward.k8s.io"]);
+/// Port 18080 answers, 18081 does not.
+fn check_forwarding(client: &mut Spdy) {
     let pair = |client: &mut Spdy, port: &str, request: &str| {
         let headers = |kind| [("Streamtype", kind), ("Port", port), ("Requestid", request)];
         let error = client.open(&headers("error"));
         client.data(error, b"", true);
         client.open(&headers("data"))
     };
-    let data = pair(&mut client, "18080", "0");
+    let data = pair(client, "18080", "0");
     client.data(data, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", false);
     let heard = client.hear(|heard| part(heard, "data").contains("simulated"));
     assert!(part(&heard, "data").starts_with("HTTP/1.1 200 OK\r\n"), "{heard:?}");
-    pair(&mut client, "18081", "1");
+    pair(client, "18081", "1");
     let heard = client.hear(|heard| !part(heard, "error").is_empty());
     assert!(part(&heard, "error").contains("failed to connect to port 18081 inside the pod"), "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_port_of_a_pod_is_forwarded_by_spdy_and_within_a_websocket_and_one_where_nobody_listens_is_an_error() {
+    let (runtime, sandbox, _) = with_top("forward").await;
+    let mut served = config("served", &[]);
+    served.annotations = map(&[("io.kubernetes.container.ports", r#"[{"containerPort":18080,"protocol":"TCP"}]"#)]);
+    runtime.started(&sandbox, &served).await;
+    let request = proto::PortForwardRequest { pod_sandbox_id: sandbox.clone(), port: vec![] };
+    let url = runtime.call::<proto::StreamingResponse>("PortForward", request).await.unwrap().url;
+    check_forwarding(&mut Spdy::connect(&url, &["portforward.k8s.io"]));
+    let request = proto::PortForwardRequest { pod_sandbox_id: sandbox.clone(), port: vec![] };
+    let url = runtime.call::<proto::StreamingResponse>("PortForward", request).await.unwrap().url;
+    check_forwarding(&mut Spdy::in_websocket(&url));
     let nothing = proto::PortForwardRequest { pod_sandbox_id: "nothing".to_owned(), port: vec![] };
     assert_eq!(code(runtime.done("PortForward", nothing).await), Code::NotFound);
 }

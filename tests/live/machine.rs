@@ -99,6 +99,11 @@ impl Machine {
         format!("unix://{}", self.socket().display())
     }
 
+    /// What containerd has written.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("containerd.log")).unwrap_or_default()
+    }
+
     /// Runs ctr, and gives what it says.
     pub fn ctr(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("ctr");

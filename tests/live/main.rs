@@ -4,13 +4,19 @@
 //! Every run here is replayed from its recording, and must write the same bytes.
 #![cfg(feature = "cri")]
 
+mod faults;
+mod grpc;
 mod machine;
 mod measured;
+mod probes;
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
+use grpc::Proxy;
 use machine::{Lacks, Machine, Registry, Said, calendar_seconds, pass, signal, wait_until};
 
 /// A scenario with these pods, and what is below `timeline`, `expect` and so on.
@@ -20,6 +26,27 @@ fn write_scenario(machine: &Machine, name: &str, pods: &str, rest: &str) {
         "apiVersion: simlet.dev/v1\nkind: Scenario\nmetadata: {{name: {name}}}\nmanifests: [{name}.yaml]\n{rest}"
     );
     machine.write(&format!("{name}.scenario.yaml"), &scenario);
+}
+
+/// What most containers do.
+const SLEEPS: &str = r#"command: [sleep, "1000"]"#;
+
+/// A pod with one container, `main`, of busybox; with more fields of the container and of the pod's spec.
+fn pod(name: &str, container: &str, spec: &str) -> String {
+    let container = format!(r#"{{name: main, image: "localhost/busybox:1", {container}}}"#);
+    let spec = if spec.is_empty() { String::new() } else { format!(", {spec}") };
+    format!("---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{container}]{spec}}}\n")
+}
+
+/// All ids of containers are a runtime's own, whole, and their images are named by digest.
+fn check_whole_ids(objects: &str) {
+    let values = |key: &str| objects.lines().filter_map(move |line| line.trim().strip_prefix(key)).map(str::trim);
+    let is_whole = |id: &str| id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()) && !id.starts_with("0000");
+    let containers: Vec<&str> = values("containerID:").collect();
+    assert!(!containers.is_empty(), "there is no container");
+    assert!(containers.iter().all(|id| id.strip_prefix("containerd://").is_some_and(is_whole)), "{containers:?}");
+    let images: Vec<&str> = values("imageID:").collect();
+    assert!(images.iter().all(|id| id.rsplit_once("sha256:").is_some_and(|(_, id)| is_whole(id))), "{images:?}");
 }
 
 /// Starts `simlet live` of a scenario.
@@ -139,37 +166,17 @@ expect:
 #[test]
 fn exit_codes_last_words_and_crash_loops_are_the_real_ones() {
     let machine = Machine::start(2);
-    let pods = r#"
-apiVersion: v1
-kind: Pod
-metadata: {name: crash}
-spec:
-  containers:
-  - {name: main, image: "localhost/busybox:1", command: [sh, -c, "echo no such database > /dev/termination-log; exit 3"]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: logged}
-spec:
-  restartPolicy: Never
-  containers:
-  - {name: main, image: "localhost/busybox:1", command: [sh, -c, "echo out of luck; exit 5"], terminationMessagePolicy: FallbackToLogsOnError}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: done}
-spec:
-  restartPolicy: OnFailure
-  containers:
-  - {name: main, image: "localhost/busybox:1", command: [sh, -c, "sleep 1"]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: lost}
-spec:
-  containers:
-  - {name: main, image: "localhost/busybox:1", command: [/no/such/program]}
-"#;
+    let pods = [
+        pod("crash", "command: [sh, -c, 'echo no such database > /dev/termination-log; exit 3']", ""),
+        pod(
+            "logged",
+            "command: [sh, -c, 'echo out of luck; exit 5'], terminationMessagePolicy: FallbackToLogsOnError",
+            "restartPolicy: Never",
+        ),
+        pod("done", "command: [sh, -c, 'sleep 1']", "restartPolicy: OnFailure"),
+        pod("lost", "command: [/no/such/program]", ""),
+    ]
+    .concat();
     let rest = r#"
 until: 24s
 expect:
@@ -180,42 +187,23 @@ expect:
 - {that: 'pods.exists(p, p.name == "done" && p.phase == "Succeeded")'}
 - {that: 'events.exists(e, e.object == "Pod/lost" && e.reason == "Failed" && e.message.contains("no such file"))'}
 "#;
-    check(&machine, "crash", pods, rest);
+    check(&machine, "crash", &pods, rest);
 }
 
 #[test]
 fn the_kernels_oom_killer_and_a_failing_liveness_probe_are_told_apart() {
     let machine = Machine::start(3);
-    let pods = r#"
-apiVersion: v1
-kind: Pod
-metadata: {name: fat}
-spec:
-  restartPolicy: Never
-  containers:
-  - {name: main, image: "localhost/busybox:1", command: [tail, /dev/zero], resources: {limits: {memory: 20Mi}}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: sick}
-spec:
-  terminationGracePeriodSeconds: 1
-  containers:
-  - name: main
-    image: localhost/busybox:1
-    command: [sleep, "1000"]
-    livenessProbe: {exec: {command: [cat, /nothing]}, periodSeconds: 1, failureThreshold: 2}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: deaf}
-spec:
-  containers:
-  - name: main
-    image: localhost/busybox:1
-    command: [sleep, "1000"]
-    readinessProbe: {httpGet: {port: 80}, periodSeconds: 1}
-"#;
+    let pods = [
+        pod("fat", "command: [tail, /dev/zero], resources: {limits: {memory: 20Mi}}", "restartPolicy: Never"),
+        pod(
+            "sick",
+            "command: [sleep, '1000'],
+                livenessProbe: {exec: {command: [cat, /nothing]}, periodSeconds: 1, failureThreshold: 2}",
+            "terminationGracePeriodSeconds: 1",
+        ),
+        pod("deaf", "command: [sleep, '1000'], readinessProbe: {httpGet: {port: 80}, periodSeconds: 1}", ""),
+    ]
+    .concat();
     let rest = r#"
 until: 12s
 expect:
@@ -225,7 +213,7 @@ expect:
 - {that: 'events.exists(e, e.object == "Pod/deaf" && e.reason == "Unhealthy" && e.message.endsWith("connect: connection refused"))'}
 - {that: 'pods.exists(p, p.name == "deaf" && p.phase == "Running" && !p.ready)'}
 "#;
-    check(&machine, "killed", pods, rest);
+    check(&machine, "killed", &pods, rest);
 }
 
 #[test]
@@ -266,25 +254,20 @@ expect:
 #[test]
 fn a_pod_is_asked_to_stop_and_killed_only_after_its_grace_period() {
     let machine = Machine::start(5);
-    let pods = r#"
-apiVersion: v1
-kind: Pod
-metadata: {name: polite}
-spec:
-  terminationGracePeriodSeconds: 20
-  containers:
-  - name: main
-    image: localhost/busybox:1
-    command: [sh, -c, "trap 'echo goodbye; exit 0' TERM; while true; do sleep 0.1; done"]
-    lifecycle: {preStop: {exec: {command: [sh, -c, "echo asked > /proc/1/fd/1"]}}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: stubborn}
-spec:
-  terminationGracePeriodSeconds: 4
-  containers: [{name: main, image: "localhost/busybox:1", command: [sh, -c, "trap '' TERM; while true; do sleep 1; done"]}]
-"#;
+    let pods = [
+        pod(
+            "polite",
+            r#"command: [sh, -c, "trap 'echo goodbye; exit 0' TERM; while true; do sleep 0.1; done"],
+                lifecycle: {preStop: {exec: {command: [sh, -c, "echo asked > /proc/1/fd/1"]}}}"#,
+            "terminationGracePeriodSeconds: 20",
+        ),
+        pod(
+            "stubborn",
+            r#"command: [sh, -c, "trap '' TERM; while true; do sleep 1; done"]"#,
+            "terminationGracePeriodSeconds: 4",
+        ),
+    ]
+    .concat();
     let rest = r#"
 until: 16s
 timeline:
@@ -295,21 +278,14 @@ expect:
 - {at: 9500ms, that: 'object("pod/stubborn") != null'}
 - {that: 'pods.size() == 0'}
 "#;
-    check(&machine, "stop", pods, rest);
+    check(&machine, "stop", &pods, rest);
     assert_eq!(log(&machine, "stop", "polite", "main", 0), "asked\ngoodbye");
 }
 
 #[test]
 fn a_run_that_was_killed_is_taken_over_by_the_next_and_cleanup_removes_what_is_left() {
     let machine = Machine::start(6);
-    let pods = r#"
-apiVersion: v1
-kind: Pod
-metadata: {name: kept}
-spec:
-  terminationGracePeriodSeconds: 1
-  containers: [{name: main, image: "localhost/busybox:1", command: [sh, -c, "while true; do sleep 1; done"]}]
-"#;
+    let pods = pod("kept", "command: [sh, -c, 'while true; do sleep 1; done']", "terminationGracePeriodSeconds: 1");
     let rest = r#"
 until: 8s
 expect:
@@ -323,7 +299,7 @@ expect:
         child.kill().expect("it can be killed");
         let _ended = child.wait();
     };
-    write_scenario(&machine, "kept", pods, rest);
+    write_scenario(&machine, "kept", &pods, rest);
     kill(&machine);
     let before = machine.ctr(&["containers", "list", "-q"]);
     assert_eq!(before.lines().count(), 2, "{before}");
@@ -544,6 +520,21 @@ spec:
 ---
 apiVersion: v1
 kind: Pod
+metadata: {name: filed}
+spec:
+  restartPolicy: Never
+  initContainers: [{name: first, image: "localhost/busybox:1", command: [sh, -c, "echo \"DB='from a file'\" > /env/app.env"], volumeMounts: [{name: env, mountPath: /env}]}]
+  containers:
+  - name: main
+    image: localhost/busybox:1
+    command: [sh, -c, "echo $(DB) ${NONE-nothing}"]
+    env:
+    - {name: DB, valueFrom: {fileKeyRef: {volumeName: env, path: app.env, key: DB}}}
+    - {name: NONE, valueFrom: {fileKeyRef: {volumeName: env, path: app.env, key: NONE, optional: true}}}
+  volumes: [{name: env, emptyDir: {}}]
+---
+apiVersion: v1
+kind: Pod
 metadata: {name: curious}
 spec:
   containers: [{name: main, image: "localhost/busybox:1", command: [sleep, "1000"], volumeMounts: [{name: host, mountPath: /host}]}]
@@ -552,26 +543,20 @@ spec:
     let rest = r#"
 until: 10s
 expect:
-- {that: 'pods.exists(p, p.name == "configured" && p.phase == "Succeeded")'}
+- {that: 'pods.filter(p, p.phase == "Succeeded").map(p, p.name) == ["configured", "filed"]'}
 - {that: 'events.exists(e, e.object == "Pod/curious" && e.reason == "FailedMount" && e.message.contains("--allow-host-path /etc"))'}
 "#;
     check(&machine, "conf", pods, rest);
     let said = log(&machine, "conf", "configured", "main", 0);
     assert_eq!(said, "[app]\ns3crettier=\"front\"\ntopology.kubernetes.io/zone=\"zone-a\"\nhello s3cret worker-1");
+    assert_eq!(log(&machine, "conf", "filed", "main", 0), "from a file nothing");
     assert!(!machine.folder.join("conf/pods").exists(), "volumes are left");
 }
 
 #[test]
 fn a_runtime_that_dies_makes_its_node_not_ready_and_nothing_is_lost_when_it_returns() {
     let mut machine = Machine::start(10);
-    let pods = r#"
-apiVersion: v1
-kind: Pod
-metadata: {name: steady}
-spec:
-  terminationGracePeriodSeconds: 1
-  containers: [{name: main, image: "localhost/busybox:1", command: [sleep, "1000"]}]
-"#;
+    let pods = pod("steady", SLEEPS, "terminationGracePeriodSeconds: 1");
     let rest = r#"
 until: 75s
 expect:
@@ -579,7 +564,7 @@ expect:
 - {that: 'events.exists(e, e.object == "Node/worker-1" && e.reason == "NodeNotReady")'}
 - {that: 'nodes.all(n, n.ready) && pods.all(p, p.ready && p.restarts == 0)'}
 "#;
-    write_scenario(&machine, "dies", pods, rest);
+    write_scenario(&machine, "dies", &pods, rest);
     let child = start(&machine, "dies");
     pass(6000);
     machine.kill_containerd();
@@ -592,18 +577,11 @@ expect:
 #[test]
 fn a_runtime_that_hangs_makes_its_node_not_ready_until_it_goes_on() {
     let machine = Machine::start(15);
-    let pods = r#"
-apiVersion: v1
-kind: Pod
-metadata: {name: calm}
-spec:
-  terminationGracePeriodSeconds: 1
-  containers:
-  - name: main
-    image: localhost/busybox:1
-    command: [sleep, "1000"]
-    readinessProbe: {exec: {command: ["true"]}, periodSeconds: 1, failureThreshold: 100}
-"#;
+    let pods = pod(
+        "calm",
+        "command: [sleep, '1000'], readinessProbe: {exec: {command: ['true']}, periodSeconds: 1, failureThreshold: 100}",
+        "terminationGracePeriodSeconds: 1",
+    );
     let rest = r#"
 until: 72s
 expect:
@@ -612,7 +590,7 @@ expect:
 - {that: 'events.exists(e, e.object == "Node/worker-1" && e.reason == "NodeNotReady")'}
 - {that: 'nodes.all(n, n.ready) && pods.all(p, p.ready && p.restarts == 0)'}
 "#;
-    write_scenario(&machine, "hangs", pods, rest);
+    write_scenario(&machine, "hangs", &pods, rest);
     let child = start(&machine, "hangs");
     pass(6000);
     machine.signal_containerd("STOP");
@@ -665,6 +643,15 @@ expect:
     machine.check_nothing_is_left();
 }
 
+/// A socket on which something is said to whoever connects; its address.
+#[expect(clippy::disallowed_methods, reason = "what is real lives on another thread")]
+fn unix_listener(machine: &Machine, name: &str, says: fn(UnixStream)) -> String {
+    let socket = machine.folder.join(name);
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    std::thread::spawn(move || listener.incoming().flatten().for_each(says));
+    format!("unix://{}", socket.display())
+}
+
 #[test]
 fn what_is_wrong_with_a_runtime_is_said_before_anything_is_made() {
     let machine = Machine::start_with(11, Lacks::Network);
@@ -672,6 +659,11 @@ fn what_is_wrong_with_a_runtime_is_said_before_anything_is_made() {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers: [{name: main, image: \"localhost/busybox:1\"}]\n";
     machine.write("p.yaml", pod);
     machine.write("plain", "");
+    let docker = unix_listener(&machine, "docker.sock", |mut connection| {
+        let _broken = connection.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    });
+    let older = Proxy::start(machine.folder.join("older.sock"), bare.socket());
+    older.fails("Version", "", 1, tonic::Code::Unimplemented, "unknown service runtime.v1.RuntimeService");
     let broken = "apiVersion: simlet.dev/v1\nkind: Scenario\nmanifests: [p.yaml]\ntimeline:\n- {at: 1s, fault: {node: worker-1, runtime: stopped}}\n";
     machine.write("broken.yaml", broken);
     let folder = machine.folder.display();
@@ -679,7 +671,9 @@ fn what_is_wrong_with_a_runtime_is_said_before_anything_is_made() {
         ("p.yaml", format!("unix://{folder}/none.sock"), "there is no socket"),
         ("p.yaml", format!("unix://{folder}/plain"), "is not the socket of a container runtime"),
         ("p.yaml", "tcp://127.0.0.1:1".to_owned(), "is not the address of a unix socket"),
+        ("p.yaml", docker, "Docker Engine has CRI only behind cri-dockerd"),
         ("p.yaml", bare.address(), "has no CRI v1"),
+        ("p.yaml", older.address.clone(), "take a newer runtime"),
         ("p.yaml", machine.address(), "has no network for pods"),
         ("p.yaml", format!("nobody={}", machine.address()), "there is no node `nobody`; the nodes are worker-1"),
         ("broken.yaml", machine.address(), "broken.yaml:5: a real runtime is stopped by who started it"),
@@ -689,6 +683,30 @@ fn what_is_wrong_with_a_runtime_is_said_before_anything_is_made() {
         assert_eq!(said.code, Some(2), "{address}: {}", said.err);
         assert!(said.err.contains(expected), "{address}: {}", said.err);
     }
+    // Who is not root may not open a socket of root's.
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--reuid=65534",
+        "--clear-groups",
+        env!("CARGO_BIN_EXE_simlet"),
+        "live",
+        "-",
+        "--runtime",
+        &bare.address(),
+    ]);
+    let said = Said::from(
+        command
+            .stdin(fs::File::open(machine.folder.join("p.yaml")).expect("a manifest"))
+            .output()
+            .expect("setpriv runs"),
+    );
+    // Where the test's folder can't be entered by others, the program itself can't be started.
+    let refused = said.err.contains("no permission to open") || said.code == Some(127) || said.code == Some(126);
+    assert!(refused, "{:?} {}", said.code, said.err);
+    // Nothing is half written.
+    let said = machine.simlet(&["live", "p.yaml", "--runtime", &bare.address(), "--out", "half"]).output();
+    assert_eq!(Said::from(said.expect("simlet runs")).code, Some(2));
+    assert!(!machine.folder.join("half").exists(), "a folder was made for a run that could not begin");
 }
 
 #[test]

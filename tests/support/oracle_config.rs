@@ -14,7 +14,7 @@ pub fn profiles(case: &Value) -> Vec<Profile> {
         config["percentageOfNodesToScore"] = json!(100);
     }
     let comparing = case["featureGates"]["TaintTolerationComparisonOperators"] == true;
-    let feature_gates = FeatureGates { taint_toleration_comparison_operators: comparing };
+    let feature_gates = FeatureGates { taint_toleration_comparison_operators: comparing, ..FeatureGates::default() };
     let source = Source::new("config.json", config.to_string());
     let (config, problems) = scheduler_config::read(&source, Config { feature_gates, ..Config::default() }, &[]);
     config.unwrap_or_else(|| panic!("{}: {problems:?}", case["id"])).profiles

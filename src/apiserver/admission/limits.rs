@@ -46,8 +46,8 @@ pub(super) fn check(ranges: &[&LimitRange], spec: &PodSpec) -> Result<(), String
             }
             "Pod" => {
                 let total = ResourceRequirements {
-                    requests: list(spec.aggregate(|container| container.resources.requests.amounts())),
-                    limits: list(spec.aggregate(|container| container.resources.limits.amounts())),
+                    requests: list(PodSpec { overhead: None, ..spec.clone() }.requests()),
+                    limits: list(PodSpec { overhead: None, ..spec.clone() }.limits()),
                 };
                 bounds(&item.min, &item.max, &total, "Pod", &mut wrong);
             }

@@ -13,12 +13,12 @@ pub(super) mod quota;
 use std::sync::Arc;
 
 use super::store::Store;
-use super::{ApiServer, DisabledPlugins};
+use super::{ApiServer, DisabledPlugins, FeatureGates};
 use crate::kernel::Stream;
 use crate::model::config::Namespace;
 use crate::model::policy::PriorityClass;
 use crate::model::taint::{NOT_READY, Taint, TaintEffect};
-use crate::model::{Key, Kind, Meta, Name, Object};
+use crate::model::{Key, Kind, Meta, Name, Object, Pod};
 use crate::protocol::api::{Status, StatusReason};
 
 use addresses::Addresses;
@@ -40,6 +40,11 @@ pub(super) struct Admission {
     disabled: DisabledPlugins,
 }
 
+/// Whether the LimitRanges of its namespace allow a pod that is resized to this.
+pub(super) fn limits_allow(store: &Store, pod: &Pod) -> Result<(), Status> {
+    pod::limits_allow(store, pod)
+}
+
 /// What is stored before the first request.
 pub(super) fn initial_objects() -> Vec<Object> {
     let namespaces = NAMESPACES.iter().map(|name| {
@@ -55,8 +60,9 @@ pub(super) fn initial_objects() -> Vec<Object> {
 }
 
 impl Admission {
-    pub(super) fn new(addresses: Stream, disabled: DisabledPlugins) -> Admission {
-        Admission { specs: AdmittedSpecs::new(!disabled.priority), addresses: Addresses::new(addresses), disabled }
+    pub(super) fn new(addresses: Stream, disabled: DisabledPlugins, gates: FeatureGates) -> Admission {
+        let specs = AdmittedSpecs::new(!disabled.priority, gates);
+        Admission { specs, addresses: Addresses::new(addresses), disabled }
     }
 
     /// Completes a new object as the mutating plug-ins and the strategies do.

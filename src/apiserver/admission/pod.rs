@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{forbidden, limits};
+use super::{FeatureGates, forbidden, limits};
 use crate::apiserver::store::Store;
 use crate::kernel::Duration;
 use crate::model::node::{REGION_LABEL, ZONE_LABEL};
@@ -18,6 +18,7 @@ use crate::model::policy::{LimitRange, PriorityClass};
 use crate::model::taint::{NOT_READY, TaintEffect, TolerationOperator, UNREACHABLE};
 use crate::model::{
     Affinity, Key, Kind, Labels, Name, Object, Pod, PodAffinityTerm, PodSpec, Requirement, Selector, Toleration,
+    TopologySpreadConstraint,
 };
 use crate::protocol::api::Status;
 
@@ -34,6 +35,7 @@ pub(super) struct AdmittedSpecs {
     valid: FxHashMap<usize, Arc<PodSpec>>,
     /// The plug-in Priority is on.
     priority: bool,
+    gates: FeatureGates,
 }
 
 #[derive(Debug)]
@@ -45,8 +47,8 @@ struct Admitted {
 }
 
 impl AdmittedSpecs {
-    pub(super) fn new(priority: bool) -> AdmittedSpecs {
-        AdmittedSpecs { priority, ..AdmittedSpecs::default() }
+    pub(super) fn new(priority: bool, gates: FeatureGates) -> AdmittedSpecs {
+        AdmittedSpecs { priority, gates, ..AdmittedSpecs::default() }
     }
 
     pub(super) fn clear(&mut self) {
@@ -95,14 +97,14 @@ pub(super) fn mutate(specs: &mut AdmittedSpecs, store: &Store, pod: &mut Arc<Pod
     let spec = match specs.get(pod) {
         Some(spec) => spec,
         None => {
-            let spec = admitted(store, pod, specs.priority)?;
+            let spec = admitted(store, pod, specs.priority, specs.gates)?;
             let spec = if spec == *pod.spec { pod.spec.clone() } else { Arc::new(spec) };
             specs.put(pod, spec.clone());
             spec
         }
     };
     pod.spec = spec;
-    if let Some(node) = pod.node.and_then(|node| store.node(node)) {
+    if let Some(node) = pod.node.filter(|_| specs.gates.pod_topology_labels).and_then(|node| store.node(node)) {
         for label in [ZONE_LABEL, REGION_LABEL].map(Name::new) {
             if let Some(value) = node.meta.labels.get(label) {
                 pod.meta.labels = pod.meta.labels.with(label, value);
@@ -112,16 +114,11 @@ pub(super) fn mutate(specs: &mut AdmittedSpecs, store: &Store, pod: &mut Arc<Pod
     Ok(())
 }
 
-fn admitted(store: &Store, pod: &Pod, priority: bool) -> Result<PodSpec, Status> {
+fn admitted(store: &Store, pod: &Pod, priority: bool, gates: FeatureGates) -> Result<PodSpec, Status> {
     let mut spec = PodSpec::clone(&pod.spec);
+    drop_disabled_fields(&mut spec, gates);
     let refuse = |why: String| forbidden(Kind::Pod, pod.meta.name, why);
-    let ranges: Vec<&LimitRange> = store
-        .in_namespace(Kind::LimitRange, pod.meta.namespace)
-        .filter_map(|object| match object {
-            Object::LimitRange(range) => Some(&**range),
-            _ => None,
-        })
-        .collect();
+    let ranges = ranges(store, pod);
     limits::apply(&ranges, &mut spec);
     limits::check(&ranges, &spec).map_err(refuse)?;
     if spec.service_account.is_empty() {
@@ -131,8 +128,22 @@ fn admitted(store: &Store, pod: &Pod, priority: bool) -> Result<PodSpec, Status>
         set_priority(store, &mut spec).map_err(refuse)?;
     }
     add_tolerations(&mut spec);
-    complete_affinity(pod, &mut spec);
+    complete_affinity(pod, &mut spec, gates.selector_merge);
     Ok(spec)
+}
+
+/// The ranges of the pod's namespace.
+fn ranges<'s>(store: &'s Store, pod: &Pod) -> Vec<&'s LimitRange> {
+    let ranges = store.in_namespace(Kind::LimitRange, pod.meta.namespace).filter_map(|object| match object {
+        Object::LimitRange(range) => Some(&**range),
+        _ => None,
+    });
+    ranges.collect()
+}
+
+/// Whether the ranges of the namespace allow a pod with this spec, which is not new (LimitRanger at `pods/resize`).
+pub(super) fn limits_allow(store: &Store, pod: &Pod) -> Result<(), Status> {
+    limits::check(&ranges(store, pod), &pod.spec).map_err(|why| forbidden(Kind::Pod, pod.meta.name, why))
 }
 
 /// Priority: the class's number, the global default class's, or 0.
@@ -211,10 +222,23 @@ fn uses_labels(spec: &PodSpec) -> bool {
         })
 }
 
+/// Takes out what belongs to a feature that is switched off (`dropDisabledFields` in pkg/api/pod/util.go).
+fn drop_disabled_fields(spec: &mut PodSpec, gates: FeatureGates) {
+    if !gates.pod_level_resources {
+        spec.resources = None;
+    }
+    let has_keys = |constraint: &TopologySpreadConstraint| !constraint.match_label_keys.is_empty();
+    if !gates.match_label_keys_in_pod_topology_spread && spec.topology_spread.iter().any(has_keys) {
+        let constraints = spec.topology_spread.iter().cloned();
+        spec.topology_spread =
+            constraints.map(|one| TopologySpreadConstraint { match_label_keys: Vec::new(), ..one }).collect();
+    }
+}
+
 /// Writes out what the pod's affinity says by reference to the pod: its namespace and the values of its labels.
-fn complete_affinity(pod: &Pod, spec: &mut PodSpec) {
+fn complete_affinity(pod: &Pod, spec: &mut PodSpec, merges_spread: bool) {
     let labels = &pod.meta.labels;
-    if spec.topology_spread.iter().any(|constraint| !constraint.match_label_keys.is_empty()) {
+    if merges_spread && spec.topology_spread.iter().any(|constraint| !constraint.match_label_keys.is_empty()) {
         let mut constraints = spec.topology_spread.to_vec();
         for constraint in &mut constraints {
             merge_labels(&mut constraint.selector, labels, &constraint.match_label_keys, &[]);

@@ -49,8 +49,7 @@ impl Usage {
             return usage;
         }
         usage.0.push((Name::new("pods"), 1));
-        let limits = pod.spec.aggregate(|container| container.resources.limits.amounts());
-        for (of, total) in [("requests", pod.spec.requests()), ("limits", limits)] {
+        for (of, total) in [("requests", pod.spec.requests()), ("limits", pod.spec.limits())] {
             let fixed =
                 [("cpu", total.cpu.0), ("memory", total.memory.0), ("ephemeral-storage", total.ephemeral_storage.0)];
             for (resource, amount) in fixed {
@@ -64,6 +63,11 @@ impl Usage {
             }
         }
         usage
+    }
+
+    /// What there is more than in `before`.
+    pub(in crate::apiserver) fn beyond(&self, before: &Usage) -> Usage {
+        Usage(self.0.iter().map(|&(name, amount)| (name, amount.saturating_sub(before.get(name)))).collect())
     }
 
     fn get(&self, name: Name) -> i64 {

@@ -3,13 +3,17 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::apiserver::FeatureGates;
+use crate::model::feature_gates;
 use crate::model::pod::ResourceRequirements;
 use crate::model::policy::{LimitRange, LimitRangeItem, PriorityClass, ResourceQuota};
 use crate::model::resources::ResourceList;
 use crate::model::service::{Service, ServicePort, ServiceType};
 use crate::model::storage::{ClaimSpec, PersistentVolumeClaim, StorageClass};
 use crate::model::taint::{NOT_READY, TaintEffect, TolerationOperator, UNREACHABLE};
-use crate::model::{Affinity, Bytes, MilliCpu, PodAffinityTerm, Requirement, Taint, Toleration};
+use crate::model::{
+    Affinity, Bytes, MilliCpu, PodAffinityTerm, Requirement, Taint, Toleration, TopologySpreadConstraint,
+};
 
 fn with_spec(name: &str, change: impl FnOnce(&mut PodSpec)) -> Pod {
     let mut spec = spec();
@@ -117,6 +121,42 @@ fn affinity_is_written_out_with_the_pods_namespace_and_labels() {
             Requirement::NotIn(Name::new("tenant"), vec![Name::new("t")]),
         ];
         assert_eq!(*term.selector.as_ref().unwrap().requirements, wanted);
+    }
+}
+
+#[test]
+fn fields_of_features_that_are_off_are_taken_out_of_new_pods() {
+    let constraint = TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: Name::new("zone"),
+        hard: true,
+        selector: Some(Selector::default()),
+        min_domains: None,
+        honor_node_affinity: true,
+        honor_node_taints: false,
+        match_label_keys: vec![Name::new("hash")],
+    };
+    let mut given = pod("p");
+    given.meta.labels = names(&[("hash", "1")]);
+    let shared = PodSpec { topology_spread: Arc::new([constraint]), resources: Some(Box::default()), ..spec() };
+    given.spec = Arc::new(shared);
+    let admitted = |name: &str, on: bool| {
+        let gates = feature_gates::FeatureGates([(name.to_owned(), on)].into());
+        let mut play = Play::with(Config { feature_gates: FeatureGates::of(&gates), ..Play::at_once() });
+        play.create(given.clone());
+        let spec = play.pod("p").unwrap().spec;
+        let constraint = &spec.topology_spread[0];
+        let merged = !constraint.selector.as_ref().unwrap().is_empty();
+        (spec.resources.is_some(), constraint.match_label_keys.len(), merged)
+    };
+    for (gate, on, expected) in [
+        ("PodLevelResources", true, (true, 1, true)),
+        ("PodLevelResources", false, (false, 1, true)),
+        ("MatchLabelKeysInPodTopologySpread", false, (true, 0, false)),
+        ("MatchLabelKeysInPodTopologySpreadSelectorMerge", false, (true, 1, false)),
+        ("AllBeta", false, (false, 0, false)),
+    ] {
+        assert_eq!(admitted(gate, on), expected, "{gate}={on}");
     }
 }
 
@@ -251,6 +291,84 @@ proptest! {
             prop_assert_eq!(used(&play), there);
         }
     }
+}
+
+/// What comes of a resize to so much CPU: `done` or the error.
+fn resize(play: &mut Play, container: &str, cpu: i64) -> String {
+    use crate::protocol::api::ResizeRequest;
+    let list = amounts(Some(cpu), None);
+    let change = ResizeRequest { container: Name::new(container), requests: list.clone(), limits: list };
+    match play.call(Call::Patch(pod_key("p"), Patch::Resize(Arc::new([change])))) {
+        Ok(_) => "done".to_owned(),
+        Err(status) => format!("{} {}", status.reason.code(), status.message),
+    }
+}
+
+#[test]
+fn a_resize_is_held_against_limit_ranges_and_quotas() {
+    let mut play = Play::new();
+    let item = LimitRangeItem { kind: Name::new("Container"), max: amounts(Some(2000), None), ..Default::default() };
+    let range = LimitRange { meta: Meta::named("default", "l"), limits: vec![item] };
+    play.create(Object::LimitRange(Arc::new(range)));
+    play.create(with_spec("p", |spec| {
+        let resources = ResourceRequirements { requests: amounts(Some(300), None), limits: amounts(Some(300), None) };
+        spec.containers = Arc::new([Container { resources, ..container("main") }]);
+    }));
+    play.create(quota(&[("requests.cpu", 1000)]));
+    assert_eq!(resize(&mut play, "main", 900), "done");
+    assert_eq!(used(&play), [("requests.cpu", 900)]);
+    assert_eq!(
+        resize(&mut play, "main", 1200),
+        "403 pods \"p\" is forbidden: exceeded quota: q, requested: requests.cpu=300m, used: requests.cpu=900m, limited: \
+         requests.cpu=1"
+    );
+    assert_eq!(
+        resize(&mut play, "main", 2500),
+        "403 pods \"p\" is forbidden: maximum cpu usage per Container is 2, but limit is 2500m"
+    );
+    assert_eq!(resize(&mut play, "main", 400), "done");
+    assert_eq!(used(&play), [("requests.cpu", 400)]);
+}
+
+#[test]
+fn a_pod_as_a_whole_has_no_less_than_its_containers() {
+    let mut play = Play::new();
+    let with = |pod_level: (i64, i64), own: (i64, i64)| {
+        with_spec("p", |spec| {
+            let of = |(request, limit)| ResourceRequirements {
+                requests: amounts(Some(request), None),
+                limits: amounts(Some(limit), None),
+            };
+            spec.containers = Arc::new([Container { resources: of(own), ..container("main") }]);
+            spec.resources = Some(Box::new(of(pod_level)));
+        })
+    };
+    for (pod_level, own, problem) in [
+        (
+            (100, 1000),
+            (200, 500),
+            "spec.resources.requests[cpu]: Invalid value: \"100m\": must be greater than or equal to aggregate container \
+             requests of 200m",
+        ),
+        (
+            (300, 400),
+            (200, 500),
+            "spec.containers[0].resources.limits[cpu]: Invalid value: \"500m\": must be less than or equal to pod limits of \
+             400m",
+        ),
+    ] {
+        let error = play.error(Call::Create(with(pod_level, own).into()));
+        assert_eq!(error, format!("422 Pod \"p\" is invalid: {problem}"));
+    }
+    play.create(with((300, 1000), (200, 500)));
+    play.create(quota(&[("requests.cpu", 2000), ("limits.cpu", 3000)]));
+    assert_eq!(used(&play), [("requests.cpu", 300), ("limits.cpu", 1000)]);
+    assert_eq!(
+        resize(&mut play, "", 100),
+        "422 Pod \"p\" is invalid: [spec.resources.requests[cpu]: Invalid value: \"100m\": must be greater than or equal to aggregate container \
+         requests of 200m, spec.containers[0].resources.limits[cpu]: Invalid value: \"500m\": must be less than or equal to \
+         pod limits of 100m]"
+    );
 }
 
 #[test]

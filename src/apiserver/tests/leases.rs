@@ -17,7 +17,7 @@ fn lease(play: &Play) -> Lease {
 }
 
 fn renew() -> Call {
-    Call::RenewLease { node: Name::new("n1"), every: Duration::from_secs(10) }
+    Call::RenewLease { node: Name::new("n1"), every: Duration::from_secs(10), reports: Duration::from_secs(300) }
 }
 
 #[test]
@@ -119,4 +119,62 @@ fn a_lease_belongs_to_its_node_and_is_made_anew_if_its_holder_outlives_that() {
     assert_eq!(play.api.store().get(&key()), None);
     play.at(second(11));
     assert!(lease(&play).renewing && lease(&play).meta.owner.is_none());
+}
+
+#[test]
+fn a_lease_is_read_with_its_own_duration_and_its_last_renewal() {
+    let mut play = Play::new();
+    let every = Duration::from_secs(5);
+    let reports = Duration::from_secs(60);
+    play.at(second(5)).call(Call::RenewLease { node: Name::new("n1"), every, reports }).unwrap();
+    let read = |play: &mut Play| match play.ok(Call::Get(key())) {
+        Object::Lease(lease) => (lease.duration, lease.renewed.unwrap()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(read(&mut play), (Duration::from_secs(20), second(5)));
+    let hour = second(3600);
+    play.at(hour);
+    let (_, renewed) = read(&mut play);
+    let ago = hour.since(renewed);
+    assert!(ago < Duration::from_millis(5200), "renewed {ago} ago");
+    assert_eq!(play.api.leases(hour).len(), 1);
+    play.hand(In::LeaseCut { node: Name::new("n1") });
+    play.at(second(7200));
+    assert_eq!(read(&mut play), (Duration::from_secs(20), renewed), "a reader sees what a cut leaves");
+}
+
+#[test]
+fn a_node_is_read_with_the_heartbeats_of_a_status_that_stays() {
+    use crate::model::{Condition, ConditionStatus, Node};
+    let mut play = Play::new();
+    let mut ready = node("n1", &[]);
+    let of = |kind: &str, status| Condition {
+        kind: Name::new(kind),
+        status,
+        reason: Name::default(),
+        message: Default::default(),
+        last_transition: second(5),
+        last_update: second(5),
+    };
+    ready.status.conditions.push(of("Ready", ConditionStatus::True));
+    ready.status.conditions.push(of("NetworkUnavailable", ConditionStatus::False));
+    play.at(second(5)).create(ready);
+    play.call(renew()).unwrap();
+    let heartbeats = |play: &Play, at| -> Vec<Time> {
+        let nodes = play.api.nodes(at);
+        let Some(Object::Node(node)) = nodes.first() else { panic!("{nodes:?}") };
+        let node: &Node = node;
+        node.status.conditions.iter().map(|condition| condition.last_update).collect()
+    };
+    assert_eq!(heartbeats(&play, second(100)), [second(5), second(5)]);
+    let first = heartbeats(&play, second(500))[0];
+    assert!((second(155)..second(456)).contains(&first), "{first:?}");
+    let later = heartbeats(&play, second(10_000));
+    assert_eq!(later[1], second(5), "not the kubelet's");
+    let apart = later[0].since(first).as_secs() % 300;
+    assert!(apart <= 1 || apart == 299, "each 300 s, cut to seconds: {apart}");
+    assert!(second(10_000).since(later[0]) < Duration::from_secs(301));
+    play.at(second(20_000)).hand(In::LeaseCut { node: Name::new("n1") });
+    let cut = heartbeats(&play, second(40_000))[0];
+    assert!(cut <= second(20_000), "{cut:?}");
 }

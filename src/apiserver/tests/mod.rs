@@ -36,13 +36,13 @@ pub(super) struct Play {
 impl Play {
     /// An API server that needs no time.
     pub(super) fn new() -> Play {
+        Play::with(Play::at_once())
+    }
+
+    /// The settings of a server that needs no time.
+    pub(super) fn at_once() -> Config {
         let none = Distribution::Constant(Duration::ZERO);
-        Play::with(Config {
-            write_latency: none.clone(),
-            read_latency: none.clone(),
-            watch_latency: none,
-            ..Config::default()
-        })
+        Config { write_latency: none.clone(), read_latency: none.clone(), watch_latency: none, ..Config::default() }
     }
 
     pub(super) fn with(config: Config) -> Play {

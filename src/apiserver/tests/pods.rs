@@ -101,6 +101,8 @@ fn the_kubelets_status_leaves_others_conditions_and_goes_before_nothing_of_their
         restart_count: 0,
         image: Name::new("app:1"),
         container_id: 1,
+        runtime_id: Name::default(),
+        image_id: Name::default(),
     });
     let patch = Patch::PodStatus { uid, status: Box::new(status) };
     play.at(second(6)).patch(pod_key("p"), patch.clone());
@@ -252,4 +254,97 @@ fn unready_and_pending_pods_cost_no_budget_where_enough_are_healthy() {
     run(&mut play, "unready", false);
     protect(&mut play, "b", PodDisruptionBudgetStatus { current_healthy: 0, ..allowing(0) });
     assert_eq!(play.call(evict("unready")).unwrap_err().reason.code(), 429);
+}
+
+/// What a patch of the ephemeral containers comes to: `added`, or the error.
+fn ephemeral(play: &mut Play, name: &str, list: Vec<Container>) -> String {
+    match play.call(Call::Patch(pod_key(name), Patch::EphemeralContainers(list.into()))) {
+        Ok(_) => "added".to_owned(),
+        Err(status) => format!("{} {}", status.reason.code(), status.message),
+    }
+}
+
+#[test]
+fn ephemeral_containers_are_added_to_a_pod_and_stay_as_they_are() {
+    use crate::model::pod::{ContainerPort, ResourceRequirements, RestartPolicy, VolumeMount};
+    let mut play = Play::new();
+    play.create(pod("p"));
+    let debugger = || container("debugger");
+    assert_eq!(ephemeral(&mut play, "p", vec![debugger()]), "added");
+    let there = play.pod("p").unwrap();
+    assert_eq!((there.meta.generation, there.spec.ephemeral_containers.len()), (2, 1));
+    let version = play.api.store().version();
+    assert_eq!(ephemeral(&mut play, "p", vec![debugger()]), "added");
+    assert_eq!(play.api.store().version(), version, "nothing has changed");
+
+    let at = "spec.ephemeralContainers";
+    let cannot = "cannot be set for an Ephemeral Container";
+    let port = ContainerPort {
+        name: Name::default(),
+        port: 80,
+        host_port: 0,
+        host_ip: Name::default(),
+        protocol: crate::model::pod::Protocol::Tcp,
+    };
+    let mut resources = ResourceRequirements::default();
+    resources.limits.cpu = Some(crate::model::MilliCpu(100));
+    let mount = VolumeMount { volume: Name::new("v"), path: Name::new("/v"), ..VolumeMount::default() };
+    for (list, problem) in [
+        (vec![], format!("{at}: Forbidden: existing ephemeral containers \"debugger\" may not be removed\n")),
+        (
+            vec![Container { image: Name::new("other:1"), ..debugger() }],
+            format!("{at}: Forbidden: existing ephemeral containers \"debugger\" may not be changed\n"),
+        ),
+        (vec![debugger(), container("main")], format!("{at}[1].name: Duplicate value: \"main\"")),
+        (
+            vec![debugger(), Container { target: Name::new("nobody"), ..container("x") }],
+            format!("{at}[1].targetContainerName: Not found: \"nobody\""),
+        ),
+        (
+            vec![debugger(), Container { ports: vec![port], ..container("x") }],
+            format!("{at}[1].ports: Forbidden: {cannot}"),
+        ),
+        (
+            vec![debugger(), Container { resources, ..container("x") }],
+            format!("{at}[1].resources: Forbidden: {cannot}"),
+        ),
+        (
+            vec![debugger(), Container { restart_policy: Some(RestartPolicy::Always), ..container("x") }],
+            format!("{at}[1].restartPolicy: Forbidden: {cannot}"),
+        ),
+        (
+            vec![debugger(), Container { volume_mounts: vec![mount], ..container("x") }],
+            format!("{at}[1].volumeMounts[0].name: Not found: \"v\""),
+        ),
+        (
+            vec![debugger(), Container { image: Name::default(), ..container("x") }],
+            format!("{at}[1].image: Required value"),
+        ),
+    ] {
+        let said = ephemeral(&mut play, "p", list);
+        assert_eq!(said, format!("422 Pod \"p\" is invalid: {problem}"));
+    }
+    let target = Container { target: Name::new("main"), ..container("x") };
+    assert_eq!(ephemeral(&mut play, "p", vec![debugger(), target]), "added");
+}
+
+#[test]
+fn ephemeral_containers_come_by_their_subresource_alone() {
+    let mut play = Play::new();
+    let with = |name: &str| {
+        let spec = PodSpec { ephemeral_containers: Arc::new([container("debugger")]), ..spec() };
+        Pod { spec: Arc::new(spec), ..pod(name) }
+    };
+    assert_eq!(
+        play.error(Call::Create(with("p").into())),
+        "422 Pod \"p\" is invalid: spec.ephemeralContainers: Forbidden: cannot be set on create"
+    );
+    play.create(pod("p"));
+    let error = play.error(Call::Update(with("p").into()));
+    assert!(error.starts_with("422 Pod \"p\" is invalid: spec: Forbidden: pod updates may not change"), "{error}");
+    let mut mirror = pod("m");
+    mirror.meta.annotations = names(&[("kubernetes.io/config.mirror", "x")]);
+    play.create(mirror);
+    let said = ephemeral(&mut play, "m", vec![container("debugger")]);
+    assert!(said.ends_with("Forbidden: static pods do not support ephemeral containers"), "{said}");
 }

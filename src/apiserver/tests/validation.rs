@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::apiserver::FeatureGates;
 use crate::apiserver::validation::{Invalid, message, validate, validate_update};
 use crate::model::affinity::TopologySpreadConstraint;
 use crate::model::pod::{
@@ -32,7 +33,7 @@ fn real_words(file: &str) -> Vec<String> {
 }
 
 fn check(file: &str, object: impl Into<Object>) {
-    let found: Vec<String> = validate(&object.into()).iter().map(Invalid::to_string).collect();
+    let found: Vec<String> = validate(&object.into(), FeatureGates::default()).iter().map(Invalid::to_string).collect();
     assert_eq!(found, real_words(file), "{file}");
 }
 
@@ -114,7 +115,7 @@ fn pods_are_refused_in_kubernetes_words() {
     check("k8s-name-uppercase.yaml", named);
     let mut labelled = pod("p");
     labelled.meta.labels = names(&[("app", &"a".repeat(63))]);
-    assert_eq!(validate(&labelled.clone().into()), []);
+    assert_eq!(validate(&labelled.clone().into(), FeatureGates::default()), []);
     labelled.meta.labels = names(&[("app", &"a".repeat(64))]);
     check("k8s-label-too-long.yaml", labelled);
     check("k8s-no-containers.yaml", pod_with(|spec| spec.containers = Arc::new([])));
@@ -285,7 +286,7 @@ fn what_is_right_is_not_refused() {
         deployment("web").into(),
         as_object(job(never())),
     ] {
-        assert_eq!(validate(&object), [], "{}", object.key());
+        assert_eq!(validate(&object, FeatureGates::default()), [], "{}", object.key());
     }
 }
 

@@ -39,10 +39,46 @@ pub(super) fn all(field: &str, spec: &PodSpec, volumes: &[Name], problems: &mut 
             }
         }
     }
+    ephemeral(field, spec, volumes, &mut seen, problems);
     // Init containers run one after another: only those that stay could meet in a port.
     for (idx, container) in spec.init_containers.iter().enumerate() {
         let field = format!("{field}.initContainers[{idx}]");
         host_ports_of(&field, container, &mut Vec::new(), spec.host_network, problems);
+    }
+}
+
+/// Ephemeral containers have no part in what the pod is for: much of what a container may say they may not.
+fn ephemeral(field: &str, spec: &PodSpec, volumes: &[Name], seen: &mut Vec<Name>, problems: &mut Problems) {
+    const WHY: &str = "cannot be set for an Ephemeral Container";
+    for (idx, container) in spec.ephemeral_containers.iter().enumerate() {
+        let field = format!("{field}.ephemeralContainers[{idx}]");
+        one(&field, container, volumes, seen, problems);
+        let target = container.target;
+        let is_there = |list: &[Container]| list.iter().any(|one| one.name == target);
+        if !target.is_empty() && !is_there(&spec.containers) && !is_there(&spec.init_containers) {
+            problems.add(format!("{field}.targetContainerName"), not_found(target));
+        }
+        let set = [
+            ("ports", !container.ports.is_empty()),
+            ("resources", container.resources != ResourceRequirements::default()),
+            ("resizePolicy", !container.resize_policy.is_empty()),
+            ("restartPolicy", container.restart_policy.is_some()),
+            ("restartPolicyRules", !container.restart_rules.is_empty()),
+            ("livenessProbe", container.liveness.is_some()),
+            ("readinessProbe", container.readiness.is_some()),
+            ("startupProbe", container.startup.is_some()),
+            ("lifecycle", container.post_start.is_some() || container.pre_stop.is_some()),
+        ];
+        for (name, _) in set.iter().filter(|(_, set)| *set) {
+            problems.forbidden(format!("{field}.{name}"), WHY);
+        }
+        for (at, mount) in container.volume_mounts.iter().enumerate() {
+            for (name, path) in [("subPath", mount.sub_path), ("subPathExpr", mount.sub_path_expr)] {
+                if !path.is_empty() {
+                    problems.forbidden(format!("{field}.volumeMounts[{at}].{name}"), WHY);
+                }
+            }
+        }
     }
 }
 

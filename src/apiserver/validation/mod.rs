@@ -18,6 +18,7 @@ mod workload;
 
 use std::fmt;
 
+use super::FeatureGates;
 use crate::model::{Kind, Labels, Meta, Name, Object};
 
 pub use update::validate_update;
@@ -47,8 +48,8 @@ impl fmt::Display for Invalid {
 
 /// Everything that is wrong with a new object, in Kubernetes' order. Empty if nothing is. A missing name is not among
 /// it: names may be generated.
-pub fn validate(object: &Object) -> Vec<Invalid> {
-    let mut problems = Problems::default();
+pub fn validate(object: &Object, gates: FeatureGates) -> Vec<Invalid> {
+    let mut problems = Problems(Vec::new(), gates);
     meta(object.kind(), object.meta(), &mut problems);
     match object {
         Object::Pod(pod) => pod::pod(pod, &mut problems),
@@ -75,10 +76,21 @@ pub fn validate(object: &Object) -> Vec<Invalid> {
         | Object::CSIDriver(_)
         | Object::CSIStorageCapacity(_)
         | Object::VolumeAttachment(_)
+        | Object::DeviceClass(_)
+        | Object::ResourceClaim(_)
+        | Object::ResourceClaimTemplate(_)
+        | Object::ResourceSlice(_)
         | Object::Lease(_)
         | Object::Event(_) => {}
     }
     problems.0
+}
+
+/// What is wrong with an object only because it is new.
+pub fn validate_create(object: &Object) -> Option<Invalid> {
+    let pod = object.as_pod()?;
+    let brings = !pod.spec.ephemeral_containers.is_empty();
+    brings.then(|| Invalid::new("spec.ephemeralContainers", "Forbidden: cannot be set on create"))
 }
 
 /// What is wrong with an object's metadata alone.
@@ -101,7 +113,7 @@ pub fn message(kind: Kind, name: Name, problems: &[Invalid]) -> String {
 
 /// The problems found so far.
 #[derive(Debug, Default)]
-struct Problems(Vec<Invalid>);
+struct Problems(Vec<Invalid>, FeatureGates);
 
 impl Problems {
     fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {

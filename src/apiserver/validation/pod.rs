@@ -3,7 +3,8 @@
 //! Kubernetes: pkg/apis/core/validation/validation.go (ValidatePodSpec).
 
 use super::{Problems, affinity, annotations, container, labels, names};
-use crate::model::pod::VolumeSource;
+use crate::apiserver::admission::limits::{amount, amount_text, amounts};
+use crate::model::pod::{ResourceRequirements, VolumeSource};
 use crate::model::taint::{TaintEffect, TolerationOperator};
 use crate::model::workload::PodTemplate;
 use crate::model::{Name, Pod, PodSpec};
@@ -19,6 +20,10 @@ pub(super) fn pod(pod: &Pod, problems: &mut Problems) {
 pub(super) fn template(field: &str, template: &PodTemplate, problems: &mut Problems) {
     labels(&format!("{field}.metadata.labels"), &template.labels, problems);
     annotations(&format!("{field}.metadata.annotations"), &template.annotations, problems);
+    if !template.spec.ephemeral_containers.is_empty() {
+        let field = format!("{field}.spec.ephemeralContainers");
+        problems.forbidden(field, "ephemeral containers not allowed in pod template");
+    }
     spec(&format!("{field}.spec"), &template.spec, problems);
 }
 
@@ -33,7 +38,7 @@ fn spec(field: &str, spec: &PodSpec, problems: &mut Problems) {
         }
     }
     if let Some(resources) = spec.resources.as_deref() {
-        container::resources(&format!("{field}.resources"), resources, problems);
+        pod_level(field, spec, resources, problems);
     }
     labels(&format!("{field}.nodeSelector"), &spec.node_selector, problems);
     for (name, value) in [("serviceAccountName", spec.service_account), ("priorityClassName", spec.priority_class)] {
@@ -52,6 +57,42 @@ fn spec(field: &str, spec: &PodSpec, problems: &mut Problems) {
     }
     tolerations(field, spec, problems);
     affinity::spread(field, &spec.topology_spread, problems);
+}
+
+/// `resources` of the pod as a whole: no less than its containers ask for together, no less than one of them may use
+/// (validatePodResources, validatePodResourceConsistency).
+fn pod_level(field: &str, spec: &PodSpec, resources: &ResourceRequirements, problems: &mut Problems) {
+    let of_pod = format!("{field}.resources");
+    container::resources(&of_pod, resources, problems);
+    for (which, list) in [("limits", &resources.limits), ("requests", &resources.requests)] {
+        for (name, _) in amounts(list) {
+            if !matches!(name.as_str(), "cpu" | "memory") && !name.starts_with("hugepages-") {
+                let why =
+                    format!("Unsupported value: \"{name}\": supported values: \"cpu\", \"hugepages-\", \"memory\"");
+                problems.add(format!("{of_pod}.{which}[{name}]"), why);
+            }
+        }
+    }
+    let sum = spec.aggregate(|container| container.resources.requests.amounts());
+    for (name, sum) in [("cpu", sum.cpu.0), ("memory", sum.memory.0)] {
+        let name = Name::new(name);
+        if let Some(request) = amount(&resources.requests, name).filter(|request| *request < sum) {
+            let why =
+                format!("must be greater than or equal to aggregate container requests of {}", amount_text(name, sum));
+            problems.invalid_text(format!("{of_pod}.requests[{name}]"), &amount_text(name, request), why);
+        }
+    }
+    for (list, containers) in [("containers", &spec.containers), ("initContainers", &spec.init_containers)] {
+        for (idx, container) in containers.iter().enumerate() {
+            for (name, limit) in amounts(&container.resources.limits) {
+                if let Some(most) = amount(&resources.limits, name).filter(|most| limit > *most) {
+                    let why = format!("must be less than or equal to pod limits of {}", amount_text(name, most));
+                    let place = format!("{field}.{list}[{idx}].resources.limits[{name}]");
+                    problems.invalid_text(place, &amount_text(name, limit), why);
+                }
+            }
+        }
+    }
 }
 
 /// Checks the volumes; their names, for the mounts.
@@ -113,6 +154,12 @@ fn tolerations(field: &str, spec: &PodSpec, problems: &mut Problems) {
                 problems.invalid_text(operator, &toleration.value, "value must be empty when `operator` is 'Exists'");
             }
             TolerationOperator::Exists => {}
+            TolerationOperator::Gt | TolerationOperator::Lt if problems.1.taint_toleration_comparison_operators => {
+                if crate::model::taint::integer(&toleration.value).is_none() {
+                    let why = "value must be a valid integer when `operator` is 'Gt' or 'Lt'";
+                    problems.invalid_text(format!("{field}.value"), &toleration.value, why);
+                }
+            }
             TolerationOperator::Gt | TolerationOperator::Lt => {
                 let word = if toleration.operator == TolerationOperator::Gt { "Gt" } else { "Lt" };
                 problems.add(operator, format!("Unsupported value: {word:?}: supported values: \"Equal\", \"Exists\""));

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::small::selector_json;
 use super::{Invalid, Problems};
+use crate::model::device::DeviceNodes;
 use crate::model::pod::Container;
 use crate::model::workload::{Job, StatefulSet};
-use crate::model::{Object, PodSpec, Selector};
+use crate::model::{Name, Object, PodSpec, Selector};
 
 const IMMUTABLE: &str = "field is immutable";
 const POD_SPEC: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,\
@@ -54,6 +55,27 @@ pub fn validate_update(old: &Object, new: &Object) -> Vec<Invalid> {
         (Object::PersistentVolume(old), Object::PersistentVolume(new)) if old.driver != new.driver => {
             problems
                 .forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation");
+        }
+        (Object::ResourceClaim(old), Object::ResourceClaim(new)) if old.spec != new.spec => {
+            problems.invalid("spec", "{…}", IMMUTABLE);
+        }
+        (Object::ResourceClaimTemplate(old), Object::ResourceClaimTemplate(new)) => {
+            let same = old.spec == new.spec && old.labels == new.labels && old.annotations == new.annotations;
+            if !same {
+                problems.invalid("spec", "{…}", IMMUTABLE);
+            }
+        }
+        (Object::ResourceSlice(old), Object::ResourceSlice(new)) => {
+            if old.driver != new.driver {
+                problems.invalid_text("spec.driver", &new.driver, IMMUTABLE);
+            }
+            if old.pool != new.pool {
+                problems.invalid_text("spec.pool.name", &new.pool, IMMUTABLE);
+            }
+            let node = |nodes: &DeviceNodes| if let DeviceNodes::Node(name) = nodes { *name } else { Name::default() };
+            if node(&old.nodes) != node(&new.nodes) {
+                problems.invalid_text("spec.nodeName", &node(&new.nodes), IMMUTABLE);
+            }
         }
         (Object::PriorityClass(old), Object::PriorityClass(new)) if old.value != new.value => {
             problems.forbidden("value", "may not be changed in an update.");

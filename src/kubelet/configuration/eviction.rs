@@ -5,10 +5,10 @@
 use crate::kernel::Duration;
 use crate::model::quantity::{Format, Quantity};
 
-use super::Problems;
 use super::types::{KubeletConfiguration, Texts};
 use super::words::Length;
 use crate::kubelet::config::{Amount, Eviction, Signal, Threshold};
+use crate::model::configuration::Problems;
 
 /// The settings of eviction that the file says.
 pub(super) fn compile(given: &KubeletConfiguration, problems: &mut Problems) -> Eviction {

@@ -1,80 +1,37 @@
 //! KubeletConfiguration: from what a file says to the kubelet's settings.
 //!
 //! `types` is the file, `validation` what the kubelet refuses, `eviction` the grammar of thresholds, `words` that of lengths
-//! and amounts, `gates` the feature gates. Whoever reads the file hands [`compile`] the decoded object and gets every problem
+//! and amounts. Whoever reads the file hands [`compile`] the decoded object and gets every problem
 //! with its path; [`has_effect`] says of each field whether anything comes of it.
 //!
 //! Kubernetes: cmd/kubelet/app/server.go, pkg/kubelet/apis/config/v1beta1/defaults.go, pkg/kubelet/kubelet.go.
 
 mod eviction;
-pub mod gates;
 pub mod types;
 mod validation;
 mod words;
 
 use crate::kernel::Duration;
+use crate::model::configuration::{Problem, Problems};
+use crate::model::feature_gates::FeatureGates as Gates;
 use crate::model::quantity::Quantity;
 use crate::model::{Bytes, MilliCpu, Name, Resources, Taint, TaintEffect};
 
 use super::config::{FeatureGates, KubeletConfiguration};
-use gates::Stage;
 use types::Texts;
 use words::Length;
 
 /// The only group and version that the kubelet of 1.36 reads.
 pub const API_VERSION: &str = "kubelet.config.k8s.io/v1beta1";
 
-/// Something that the kubelet would refuse.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// `evictionHard[memory.available]`.
-    pub path: String,
-    /// In the kubelet's words.
-    pub message: String,
-    /// It runs all the same.
-    pub is_warning: bool,
-}
-
-/// What is wrong so far.
-#[derive(Debug, Default)]
-struct Problems(Vec<Problem>);
-
-impl Problems {
-    fn say(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Problem { path: path.into(), message: message.into(), is_warning: false });
-    }
-
-    fn invalid(&mut self, path: impl Into<String>, message: impl AsRef<str>) {
-        self.say(path, format!("invalid configuration: {}", message.as_ref()));
-    }
-
-    fn warn(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Problem { path: path.into(), message: message.into(), is_warning: true });
-    }
-}
-
-/// The feature gates that a file sets, over their defaults.
-struct Gates<'g>(Option<&'g types::Switches>);
-
-impl Gates<'_> {
-    fn on(&self, name: &str) -> bool {
-        let set = |name: &str| self.0.and_then(|set| set.get(name)).copied();
-        let (stage, default) = gates::gate(name).unwrap_or((Stage::Alpha, false));
-        let all = match stage {
-            Stage::Alpha => set("AllAlpha").filter(|on| *on),
-            Stage::Beta => set("AllBeta"),
-            Stage::Ga | Stage::Deprecated => None,
-        };
-        set(name).or(all).unwrap_or(default)
-    }
-}
-
 /// Fields from which something follows; the others are only checked. Entries of mappings are named by the mapping.
 const EFFECTIVE: &[&str] = &[
+    "allowedUnsafeSysctls",
     "apiVersion",
     "kind",
     "cpuCFSQuota",
     "cpuCFSQuotaPeriod",
+    "cpuManagerPolicy",
     "crashLoopBackOff.maxContainerRestartPeriod",
     "evictionHard",
     "evictionMaxPodGracePeriod",
@@ -83,6 +40,7 @@ const EFFECTIVE: &[&str] = &[
     "evictionSoft",
     "evictionSoftGracePeriod",
     "featureGates.ChangeContainerStatusOnKubeletRestart",
+    "featureGates.EnvFiles",
     "featureGates.GracefulNodeShutdown",
     "featureGates.GracefulNodeShutdownBasedOnPodPriority",
     "featureGates.KubeletCrashLoopBackOffMax",
@@ -94,9 +52,13 @@ const EFFECTIVE: &[&str] = &[
     "kubeReserved",
     "maxParallelImagePulls",
     "maxPods",
+    "memoryManagerPolicy",
     "mergeDefaultEvictionSettings",
     "nodeLeaseDurationSeconds",
+    "nodeStatusMaxImages",
+    "nodeStatusReportFrequency",
     "nodeStatusUpdateFrequency",
+    "podPidsLimit",
     "podsPerCore",
     "providerID",
     "registerWithTaints",
@@ -109,6 +71,7 @@ const EFFECTIVE: &[&str] = &[
     "shutdownGracePeriodCriticalPods",
     "singleProcessOOMKill",
     "systemReserved",
+    "volumeStatsAggPeriod",
 ];
 
 /// True for a field, such as `logging.verbosity`, by which something changes in a simulation.
@@ -120,7 +83,7 @@ pub fn has_effect(path: &str) -> bool {
 /// start with the file.
 pub fn compile(given: &types::KubeletConfiguration) -> (Option<KubeletConfiguration>, Vec<Problem>) {
     let mut problems = Problems::default();
-    let gates = Gates(given.feature_gates.as_ref());
+    let gates = Gates(given.feature_gates.iter().flatten().map(|(name, on)| (name.clone(), *on)).collect());
     validation::validate(given, &gates, &mut problems);
     let mut config = KubeletConfiguration::default();
     numbers(given, &mut config);
@@ -129,10 +92,11 @@ pub fn compile(given: &types::KubeletConfiguration) -> (Option<KubeletConfigurat
     config.kube_reserved = reserved("kubeReserved", "--kube-reserved", &given.kube_reserved, &mut problems);
     config.eviction = eviction::compile(given, &mut problems);
     config.register_with_taints = given.register_with_taints.iter().flatten().filter_map(taint).collect();
-    config.feature_gates =
-        FeatureGates { change_container_status_on_kubelet_restart: gates.on("ChangeContainerStatusOnKubeletRestart") };
-    let usable = problems.0.iter().all(|problem| problem.is_warning);
-    (usable.then_some(config), problems.0)
+    config.feature_gates = FeatureGates {
+        change_container_status_on_kubelet_restart: gates.on("ChangeContainerStatusOnKubeletRestart"),
+        no_env_files: !gates.on("EnvFiles"),
+    };
+    (problems.is_usable().then_some(config), problems.0)
 }
 
 /// Everything that is no length of time.
@@ -155,6 +119,8 @@ fn numbers(given: &types::KubeletConfiguration, config: &mut KubeletConfiguratio
     config.registry_burst = given.registry_burst.filter(|burst| *burst != 0).unwrap_or(10).unsigned_abs();
     config.single_process_oom_kill = given.single_process_oom_kill;
     config.cpu_cfs_quota = given.cpu_cfs_quota.unwrap_or(true);
+    config.static_cpu_manager = given.cpu_manager_policy.as_deref() == Some("static");
+    config.static_memory_manager = given.memory_manager_policy.as_deref() == Some("Static");
     let name = |text: &Option<String>| Name::new(text.as_deref().unwrap_or_default());
     config.static_pod_path = name(&given.static_pod_path);
     config.provider_id = name(&given.provider_id);
@@ -164,7 +130,7 @@ fn numbers(given: &types::KubeletConfiguration, config: &mut KubeletConfiguratio
 
 fn lengths(
     given: &types::KubeletConfiguration,
-    gates: &Gates<'_>,
+    gates: &Gates,
     config: &mut KubeletConfiguration,
     problems: &mut Problems,
 ) {
@@ -176,6 +142,7 @@ fn lengths(
         }
     };
     let update = given.node_status_update_frequency.as_ref();
+    length(&mut config.volume_stats_agg_period, "volumeStatsAggPeriod", &given.volume_stats_agg_period);
     length(&mut config.file_check_frequency, "fileCheckFrequency", &given.file_check_frequency);
     length(&mut config.sync_frequency, "syncFrequency", &given.sync_frequency);
     length(&mut config.image_minimum_gc_age, "imageMinimumGCAge", &given.image_minimum_gc_age);
@@ -206,7 +173,7 @@ fn lengths(
 
 /// The grace periods by priority, in ascending order; the two older fields are such a list with two entries
 /// (pkg/kubelet/nodeshutdown/nodeshutdown_manager.go, migrateConfig).
-fn shutdown(given: &types::KubeletConfiguration, gates: &Gates<'_>, problems: &mut Problems) -> Vec<(i32, Duration)> {
+fn shutdown(given: &types::KubeletConfiguration, gates: &Gates, problems: &mut Problems) -> Vec<(i32, Duration)> {
     if !gates.on("GracefulNodeShutdown") {
         return Vec::new();
     }

@@ -5,14 +5,15 @@
 
 use std::fmt::Display;
 
-use super::gates::{self, Stage};
 use super::types::{KubeletConfiguration, Taint};
 use super::words::Length;
-use super::{Gates, Problems, effect};
+use super::{Gates, effect};
+use crate::model::configuration::Problems;
+use crate::model::feature_gates;
 
 /// Says all that is wrong with `given`.
-pub(super) fn validate(given: &KubeletConfiguration, gates: &Gates<'_>, problems: &mut Problems) {
-    feature_gates(given, problems);
+pub(super) fn validate(given: &KubeletConfiguration, gates: &Gates, problems: &mut Problems) {
+    gates_are_known(given, problems);
     numbers(given, problems);
     images(given, problems);
     names(given, gates, problems);
@@ -25,27 +26,23 @@ pub(super) fn validate(given: &KubeletConfiguration, gates: &Gates<'_>, problems
     others(given, gates, problems);
 }
 
-fn feature_gates(given: &KubeletConfiguration, problems: &mut Problems) {
+fn gates_are_known(given: &KubeletConfiguration, problems: &mut Problems) {
     for (name, on) in given.feature_gates.iter().flatten() {
         let path = format!("featureGates[{name}]");
-        match gates::gate(name) {
-            None => problems.say(path, format!("unrecognized feature gate: {name}")),
-            Some((Stage::Ga, default)) if *on != default => {
-                problems.say(path, format!("cannot set feature gate {name} to {on}, feature is locked to {default}"));
-            }
-            Some(_) => {}
+        if let Some(why) = feature_gates::refusal(name, *on) {
+            problems.say(path, why);
         }
     }
 }
 
 /// `field (--flag) value` with what is wrong about it.
 fn flag(problems: &mut Problems, field: &str, flag: &str, value: impl Display, why: &str) {
-    problems.invalid(field, format!("{field} (--{flag}) {value} {why}"));
+    problems.invalid_configuration(field, format!("{field} (--{flag}) {value} {why}"));
 }
 
 fn numbers(given: &KubeletConfiguration, problems: &mut Problems) {
     if given.node_lease_duration_seconds.is_some_and(|seconds| seconds < 0) {
-        problems.invalid("nodeLeaseDurationSeconds", "nodeLeaseDurationSeconds must be greater than 0");
+        problems.invalid_configuration("nodeLeaseDurationSeconds", "nodeLeaseDurationSeconds must be greater than 0");
     }
     for (field, name, value) in [
         ("eventBurst", "event-burst", given.event_burst.map(i64::from)),
@@ -82,14 +79,17 @@ fn numbers(given: &KubeletConfiguration, problems: &mut Problems) {
         flag(problems, "nodeStatusMaxImages", "node-status-max-images", images, "must be -1 or greater");
     }
     if given.container_log_max_workers.is_some_and(|workers| workers < 1) {
-        problems.invalid("containerLogMaxWorkers", "containerLogMaxWorkers must be greater than or equal to 1");
+        problems.invalid_configuration(
+            "containerLogMaxWorkers",
+            "containerLogMaxWorkers must be greater than or equal to 1",
+        );
     }
     if given.container_log_max_files.is_some_and(|files| files <= 1) {
-        problems.invalid("containerLogMaxFiles", "containerLogMaxFiles must be greater than 1");
+        problems.invalid_configuration("containerLogMaxFiles", "containerLogMaxFiles must be greater than 1");
     }
     if let Some(factor) = given.memory_throttling_factor.filter(|factor| !(*factor > 0.0 && *factor <= 1.0)) {
         let why = format!("memoryThrottlingFactor {factor} must be greater than 0 and less than or equal to 1.0");
-        problems.invalid("memoryThrottlingFactor", why);
+        problems.invalid_configuration("memoryThrottlingFactor", why);
     }
 }
 
@@ -102,7 +102,7 @@ fn images(given: &KubeletConfiguration, problems: &mut Problems) {
         let why = format!(
             "imageGCLowThresholdPercent (--image-gc-low-threshold) {low} must be less than imageGCHighThresholdPercent (--image-gc-high-threshold) {high}"
         );
-        problems.invalid(field, why);
+        problems.invalid_configuration(field, why);
     }
     let default = Length { negative: false, length: crate::kernel::Duration::from_secs(120) };
     let youngest = Length::of(&given.image_minimum_gc_age, "imageMinimumGCAge", problems);
@@ -110,21 +110,23 @@ fn images(given: &KubeletConfiguration, problems: &mut Problems) {
     let oldest = Length::of(&given.image_maximum_gc_age, "imageMaximumGCAge", problems).unwrap_or_default();
     for (field, age) in [("imageMinimumGCAge", youngest), ("imageMaximumGCAge", oldest)] {
         if age.negative {
-            problems.invalid(field, format!("{field} {age} must not be negative"));
+            problems.invalid_configuration(field, format!("{field} {age} must not be negative"));
         }
     }
     if oldest.nanos() > 0 && oldest.nanos() <= youngest.nanos() {
         let why = format!("imageMaximumGCAge {oldest} must be greater than imageMinimumGCAge {youngest}");
-        problems.invalid("imageMaximumGCAge", why);
+        problems.invalid_configuration("imageMaximumGCAge", why);
     }
     if let Some(most) = given.max_parallel_image_pulls {
         if most < 1 {
-            problems
-                .invalid("maxParallelImagePulls", format!("maxParallelImagePulls {most} must be a positive number"));
+            problems.invalid_configuration(
+                "maxParallelImagePulls",
+                format!("maxParallelImagePulls {most} must be a positive number"),
+            );
         }
         if given.serialize_image_pulls == Some(true) && most > 1 {
             let why = "maxParallelImagePulls cannot be larger than 1 unless SerializeImagePulls (--serialize-image-pulls) is set to false";
-            problems.invalid("maxParallelImagePulls", why);
+            problems.invalid_configuration("maxParallelImagePulls", why);
         }
     }
 }
@@ -133,7 +135,7 @@ fn quoted(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| format!("{word:?}")).collect()
 }
 
-fn names(given: &KubeletConfiguration, gates: &Gates<'_>, problems: &mut Problems) {
+fn names(given: &KubeletConfiguration, gates: &Gates, problems: &mut Problems) {
     let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     const POLICIES: [&str; 4] = ["none", "best-effort", "restricted", "single-numa-node"];
     if let Some(policy) = said(&given.topology_manager_policy).filter(|policy| !POLICIES.contains(&policy.as_str())) {
@@ -151,12 +153,12 @@ fn names(given: &KubeletConfiguration, gates: &Gates<'_>, problems: &mut Problem
         let why = format!(
             "option {mode:?} specified for hairpinMode (--hairpin-mode). Valid options are \"none\", \"hairpin-veth\" or \"promiscuous-bridge\""
         );
-        problems.invalid("hairpinMode", why);
+        problems.invalid_configuration("hairpinMode", why);
     }
     let swap = said(&given.memory_swap.swap_behavior);
     if let Some(swap) = swap.filter(|swap| !matches!(swap.as_str(), "NoSwap" | "LimitedSwap")) {
         let why = format!("memorySwap.swapBehavior {swap:?} must be one of: \"\", \"LimitedSwap\" or \"NoSwap\"");
-        problems.invalid("memorySwap.swapBehavior", why);
+        problems.invalid_configuration("memorySwap.swapBehavior", why);
     }
     const VERIFY: [&str; 4] =
         ["NeverVerify", "NeverVerifyPreloadedImages", "NeverVerifyAllowlistedImages", "AlwaysVerify"];
@@ -168,18 +170,18 @@ fn names(given: &KubeletConfiguration, gates: &Gates<'_>, problems: &mut Problem
             let [a, b, c, d] = VERIFY;
             let why =
                 format!("option {policy:?} specified for {field}. Valid options are {a:?}, {b:?}, {c:?} or {d:?}");
-            problems.invalid(field, why);
+            problems.invalid_configuration(field, why);
         }
         if allowed && verification.as_deref() != Some("NeverVerifyAllowlistedImages") {
             let why = "can't set `preloadedImagesVerificationAllowlist` if `imagePullCredentialsVertificationPolicy` is not \"NeverVerifyAllowlistedImages\"";
-            problems.invalid("preloadedImagesVerificationAllowlist", why);
+            problems.invalid_configuration("preloadedImagesVerificationAllowlist", why);
         }
     } else {
         for (field, is_set) in [(field, verification.is_some()), ("preloadedImagesVerificationAllowlist", allowed)] {
             if is_set {
                 let why =
                     format!("`{field}` must not be set if KubeletEnsureSecretPulledImages feature gate is not enabled");
-                problems.invalid(field, why);
+                problems.invalid_configuration(field, why);
             }
         }
     }
@@ -189,13 +191,13 @@ fn names(given: &KubeletConfiguration, gates: &Gates<'_>, problems: &mut Problem
         Some("TieredReservation") if gates.on("MemoryQoS") => {}
         Some("TieredReservation") => {
             let why = "memoryReservationPolicy \"TieredReservation\" requires MemoryQoS feature gate to be enabled";
-            problems.invalid("memoryReservationPolicy", why);
+            problems.invalid_configuration("memoryReservationPolicy", why);
         }
         Some(policy) => {
             let why = format!(
                 "option {policy:?} specified for memoryReservationPolicy. Valid options are \"None\" or \"TieredReservation\""
             );
-            problems.invalid("memoryReservationPolicy", why);
+            problems.invalid_configuration("memoryReservationPolicy", why);
         }
     }
     for (field, policy, known) in [
@@ -212,7 +214,7 @@ fn names(given: &KubeletConfiguration, gates: &Gates<'_>, problems: &mut Problem
     }
 }
 
-fn shutdown(given: &KubeletConfiguration, gates: &Gates<'_>, problems: &mut Problems) {
+fn shutdown(given: &KubeletConfiguration, gates: &Gates, problems: &mut Problems) {
     const ALL: &str = "shutdownGracePeriod";
     const CRITICAL: &str = "shutdownGracePeriodCriticalPods";
     let all = Length::of(&given.shutdown_grace_period, ALL, problems).unwrap_or_default();
@@ -222,29 +224,32 @@ fn shutdown(given: &KubeletConfiguration, gates: &Gates<'_>, problems: &mut Prob
     let some = all.nanos() > 0 || critical.nanos() > 0;
     if gates.on("GracefulNodeShutdown") {
         if critical.nanos() > all.nanos() {
-            problems.invalid(CRITICAL, format!("{CRITICAL} {critical} must be <= {ALL} {all}"));
+            problems.invalid_configuration(CRITICAL, format!("{CRITICAL} {critical} must be <= {ALL} {all}"));
         }
         for (field, length) in [(ALL, all), (CRITICAL, critical)] {
             if length.nanos() != 0 && length.nanos() < 1_000_000_000 {
-                problems.invalid(field, format!("{field} {length} must be either zero or otherwise >= 1 sec"));
+                problems.invalid_configuration(
+                    field,
+                    format!("{field} {length} must be either zero or otherwise >= 1 sec"),
+                );
             }
         }
     } else if some {
         let why = format!("specifying {ALL} or {CRITICAL} requires feature gate GracefulNodeShutdown");
-        problems.invalid(if all.nanos() > 0 { ALL } else { CRITICAL }, why);
+        problems.invalid_configuration(if all.nanos() > 0 { ALL } else { CRITICAL }, why);
     }
     if !by_priority {
         return;
     }
     if !gates.on("GracefulNodeShutdownBasedOnPodPriority") {
         let why = format!("Specifying {field} requires feature gate GracefulNodeShutdownBasedOnPodPriority");
-        problems.invalid(field, why);
+        problems.invalid_configuration(field, why);
     } else if some {
-        problems.invalid(field, format!("Cannot specify both {field} and {ALL} at the same time"));
+        problems.invalid_configuration(field, format!("Cannot specify both {field} and {ALL} at the same time"));
     }
 }
 
-fn crash_loop(given: &KubeletConfiguration, gates: &Gates<'_>, problems: &mut Problems) {
+fn crash_loop(given: &KubeletConfiguration, gates: &Gates, problems: &mut Problems) {
     let path = "crashLoopBackOff.maxContainerRestartPeriod";
     let Some(most) = Length::of(&given.crash_loop_back_off.max_container_restart_period, path, problems) else {
         return;
@@ -252,10 +257,11 @@ fn crash_loop(given: &KubeletConfiguration, gates: &Gates<'_>, problems: &mut Pr
     let field = "CrashLoopBackOff.MaxContainerRestartPeriod";
     if !gates.on("KubeletCrashLoopBackOffMax") {
         let why = format!("FeatureGate KubeletCrashLoopBackOffMax not enabled, {field} must not be set");
-        problems.invalid(path, why);
+        problems.invalid_configuration(path, why);
     } else if !(1_000..=300_000).contains(&(most.nanos() / 1_000_000)) {
         let seconds = most.nanos() as f64 / 1e9;
-        problems.invalid(path, format!("{field} (got: {seconds} seconds) must be set between 1s and 300s"));
+        problems
+            .invalid_configuration(path, format!("{field} (got: {seconds} seconds) must be set between 1s and 300s"));
     }
 }
 
@@ -267,13 +273,16 @@ fn allocatable(given: &KubeletConfiguration, problems: &mut Problems) {
     for part in ["system", "kube"] {
         let (some, all) = (format!("{part}-reserved-compressible"), format!("{part}-reserved"));
         if has(&some) && has(&all) {
-            problems.invalid(FIELD, format!("both {some:?} and {all:?} cannot be specified together in {FLAG}"));
+            problems.invalid_configuration(
+                FIELD,
+                format!("both {some:?} and {all:?} cannot be specified together in {FLAG}"),
+            );
         }
     }
     for (index, word) in list.iter().enumerate() {
         let path = format!("{FIELD}[{index}]");
         if list.iter().take(index).any(|before| before == word) {
-            problems.invalid(path, format!("duplicated enforcements {word:?} in {FLAG}"));
+            problems.invalid_configuration(path, format!("duplicated enforcements {word:?} in {FLAG}"));
             continue;
         }
         let cgroup = |part: &str, group: &Option<String>, problems: &mut Problems| {
@@ -281,7 +290,7 @@ fn allocatable(given: &KubeletConfiguration, problems: &mut Problems) {
                 let why = format!(
                     "{part}ReservedCgroup (--{part}-reserved-cgroup) must be specified when \"{part}-reserved\" or \"{part}-reserved-compressible\" included in {FLAG}"
                 );
-                problems.invalid(path.clone(), why);
+                problems.invalid_configuration(path.clone(), why);
             }
         };
         match word.as_str() {
@@ -293,7 +302,7 @@ fn allocatable(given: &KubeletConfiguration, problems: &mut Problems) {
             "none" => {
                 if list.len() > 1 {
                     let why = format!("{FLAG} may not contain additional enforcements when \"none\" is specified");
-                    problems.invalid(path, why);
+                    problems.invalid_configuration(path, why);
                 }
                 continue;
             }
@@ -301,20 +310,20 @@ fn allocatable(given: &KubeletConfiguration, problems: &mut Problems) {
                 let why = format!(
                     "option {other:?} specified for {FLAG}. Valid options are \"pods\", \"system-reserved\", \"system-reserved-compressible\", \"kube-reserved\", \"kube-reserved-compressible\" or \"none\""
                 );
-                problems.invalid(path, why);
+                problems.invalid_configuration(path, why);
                 continue;
             }
         }
         if given.cgroups_per_qos == Some(false) {
             let why =
                 format!("cgroupsPerQOS (--cgroups-per-qos) must be set to true when {word:?} contained in {FLAG}");
-            problems.invalid(path, why);
+            problems.invalid_configuration(path, why);
         }
     }
     // Enforcing pods is the default, so a file that says nothing enforces them.
     if given.enforce_node_allocatable.is_none() && given.cgroups_per_qos == Some(false) {
         let why = format!("cgroupsPerQOS (--cgroups-per-qos) must be set to true when \"pods\" contained in {FLAG}");
-        problems.invalid("cgroupsPerQOS", why);
+        problems.invalid_configuration("cgroupsPerQOS", why);
     }
 }
 
@@ -331,7 +340,10 @@ fn lengths(given: &KubeletConfiguration, problems: &mut Problems) {
         && interval.nanos() != 0
         && interval.nanos() < 3_000_000_000
     {
-        problems.invalid(field, format!("{field} must be a positive time duration greater than or equal to 3s"));
+        problems.invalid_configuration(
+            field,
+            format!("{field} must be a positive time duration greater than or equal to 3s"),
+        );
     }
     // No rule but that they are lengths of time.
     let authentication = &given.authentication.webhook.cache_ttl;
@@ -357,7 +369,7 @@ fn taints(given: &KubeletConfiguration, problems: &mut Problems) {
             problems.say(path.clone(), format!("invalid taint: {{{key} {value} {effect} <nil>}}"));
         }
         if taint.time_added.is_some() {
-            problems.invalid(path, "taint.TimeAdded is not nil");
+            problems.invalid_configuration(path, "taint.TimeAdded is not nil");
         }
     }
 }
@@ -380,27 +392,30 @@ fn paths(given: &KubeletConfiguration, problems: &mut Problems) {
     let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     if let Some(logs) = said(&given.pod_logs_dir) {
         if !logs.starts_with('/') {
-            problems.invalid("podLogsDir", format!("pod logs path {logs:?} must be absolute path"));
+            problems.invalid_configuration("podLogsDir", format!("pod logs path {logs:?} must be absolute path"));
         }
         let is_clean = |path: &str| {
             let parts = path.strip_prefix('/').unwrap_or(path);
             parts.is_empty() || parts.split('/').all(|part| !matches!(part, "" | "." | ".."))
         };
         if !is_clean(&logs) {
-            problems.invalid("podLogsDir", format!("pod logs path {logs:?} must be normalized"));
+            problems.invalid_configuration("podLogsDir", format!("pod logs path {logs:?} must be normalized"));
         }
         if !logs.is_ascii() {
-            problems.invalid("podLogsDir", format!("pod logs path {logs:?} mut contains ASCII characters only"));
+            problems.invalid_configuration(
+                "podLogsDir",
+                format!("pod logs path {logs:?} mut contains ASCII characters only"),
+            );
         }
     }
     if said(&given.system_cgroups).is_some() && said(&given.cgroup_root).is_none() {
         let why = "systemCgroups (--system-cgroups) was specified and cgroupRoot (--cgroup-root) was not specified";
-        problems.invalid("systemCgroups", why);
+        problems.invalid_configuration("systemCgroups", why);
     }
     if let Some(cpus) = said(&given.reserved_system_cpus) {
         if said(&given.system_reserved_cgroup).is_some() || said(&given.kube_reserved_cgroup).is_some() {
             let why = "can't use reservedSystemCPUs (--reserved-cpus) with systemReservedCgroup (--system-reserved-cgroup) or kubeReservedCgroup (--kube-reserved-cgroup)";
-            problems.invalid("reservedSystemCPUs", why);
+            problems.invalid_configuration("reservedSystemCPUs", why);
         }
         let number = |text: &str| text.parse::<u32>().is_ok();
         let range = |part: &str| match part.split_once('-') {
@@ -411,26 +426,32 @@ fn paths(given: &KubeletConfiguration, problems: &mut Problems) {
             let why = format!(
                 "unable to parse reservedSystemCPUs (--reserved-cpus) {cpus}, error: strconv.Atoi: parsing {bad:?}: invalid syntax"
             );
-            problems.invalid("reservedSystemCPUs", why);
+            problems.invalid_configuration("reservedSystemCPUs", why);
         }
     }
 }
 
-fn others(given: &KubeletConfiguration, gates: &Gates<'_>, problems: &mut Problems) {
+fn others(given: &KubeletConfiguration, gates: &Gates, problems: &mut Problems) {
     if given.server_tls_bootstrap == Some(true) && !gates.on("RotateKubeletServerCertificate") {
         let why = "serverTLSBootstrap true requires feature gate RotateKubeletServerCertificate";
-        problems.invalid("serverTLSBootstrap", why);
+        problems.invalid_configuration("serverTLSBootstrap", why);
     }
     if given.run_once == Some(true) {
         let why = "runOnce (--runOnce) true, Runonce mode has been deprecated and should not be set";
-        problems.invalid("runOnce", why);
+        problems.invalid_configuration("runOnce", why);
     }
     if given.enable_system_log_query == Some(true) {
         if !gates.on("NodeLogQuery") {
-            problems.invalid("enableSystemLogQuery", "NodeLogQuery feature gate is required for enableSystemLogQuery");
+            problems.invalid_configuration(
+                "enableSystemLogQuery",
+                "NodeLogQuery feature gate is required for enableSystemLogQuery",
+            );
         }
         if given.enable_system_log_handler == Some(false) {
-            problems.invalid("enableSystemLogQuery", "enableSystemLogHandler is required for enableSystemLogQuery");
+            problems.invalid_configuration(
+                "enableSystemLogQuery",
+                "enableSystemLogHandler is required for enableSystemLogQuery",
+            );
         }
     }
     if let Some(rate) = given.tracing.sampling_rate_per_million {

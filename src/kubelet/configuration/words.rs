@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::kernel::Duration;
 
-use super::Problems;
+use crate::model::configuration::Problems;
 
 /// A length of time that a file says. Kubernetes reads negative ones, and then mostly refuses them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

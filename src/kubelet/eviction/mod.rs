@@ -33,8 +33,6 @@ use thresholds::{Observation, Observations, Pressure, Signal, Threshold};
 pub const PERIOD: Duration = Duration::from_secs(10);
 /// How often what containers have on disk is measured.
 pub const DISK_PERIOD: Duration = Duration::from_secs(10);
-/// How often what volumes hold is measured (`volumeStatsAggPeriod`).
-pub const VOLUMES_PERIOD: Duration = Duration::from_secs(60);
 /// After an eviction it waits so long at most until nothing of the pod is left, and looks this often.
 const CLEANUP: Duration = Duration::from_secs(30);
 const CLEANUP_LOOK: Duration = Duration::from_secs(1);

@@ -57,7 +57,7 @@ fn later_variables_override_earlier_ones_and_refer_to_them() {
         env: vec![
             literal("A", "1"),
             literal("X_k", "own"),
-            literal("B", "$(A)-$(X_k)-$(NONE)-$$(A)"),
+            literal("B", "$(A)-$(X_k)-$(NONE)-$$(A)-$(WEB_SERVICE_HOST)"),
             env("POD", EnvValue::Field("metadata.name".into())),
             env("LABEL", EnvValue::Field("metadata.labels['app']".into())),
         ],
@@ -67,13 +67,24 @@ fn later_variables_override_earlier_ones_and_refer_to_them() {
     let pod = pod(of(container.clone()));
     let config = config();
     let facts = Facts { pod: &pod, pod_ip: None, config: &config };
-    let environment = Environment { wanted: Vec::new(), found: vec![data("c", &[("k", "v"), ("l", "w")])] };
-    let made = facts.container_config(&container, 0, &environment).expect("nothing is missing");
-    let expected =
-        [("X_k", "own"), ("X_l", "w"), ("A", "1"), ("B", "1-own-$(NONE)-$(A)"), ("POD", "p"), ("LABEL", "web")];
+    let environment = Environment {
+        found: vec![data("c", &[("k", "v"), ("l", "w")])],
+        services: vec![("WEB_SERVICE_HOST".into(), "10.0.0.3".into()), ("A".into(), "of a service".into())],
+        ..Environment::default()
+    };
+    let made = facts.container_config(&container, 0, &environment, None).expect("nothing is missing");
+    let expected = [
+        ("X_k", "own"),
+        ("X_l", "w"),
+        ("A", "1"),
+        ("B", "1-own-$(NONE)-$(A)-10.0.0.3"),
+        ("POD", "p"),
+        ("LABEL", "web"),
+        ("WEB_SERVICE_HOST", "10.0.0.3"),
+    ];
     let envs: Vec<(&str, &str)> = made.envs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(envs, expected);
-    assert_eq!(made.command[1].as_str(), "--b=1-own-$(NONE)-$(A)");
+    assert_eq!(made.command[1].as_str(), "--b=1-own-$(NONE)-$(A)-10.0.0.3");
 }
 
 #[test]
@@ -94,7 +105,7 @@ fn annotations_tell_a_later_kubelet_what_it_needs() {
     let pod = pod(of(container.clone()));
     let config = config();
     let facts = Facts { pod: &pod, pod_ip: None, config: &config };
-    let made = facts.container_config(&container, 3, &Environment::default()).expect("nothing is missing");
+    let made = facts.container_config(&container, 3, &Environment::default(), None).expect("nothing is missing");
     for (key, value) in [
         ("container.restartCount", "3"),
         ("container.terminationMessagePath", "/dev/termination-log"),
@@ -135,7 +146,7 @@ fn volumes_hold_the_keys_that_are_asked_for_and_mounts_find_them() {
     let config = config();
     let facts = Facts { pod: &pod, pod_ip: None, config: &config };
     let environment = Environment::default();
-    let made = facts.container_config(&container("x/$(A)"), 0, &environment).expect("nothing is missing");
+    let made = facts.container_config(&container("x/$(A)"), 0, &environment, None).expect("nothing is missing");
     let base = format!("/k/pods/{}/volumes/kubernetes.io~configmap/v", Uid(7));
     assert_eq!(made.mounts[0].host_path.as_str(), base);
     assert!(made.mounts[0].read_only);
@@ -145,7 +156,7 @@ fn volumes_hold_the_keys_that_are_asked_for_and_mounts_find_them() {
         ("/$(A)", "error SubPath `/one` must not be an absolute path"),
         ("../x", "unable to provision SubPath `../x`: must not contain '..'"),
     ] {
-        let refused = facts.container_config(&container(expr), 0, &environment);
+        let refused = facts.container_config(&container(expr), 0, &environment, None);
         assert_eq!(refused.expect_err(expr), Text::from(problem), "{expr}");
     }
     let host = config.host.as_deref().expect("it is known");
@@ -177,5 +188,43 @@ fn names_are_found_as_the_policy_says() {
         assert_eq!(names(&dns.searches), searches, "{policy:?}");
         assert_eq!(names(&dns.options), ["ndots:2"], "{policy:?}");
         assert_eq!(made.hostname.as_str(), if host_network { "" } else { "p" });
+    }
+}
+
+#[test]
+fn variables_come_from_files_of_volumes_and_what_is_missing_there_is_told() {
+    let of_file = |name: &str, key: &str, optional| {
+        let value = EnvValue::FileKey { volume: "v".into(), path: "app.env".into(), key: key.into(), optional };
+        env(name, value)
+    };
+    let container = |variables: Vec<EnvVar>| Container { name: "main".into(), env: variables, ..Container::default() };
+    let source = VolumeSource::EmptyDir { memory: false, size_limit: None };
+    let path = format!("/k/pods/{}/volumes/kubernetes.io~empty-dir/v/app.env", Uid(7));
+    let check = |variables: Vec<EnvVar>, content: Option<&str>, volumes: Arc<[Volume]>| {
+        let container = container(variables);
+        let pod = pod(PodSpec { volumes, ..of(container.clone()) });
+        let config = config();
+        let facts = Facts { pod: &pod, pod_ip: None, config: &config };
+        let mut environment = Environment::wanted(&pod, &container);
+        environment.want_files(&pod, &container, &config)?;
+        while let Some(mut file) = environment.files_wanted.pop() {
+            assert_eq!(file.host_path.as_str(), path);
+            file.content = content.map(Text::new);
+            environment.files.push(file);
+        }
+        environment.check(&pod, &container)?;
+        let made = facts.variables(&container, &environment);
+        Ok(made.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "))
+    };
+    let volumes = || -> Arc<[Volume]> { Arc::new([Volume { name: "v".into(), source: source.clone() }]) };
+    let both = vec![of_file("A", "a", false), of_file("B", "b", true), literal("C", "$(A)!")];
+    let fine = Ok("A=1 C=1!".to_owned());
+    assert_eq!(check(both.clone(), Some("a='1'\n"), volumes()), fine);
+    let none = Err(Text::from("cannot find the volume \"v\" referenced by FileKeyRef"));
+    assert_eq!(check(both.clone(), Some("a='1'\n"), Arc::new([])), none);
+    let missing = Err(Text::from(format!("environment variable key \"a\" not found in file \"{path}\"")));
+    assert_eq!(check(both.clone(), Some("b='1'\n"), volumes()), missing);
+    for broken in [None, Some("a=1")] {
+        assert_eq!(check(both.clone(), broken, volumes()), Err(Text::new("couldn't parse env file")), "{broken:?}");
     }
 }

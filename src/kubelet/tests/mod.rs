@@ -3,6 +3,7 @@
 use super::{Observe, StartKind};
 
 mod content;
+mod ephemeral;
 mod faults;
 mod lifecycle;
 mod node;

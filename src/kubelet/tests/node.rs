@@ -7,7 +7,8 @@ use super::super::{Config, In, StartKind};
 use super::Observe;
 use super::world::{Program, World, check, container, pod};
 use crate::kernel::Duration;
-use crate::model::pod::PodSpec;
+use crate::model::pod::{PodSpec, ResourceRequirements};
+use crate::model::resources::ResourceList;
 use crate::model::{Bytes, Container, Meta, MilliCpu, Name, Node, Pod, Resources, Uid};
 use crate::protocol::stats::{ContainerUsage, FileSystem, Line, Summary};
 
@@ -223,4 +224,151 @@ fn at_a_shutdown_critical_pods_end_last() {
     );
     assert_eq!(world.times("StopContainer critical").len(), 1);
     assert!(world.said(&["node False"]).iter().any(|said| said == "node False node is shutting down"));
+}
+
+#[test]
+fn a_memory_limit_is_not_lowered_below_what_is_used() {
+    let mut world = world(|_| {});
+    world.memory.insert("main", 80 << 20);
+    let mut pod = pod("p", vec![container("main")], |_| {});
+    resize(&mut pod, 100, 128);
+    world.create(pod);
+    world.at(8000, |world| {
+        world.log.clear();
+        world.change("p", |pod| resize(pod, 100, 64));
+    });
+    world.at(15_000, |world| {
+        world.memory.insert("main", 10 << 20);
+    });
+    world.run(60_000);
+    let told = world.said(&["event p", "Update"]);
+    let error = "attempting to set container \\\"main\\\" memory limit (67108864) below current usage (83886080)";
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told[0].starts_with("event p Normal ResizeStarted: "), "{told:?}");
+    assert!(told[1].starts_with("event p Warning ResizeError: ") && told[1].contains(error), "{}", told[1]);
+    assert_eq!(told[2], "Update p/main#0 10000 64Mi");
+    assert!(told[3].starts_with("event p Normal ResizeCompleted: "), "{told:?}");
+}
+
+#[test]
+fn a_guaranteed_pod_is_not_resized_under_the_static_cpu_manager() {
+    let mut world = world(|config| config.kubelet.static_cpu_manager = true);
+    let mut pod = pod("p", vec![container("main")], |_| {});
+    resize(&mut pod, 1000, 64);
+    world.create(pod);
+    world.at(8000, |world| {
+        world.log.clear();
+        world.change("p", |pod| resize(pod, 2000, 64));
+    });
+    world.run(400_000);
+    let told = world.said(&["event p", "Update"]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let why = "Resize is infeasible for Guaranteed Pods alongside CPU Manager policy \\\"static\\\"";
+    assert!(told[0].starts_with("event p Warning ResizeInfeasible: Pod resize Infeasible: ") && told[0].contains(why));
+}
+
+#[test]
+fn the_resources_of_a_pod_as_a_whole_are_resized_in_its_sandbox() {
+    let whole = |pod: &mut Pod, memory_mi: i64| {
+        let limits = ResourceList { memory: Some(Bytes(memory_mi << 20)), ..ResourceList::default() };
+        let resources = Some(Box::new(ResourceRequirements { requests: limits.clone(), limits }));
+        pod.spec = Arc::new(PodSpec { resources, ..PodSpec::clone(&pod.spec) });
+        pod.meta.generation += 1;
+    };
+    let mut world = world(|_| {});
+    let mut pod = pod("p", vec![container("main")], |_| {});
+    whole(&mut pod, 128);
+    world.create(pod);
+    world.at(8000, move |world| {
+        world.log.clear();
+        world.change("p", |pod| whole(pod, 256));
+    });
+    world.at(12_000, move |world| world.change("p", |pod| whole(pod, 192)));
+    world.run(60_000);
+    check(
+        world.said(&["Update"]),
+        "UpdateSandbox p 0 256Mi
+         Update p/main#0 0 256Mi
+         Update p/main#0 0 192Mi
+         UpdateSandbox p 0 192Mi",
+    );
+    assert_eq!(world.said(&["event p Normal ResizeCompleted"]).len(), 2);
+}
+
+#[test]
+fn sysctls_that_are_not_safe_must_be_allowed() {
+    for (name, allowed, host_network, said) in [
+        ("net.ipv4.tcp_keepalive_time", None, false, None),
+        ("net.core.somaxconn", None, false, Some("forbidden sysctl: \"net.core.somaxconn\" not allowlisted")),
+        ("net.core.somaxconn", Some("net.core.*"), false, None),
+        (
+            "net.core.somaxconn",
+            Some("net.core.somaxconn"),
+            true,
+            Some("forbidden sysctl: \"net.core.somaxconn\" not allowed with host net enabled"),
+        ),
+    ] {
+        let mut world = world(|config| {
+            config.kubelet.allowed_unsafe_sysctls = allowed.into_iter().map(Name::new).collect();
+        });
+        world.create(pod("p", vec![container("main")], |spec| {
+            spec.host_network = host_network;
+            spec.security.sysctls = vec![(Name::new(name), Name::new("1"))];
+        }));
+        world.run(3000);
+        let told = world.said(&["event p Warning"]);
+        let expected = said.map(|said| format!("event p Warning SysctlForbidden: {said} x1"));
+        assert_eq!(told, Vec::from_iter(expected), "{name}");
+    }
+}
+
+#[test]
+fn a_collector_tells_each_minute_that_the_runtime_is_away() {
+    let mut world = world(|_| {});
+    world.create(pod("p", vec![container("main")], |_| {}));
+    world.at(8000, |world| {
+        world.runtime_down = true;
+        world.tell(Duration::ZERO, In::CriStream { up: false });
+    });
+    world.at(900_000, |world| {
+        world.runtime_down = false;
+        world.tell(Duration::ZERO, In::CriStream { up: true });
+    });
+    world.run(3_000_000);
+    let (containers, images) = (world.times("ContainerGCFailed"), world.times("ImageGCFailed"));
+    assert!((14..=15).contains(&containers.len()), "{containers:?}");
+    assert!((1..=2).contains(&images.len()), "from the second failure on: {images:?}");
+    assert!(containers.iter().chain(&images).all(|at| *at <= 901_000), "{containers:?} {images:?}");
+}
+
+#[test]
+fn what_the_kernel_kills_for_lack_of_memory_is_told_of_the_node() {
+    let mut world = world(|_| {});
+    world.tell(Duration::from_secs(5), In::SystemOom { process: Name::new("java"), pid: 4711 });
+    world.run(6000);
+    let told = world.said(&["event n1 Warning"]);
+    assert_eq!(told, ["event n1 Warning SystemOOM: System OOM encountered, victim process: java, pid: 4711 x1"]);
+}
+
+#[test]
+fn whole_cpus_of_guaranteed_pods_are_theirs_alone_under_the_static_cpu_manager() {
+    let mut world = world(|config| {
+        config.kubelet.static_cpu_manager = true;
+        config.kubelet.kube_reserved.cpu = MilliCpu(500);
+        config.kubelet.eviction.thresholds.clear();
+    });
+    for (name, cpu) in [("a", 2000), ("b", 1500), ("c", 2000)] {
+        let mut pod = pod(name, vec![container("main")], |_| {});
+        resize(&mut pod, cpu, 64);
+        if name == "b" {
+            // No whole CPUs: it shares what is left.
+            resize(&mut pod, 100, 64);
+        }
+        world.create(pod);
+    }
+    world.run(10_000);
+    let why = "Allocate failed due to not enough cpus available to satisfy request: requested=2, available=1, which is \
+               unexpected";
+    assert_eq!(world.said(&["event c Warning"]), [format!("event c Warning UnexpectedAdmissionError: {why} x1")]);
+    assert_eq!(world.said(&["StartContainer a", "StartContainer b"]).len(), 2);
 }

@@ -30,6 +30,7 @@ fn runtime(sandbox: Option<SandboxState>, containers: &str) -> RuntimeStatus {
         },
         ip: (state == SandboxState::Ready).then_some(Ipv4Addr::LOCALHOST),
         host_network: false,
+        runtime_id: Name::default(),
     });
     let container = |(number, text): (usize, &str)| {
         let (name, state) = text.split_once('=').expect("name=state");
@@ -56,6 +57,8 @@ fn runtime(sandbox: Option<SandboxState>, containers: &str) -> RuntimeStatus {
             reason: Name::default(),
             message: Text::default(),
             annotations: Labels::default(),
+            runtime_id: Name::default(),
+            image_ref: Name::default(),
         }
     };
     RuntimeStatus {
@@ -143,6 +146,26 @@ fn init_containers_go_first_and_one_by_one() {
     let pod = sample(Always, vec![container("i1")], &["main"]);
     let none = PodProbes::default();
     assert_eq!(actions(&pod, Some(SandboxState::NotReady), "main=running", &none), "kill-pod sandbox#1 start:i1");
+}
+
+#[test]
+fn ephemeral_containers_start_first_and_only_once() {
+    let ready = Some(SandboxState::Ready);
+    for (sandbox, containers, expected) in [
+        (ready, "", "start:e start:i"),
+        (ready, "i=running", "start:e"),
+        (ready, "i=exit-0", "start:e start:main"),
+        (ready, "main=running", "start:e"),
+        (ready, "main=running e=running", ""),
+        (ready, "main=running e=exit-3", ""),
+        (ready, "main=exit-0 i=exit-0 e=exit-3", "start:main"),
+        (Some(SandboxState::NotReady), "main=running", "kill-pod sandbox#1 start:i"),
+    ] {
+        let mut pod = sample(RestartPolicy::Always, vec![container("i")], &["main"]);
+        std::sync::Arc::make_mut(&mut pod.spec).ephemeral_containers = [container("e")].into();
+        let found = actions(&pod, sandbox, containers, &PodProbes::default());
+        assert_eq!(found, expected, "{sandbox:?} {containers}");
+    }
 }
 
 #[test]

@@ -73,6 +73,8 @@ pub struct World {
     pub api_down: bool,
     /// How long a list of sandboxes or containers takes.
     pub list_millis: u64,
+    /// Bytes that running containers of these names use.
+    pub memory: BTreeMap<&'static str, i64>,
     /// What is measured of the machine.
     pub measures: Option<fn(&World) -> stats::Summary>,
 }
@@ -143,6 +145,7 @@ impl World {
             runtime_down: false,
             api_down: false,
             list_millis: 1,
+            memory: BTreeMap::new(),
             measures: None,
         };
         world.tell(Duration::ZERO, In::Start);
@@ -344,7 +347,10 @@ impl World {
                 self.push(
                     at,
                     Event::Act(Box::new(move |world| {
-                        world.sandboxes.insert(new, cri::SandboxStatus { summary, ip, host_network: false });
+                        world.sandboxes.insert(
+                            new,
+                            cri::SandboxStatus { summary, ip, host_network: false, runtime_id: Name::default() },
+                        );
                         world.event(summary.pod, None, cri::ContainerEventType::Started);
                         answer(world, 0, Ok(Answer::Sandbox(new)));
                     })),
@@ -418,6 +424,8 @@ impl World {
                     reason: Name::default(),
                     message: Text::default(),
                     annotations: config.annotations.clone(),
+                    runtime_id: Name::default(),
+                    image_ref: Name::default(),
                 };
                 self.containers.insert(new, Run { status });
                 self.say(format!("CreateContainer {}", self.named(new)));
@@ -479,6 +487,25 @@ impl World {
                 let memory = resources.memory_limit_in_bytes >> 20;
                 self.say(format!("Update {named} {quota} {memory}Mi"));
                 answer(self, 1, Ok(Answer::Done));
+            }
+            Call::UpdatePodSandboxResources { sandbox, resources } => {
+                let name = self.sandboxes.get(&sandbox).map(|found| found.summary.name).unwrap_or_default();
+                let memory = resources.memory_limit_in_bytes >> 20;
+                self.say(format!("UpdateSandbox {name} {} {memory}Mi", resources.cpu_quota));
+                answer(self, 1, Ok(Answer::Done));
+            }
+            Call::ListContainerStats => {
+                let running =
+                    self.containers.iter().filter(|(_, run)| run.status.summary.state == cri::ContainerState::Running);
+                let used = |(id, run): (&ContainerId, &Run)| cri::ContainerStats {
+                    container: *id,
+                    pod: run.status.summary.pod,
+                    cpu_usage_core_nanos: 0,
+                    memory_working_set_bytes: self.memory.get(run.status.summary.name.as_str()).copied().unwrap_or(0),
+                    filesystem_used_bytes: 0,
+                };
+                let stats = running.map(used).collect();
+                answer(self, 1, Ok(Answer::Stats(stats)));
             }
             Call::RemovePodSandbox(sandbox) => {
                 if let Some(found) = self.sandboxes.remove(&sandbox) {
@@ -560,6 +587,7 @@ impl World {
             Call::Watch(watch) => {
                 let objects: Vec<Object> = match watch.kind {
                     Kind::Pod => self.pods.values().cloned().map(Object::Pod).collect(),
+                    Kind::Service => Vec::new(),
                     _ => vec![Object::Node(Arc::new(self.config.node.clone()))],
                 };
                 self.watch(WatchEvent::Listed(watch, objects.into()));
@@ -648,6 +676,9 @@ fn show(status: &PodStatus) -> String {
     text += &format!(" {on}");
     for one in status.init_containers.iter().chain(&status.containers) {
         text += &format!(" {}={}", one.name, show_container(one));
+    }
+    for one in &status.ephemeral_containers {
+        text += &format!(" ~{}={}", one.name, show_container(one));
     }
     text
 }

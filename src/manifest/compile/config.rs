@@ -7,7 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::coordination::v1 as coordination;
 use k8s_openapi::api::core::v1 as core;
 
-use crate::kernel::Time;
+use crate::kernel::{Duration, Time};
 use crate::model::config::{ConfigData, Lease};
 use crate::model::{Event, EventType, Kind, Name, Object, ObjectReference, Text};
 
@@ -91,7 +91,9 @@ impl Context<'_> {
         let meta = self.meta(Kind::Lease, &lease.metadata);
         let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
         let renewed = renewed.map(|renewed| self.epoch.time(renewed.0));
-        Object::Lease(Arc::new(Lease { meta, renewed, renewing: false }))
+        let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+        let duration = Duration::from_secs(seconds.map_or(0, |seconds| u64::from(seconds.unsigned_abs())));
+        Object::Lease(Arc::new(Lease { meta, renewed, duration, renewing: false }))
     }
 
     /// An Event; None if it is about a kind that is not simulated.

@@ -29,11 +29,32 @@ impl Context<'_> {
         init: bool,
     ) -> Vec<Container> {
         let host_network = spec.host_network == Some(true);
-        let compile = |(index, container)| {
+        let compile = |(index, container): (usize, &core::Container)| {
             let here = at.index(index);
             let mut compiled = self.container(&here, container, host_network, init);
+            let claims = container.resources.as_ref().and_then(|resources| resources.claims.as_deref());
+            if let Some(claims) = claims {
+                let of_pod = spec.resource_claims.as_deref().unwrap_or_default();
+                let at = here.field("resources");
+                compiled.claims = self.container_claims(&at.field("claims"), claims, of_pod);
+            }
             compiled.source = if of == Of::Pod { None } else { self.source_of(&here) };
             compiled
+        };
+        containers.iter().enumerate().map(compile).collect()
+    }
+
+    /// Ephemeral containers: what they may not have is refused where they are added, by the API server.
+    pub(super) fn ephemeral_containers(
+        &mut self,
+        at: &Path<'_>,
+        containers: &[core::EphemeralContainer],
+        spec: &core::PodSpec,
+    ) -> Vec<Container> {
+        let host_network = spec.host_network == Some(true);
+        let compile = |(index, container): (usize, &core::EphemeralContainer)| Container {
+            target: name(container.target_container_name.as_ref()),
+            ..self.container(&at.index(index), &as_container(container), host_network, false)
         };
         containers.iter().enumerate().map(compile).collect()
     }
@@ -82,6 +103,7 @@ impl Context<'_> {
             env: self.env(&at.field("env"), container.env.as_deref().unwrap_or_default()),
             env_from: self.env_from(&at.field("envFrom"), container.env_from.as_deref().unwrap_or_default()),
             resources: self.requirements(&at.field("resources"), container.resources.as_ref()),
+            claims: Vec::new(),
             liveness: self.probe(&at.field("livenessProbe"), container.liveness_probe.as_ref(), true),
             readiness: self.probe(&at.field("readinessProbe"), container.readiness_probe.as_ref(), false),
             startup: self.probe(&at.field("startupProbe"), container.startup_probe.as_ref(), true),
@@ -114,6 +136,7 @@ impl Context<'_> {
             stdin: container.stdin == Some(true),
             stdin_once: container.stdin_once == Some(true),
             tty: container.tty == Some(true),
+            target: Name::default(),
             source: None,
         }
     }
@@ -184,19 +207,25 @@ impl Context<'_> {
                 optional: key.optional == Some(true),
             });
         }
+        if let Some(file) = &from.file_key_ref {
+            return Some(EnvValue::FileKey {
+                volume: Name::from(&file.volume_name),
+                path: Name::from(&file.path),
+                key: Name::from(&file.key),
+                optional: file.optional == Some(true),
+            });
+        }
         if let Some(field) = &from.field_ref {
             return Some(EnvValue::Field(Name::from(&field.field_path)));
         }
         if let Some(field) = &from.resource_field_ref {
             return Some(resource_field(field));
         }
-        if from.file_key_ref.is_none() {
-            self.bad(
-                at,
-                "\"\"",
-                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
-            );
-        }
+        self.bad(
+            at,
+            "\"\"",
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+        );
         None
     }
 
@@ -469,6 +498,38 @@ pub(super) fn seccomp(profile: &core::SeccompProfile) -> Seccomp {
         "Unconfined" => Seccomp::Unconfined,
         "Localhost" => Seccomp::Localhost(name(profile.localhost_profile.as_ref())),
         _ => Seccomp::RuntimeDefault,
+    }
+}
+
+/// The fields that it shares with other containers.
+fn as_container(container: &core::EphemeralContainer) -> core::Container {
+    let one = container.clone();
+    core::Container {
+        args: one.args,
+        command: one.command,
+        env: one.env,
+        env_from: one.env_from,
+        image: one.image,
+        image_pull_policy: one.image_pull_policy,
+        lifecycle: one.lifecycle,
+        liveness_probe: one.liveness_probe,
+        name: one.name,
+        ports: one.ports,
+        readiness_probe: one.readiness_probe,
+        resize_policy: one.resize_policy,
+        resources: one.resources,
+        restart_policy: one.restart_policy,
+        restart_policy_rules: one.restart_policy_rules,
+        security_context: one.security_context,
+        startup_probe: one.startup_probe,
+        stdin: one.stdin,
+        stdin_once: one.stdin_once,
+        termination_message_path: one.termination_message_path,
+        termination_message_policy: one.termination_message_policy,
+        tty: one.tty,
+        volume_devices: one.volume_devices,
+        volume_mounts: one.volume_mounts,
+        working_dir: one.working_dir,
     }
 }
 

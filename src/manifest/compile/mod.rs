@@ -15,6 +15,7 @@ mod container;
 mod context;
 mod cron;
 mod csi;
+mod device;
 mod loaded;
 mod meta;
 mod network;
@@ -113,6 +114,10 @@ impl Compiler {
             Decoded::CSIDriver(driver) => cx.csi_driver(driver),
             Decoded::CSIStorageCapacity(capacity) => cx.csi_storage_capacity(capacity),
             Decoded::VolumeAttachment(attachment) => cx.volume_attachment(attachment),
+            Decoded::DeviceClass(class) => cx.device_class(class),
+            Decoded::ResourceClaim(claim) => cx.resource_claim(claim),
+            Decoded::ResourceClaimTemplate(template) => cx.resource_claim_template(template),
+            Decoded::ResourceSlice(slice) => cx.resource_slice(slice),
             Decoded::PodDisruptionBudget(budget) => cx.disruption_budget(budget),
             Decoded::PriorityClass(class) => cx.priority_class(class),
             Decoded::LimitRange(range) => cx.limit_range(range),

@@ -216,12 +216,17 @@ impl Context<'_> {
         let compile = |(index, toleration): (usize, &core::Toleration)| {
             let here = at.index(index);
             let operator_at = here.field("operator");
-            let operator = self.word_or(
-                &operator_at,
-                toleration.operator.as_ref(),
-                TolerationOperator::Equal,
-                &[("Equal", TolerationOperator::Equal), ("Exists", TolerationOperator::Exists)],
-            );
+            let operator = match text(toleration.operator.as_ref()) {
+                // Whether these are valid is a matter of a feature gate, which the API server knows.
+                "Gt" => TolerationOperator::Gt,
+                "Lt" => TolerationOperator::Lt,
+                _ => self.word_or(
+                    &operator_at,
+                    toleration.operator.as_ref(),
+                    TolerationOperator::Equal,
+                    &[("Equal", TolerationOperator::Equal), ("Exists", TolerationOperator::Exists)],
+                ),
+            };
             let key = name(toleration.key.as_ref());
             if !key.is_empty() {
                 self.label_key(&here.field("key"), &key);

@@ -76,6 +76,14 @@ impl Context<'_> {
         let inits = spec.init_containers.as_deref().unwrap_or_default();
         let containers = self.containers(&containers_at, &spec.containers, spec, of, false);
         let init_containers = self.containers(&inits_at, inits, spec, of, true);
+        let ephemeral = spec.ephemeral_containers.as_deref().unwrap_or_default();
+        let ephemeral_at = at.field("ephemeralContainers");
+        if !ephemeral.is_empty() && !matches!(at, Path::Field(Path::Root, _)) {
+            self.forbidden(&ephemeral_at, "ephemeral containers not allowed in pod template");
+        } else if !ephemeral.is_empty() && !self.stored {
+            self.forbidden(&ephemeral_at, "cannot be set on create");
+        }
+        let ephemeral_containers = self.ephemeral_containers(&ephemeral_at, ephemeral, spec);
         self.names_once(&containers_at, &spec.containers, &[]);
         self.names_once(&inits_at, inits, &spec.containers);
         self.host_ports_once(&containers_at, &containers);
@@ -166,6 +174,8 @@ impl Context<'_> {
             hostname: name(spec.hostname.as_ref()),
             subdomain: name(spec.subdomain.as_ref()),
             runtime_class: name(spec.runtime_class_name.as_ref()),
+            resource_claims: self
+                .pod_claims(&at.field("resourceClaims"), spec.resource_claims.as_deref().unwrap_or_default()),
             image_pull_secrets: spec
                 .image_pull_secrets
                 .iter()
@@ -177,6 +187,7 @@ impl Context<'_> {
             source,
             containers: containers.into(),
             init_containers: init_containers.into(),
+            ephemeral_containers: ephemeral_containers.into(),
         };
         self.mounts_have_volumes(at, &compiled);
         self.shared.spec(compiled)

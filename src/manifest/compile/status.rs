@@ -4,10 +4,13 @@ use std::net::Ipv4Addr;
 
 use k8s_openapi::api::core::v1 as core;
 
-use crate::model::pod::{ContainerState, ContainerStatus, Phase, PodStatus, Terminated};
+use crate::model::pod::{
+    ContainerResize, ContainerState, ContainerStatus, Phase, PodStatus, ResourceRequirements, Terminated,
+};
 use crate::model::{Name, PodSpec, Text};
 
 use super::context::{Context, name, text};
+use super::path::Path;
 
 impl Context<'_> {
     pub(super) fn pod_status(&mut self, status: &core::PodStatus, spec: &PodSpec) -> PodStatus {
@@ -40,6 +43,10 @@ impl Context<'_> {
         init_containers.sort_by_key(|status| place(status.name));
         let mut containers = self.container_statuses(status.container_statuses.as_deref().unwrap_or_default());
         containers.sort_by_key(|status| status.name);
+        let resizing = self.resizing(status, spec);
+        let mut ephemeral_containers =
+            self.container_statuses(status.ephemeral_container_statuses.as_deref().unwrap_or_default());
+        ephemeral_containers.sort_by_key(|status| status.name);
         PodStatus {
             phase,
             reason: name(status.reason.as_ref()),
@@ -47,12 +54,47 @@ impl Context<'_> {
             conditions,
             init_containers,
             containers,
+            ephemeral_containers,
             start_time: self.optional_time(status.start_time.as_ref()),
             pod_ip: address(status.pod_ip.as_ref()),
             host_ip: address(status.host_ip.as_ref()),
             nominated_node: status.nominated_node_name.as_ref().filter(|node| !node.is_empty()).map(Name::from),
-            resizing: None,
+            claims: super::device::claim_names(status),
+            extended_claim: super::device::extended_claim(status),
+            resizing: (!resizing.is_empty()).then(|| resizing.into()),
         }
+    }
+
+    /// The containers whose `allocatedResources` or `resources` are not what their spec says: a resize is under way.
+    fn resizing(&mut self, status: &core::PodStatus, spec: &PodSpec) -> Vec<ContainerResize> {
+        let status_at = Path::Root.field("status");
+        let statuses = [&status.init_container_statuses, &status.container_statuses];
+        let mut resizing = Vec::new();
+        for one in statuses.into_iter().flatten().flatten() {
+            let all = spec.init_containers.iter().chain(spec.containers.iter());
+            let wanted =
+                all.filter(|container| *container.name == *one.name).map(|container| &container.resources).next();
+            let (Some(wanted), true) = (wanted, one.allocated_resources.is_some() || one.resources.is_some()) else {
+                continue;
+            };
+            let at = status_at.field("containerStatuses");
+            let actual = match &one.resources {
+                Some(_) => self.requirements(&at.field("resources"), one.resources.as_ref()),
+                None => wanted.clone(),
+            };
+            let mut allocated = ResourceRequirements { limits: actual.limits.clone(), ..wanted.clone() };
+            if one.allocated_resources.is_some() {
+                let requests = self.resource_list(&at.field("allocatedResources"), one.allocated_resources.as_ref());
+                // Other resources can't be resized, and not all are shown.
+                allocated.requests.cpu = requests.cpu.or(allocated.requests.cpu);
+                allocated.requests.memory = requests.memory.or(allocated.requests.memory);
+            }
+            let can_differ = |one: &ResourceRequirements| (one.requests.cpu, one.requests.memory);
+            if [&actual, &allocated].iter().any(|one| can_differ(one) != can_differ(wanted)) {
+                resizing.push(ContainerResize { name: Name::from(&one.name), allocated, actual });
+            }
+        }
+        resizing
     }
 
     fn container_statuses(&mut self, statuses: &[core::ContainerStatus]) -> Vec<ContainerStatus> {
@@ -69,6 +111,8 @@ impl Context<'_> {
             restart_count: u32::try_from(status.restart_count).unwrap_or(0),
             image: Name::from(&status.image),
             container_id: self.container_id(status.container_id.as_ref()),
+            runtime_id: foreign_id(status.container_id.as_ref()),
+            image_id: Name::from(&status.image_id),
         };
         statuses.iter().map(compile).collect()
     }
@@ -96,6 +140,7 @@ impl Context<'_> {
             started_at: self.time_or_zero(terminated.started_at.as_ref()).into(),
             finished_at: self.time_or_zero(terminated.finished_at.as_ref()).into(),
             container_id: self.container_id(terminated.container_id.as_ref()),
+            runtime_id: foreign_id(terminated.container_id.as_ref()),
         }
     }
 
@@ -107,6 +152,12 @@ impl Context<'_> {
             None => self.uids.read(hex).0,
         }
     }
+}
+
+/// A container's id that is not ours, as it was.
+fn foreign_id(id: Option<&String>) -> Name {
+    let is_foreign = |id: &&String| id.split_once("://").is_some_and(|(_, hex)| !hex.starts_with(OWN_ID_PREFIX));
+    id.filter(is_foreign).map(Name::from).unwrap_or_default()
 }
 
 /// Our own container ids are 64 bits, printed with as many digits as the runtimes use.

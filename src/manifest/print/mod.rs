@@ -4,6 +4,7 @@
 //! Only what the model holds is printed, so what is missing here has no effect in a run. Forms of equal meaning are not
 //! told apart: `1Gi` and `1073741824`, `matchLabels` and an `In` of one value at the front.
 
+mod device;
 mod fields;
 mod other;
 mod placement;
@@ -83,6 +84,10 @@ pub fn json(object: &Object, epoch: Epoch) -> Value {
         Object::CSINode(one) => storage::csi_node(one, &mut fields),
         Object::CSIDriver(one) => storage::csi_driver(one, &mut fields),
         Object::VolumeAttachment(one) => storage::volume_attachment(one, &mut fields),
+        Object::DeviceClass(one) => device::device_class(one, &mut fields),
+        Object::ResourceClaim(one) => device::resource_claim(one, epoch, &mut fields),
+        Object::ResourceClaimTemplate(one) => device::resource_claim_template(one, &mut fields),
+        Object::ResourceSlice(one) => device::resource_slice(one, &mut fields),
         Object::PodDisruptionBudget(one) => other::disruption_budget(one, epoch, &mut fields),
         Object::PriorityClass(one) => other::priority_class(one, &mut fields),
         Object::LimitRange(one) => other::limit_range(one, &mut fields),

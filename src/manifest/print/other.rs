@@ -220,7 +220,7 @@ fn base64(data: &[u8]) -> String {
 pub(super) fn lease(lease: &Lease, epoch: Epoch, fields: &mut Fields) {
     let mut spec = Fields::new();
     spec.put("holderIdentity", lease.meta.name.as_str());
-    spec.put("leaseDurationSeconds", 40);
+    spec.put("leaseDurationSeconds", lease.duration.as_secs());
     spec.some("renewTime", lease.renewed.map(|renewed| epoch.rfc3339_micros(renewed)));
     fields.put("spec", spec.done());
 }

@@ -57,6 +57,7 @@ fn pod_spec(spec: &PodSpec, pod: Option<&Pod>) -> Value {
     if !spec.enable_service_links {
         fields.put("enableServiceLinks", false);
     }
+    fields.list("ephemeralContainers", spec.ephemeral_containers.iter(), container);
     fields.list("hostAliases", &spec.host_aliases, |alias| {
         let names: Vec<&str> = alias.hostnames.iter().map(|name| name.as_str()).collect();
         json!({"hostnames": names, "ip": alias.ip.as_str()})
@@ -84,6 +85,13 @@ fn pod_spec(spec: &PodSpec, pod: Option<&Pod>) -> Value {
     }
     fields.text("priorityClassName", &spec.priority_class);
     fields.list("readinessGates", spec.readiness_gates.iter(), |gate| json!({"conditionType": gate.as_str()}));
+    fields.list("resourceClaims", spec.resource_claims.iter(), |claim| {
+        let mut fields = Fields::new();
+        fields.put("name", claim.name.as_str());
+        fields.some("resourceClaimName", claim.claim.map(Name::as_str));
+        fields.some("resourceClaimTemplateName", claim.template.map(Name::as_str));
+        fields.done()
+    });
     fields.some("resources", spec.resources.as_deref().map(requirements));
     fields.put("restartPolicy", restart_policy(spec.restart_policy));
     fields.text("runtimeClassName", &spec.runtime_class);
@@ -150,7 +158,7 @@ fn container(container: &Container) -> Value {
         let policy = if *restarts { "RestartContainer" } else { "NotRequired" };
         json!({"resourceName": resource.as_str(), "restartPolicy": policy})
     });
-    fields.put("resources", requirements(&container.resources));
+    fields.put("resources", container_resources(container));
     fields.some("restartPolicy", container.restart_policy.map(restart_policy));
     fields.list("restartPolicyRules", &container.restart_rules, |rule| {
         json!({
@@ -162,6 +170,7 @@ fn container(container: &Container) -> Value {
     fields.some("startupProbe", container.startup.as_deref().map(probe));
     fields.flag("stdin", container.stdin);
     fields.flag("stdinOnce", container.stdin_once);
+    fields.text("targetContainerName", &container.target);
     fields.text("terminationMessagePath", &container.termination_message_path);
     let policy = if container.message_from_logs { "FallbackToLogsOnError" } else { "File" };
     fields.put("terminationMessagePolicy", policy);
@@ -194,6 +203,21 @@ pub(super) fn pull_policy(policy: ImagePullPolicy) -> &'static str {
         ImagePullPolicy::IfNotPresent => "IfNotPresent",
         ImagePullPolicy::Never => "Never",
     }
+}
+
+/// `resources` of a container, with the claims that it uses.
+fn container_resources(container: &Container) -> Value {
+    let mut resources = requirements(&container.resources);
+    if let (false, Some(fields)) = (container.claims.is_empty(), resources.as_object_mut()) {
+        let claims = container.claims.iter().map(|(name, request)| {
+            let mut fields = Fields::new();
+            fields.put("name", name.as_str()).text("request", request);
+            fields.done()
+        });
+        fields.insert("claims".to_owned(), claims.collect());
+        fields.sort_keys();
+    }
+    resources
 }
 
 /// `resources`: there even when it holds nothing.
@@ -251,6 +275,11 @@ pub(super) fn value_source(value: &EnvValue) -> (&'static str, Value) {
         EnvValue::SecretKey { secret: name, key, optional } => {
             fields.put("key", key.as_str()).text("name", name).flag("optional", *optional);
             "secretKeyRef"
+        }
+        EnvValue::FileKey { volume, path, key, optional } => {
+            fields.put("key", key.as_str()).flag("optional", *optional).put("path", path.as_str());
+            fields.put("volumeName", volume.as_str());
+            "fileKeyRef"
         }
         EnvValue::Field(path) => {
             fields.put("apiVersion", "v1").put("fieldPath", path.as_str());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::kernel::{Duration, Time};
-use crate::model::Name;
+use crate::model::{Kind, Name};
 use crate::trace::{self, StageEdge};
 
 use super::super::journal::{Happening, Journal, PodLife};
@@ -19,7 +19,7 @@ pub enum Stage {
     Schedule,
     /// Until the API server has stored its node.
     Bind,
-    /// Until the kubelet has heard of it.
+    /// Until the kubelet has heard of it. Not, as [`Stage::Whole`], where the kubelet was only starting.
     Watch,
     Volumes,
     /// RunPodSandbox.
@@ -91,6 +91,9 @@ impl Stage {
     }
 }
 
+/// A kubelet looks each second whether its informers have synced, and hears of its pods only then.
+const UNTIL_IT_LISTENS: Duration = Duration::from_millis(1500);
+
 /// Samples by stage.
 #[derive(Clone, Debug, Default)]
 pub struct Samples(BTreeMap<Stage, Vec<Duration>>);
@@ -99,8 +102,10 @@ impl Samples {
     /// Takes those of a run.
     pub fn take(&mut self, journal: &Journal) {
         let pulls = pulls(journal);
+        let starts = kubelet_starts(journal);
         for life in journal.pods.values() {
-            self.pod(life, &pulls);
+            let starts = life.last.node.and_then(|node| starts.get(&node)).map_or(&[][..], Vec::as_slice);
+            self.pod(life, &pulls, starts);
         }
     }
 
@@ -115,7 +120,8 @@ impl Samples {
         self.0.entry(stage).or_default().push(until.since(from));
     }
 
-    fn pod(&mut self, life: &PodLife, pulls: &BTreeMap<(u64, Name), u32>) {
+    /// `starts` is when the kubelet of its node started.
+    fn pod(&mut self, life: &PodLife, pulls: &BTreeMap<(u64, Name), u32>, starts: &[Time]) {
         // What was there when the run began has no beginning.
         if let (Some(bound), Some(placed)) = (life.bound, life.placed) {
             let first = life.first_attempt.unwrap_or(placed).min(placed);
@@ -132,6 +138,7 @@ impl Samples {
         let mut open: Vec<(trace::Stage, Name, Time)> = Vec::new();
         let mut pulled: Vec<(Name, u32)> = Vec::new();
         let mut last_start = None;
+        let (mut has_heard, mut met_a_start) = (false, false);
         for moment in &life.moments {
             let Happening::Stage { container, stage, edge } = &moment.what else { continue };
             let at = open.iter().position(|(other, name, _)| other == stage && name == container);
@@ -139,8 +146,14 @@ impl Samples {
             match edge {
                 StageEdge::Begin => open.push((*stage, *container, moment.time)),
                 StageEdge::Failed(_) => {}
+                // A kubelet that starts again hears again of what it has.
                 StageEdge::End if *stage == trace::Stage::Watch => {
-                    if let Some(bound) = life.bound.filter(|bound| *bound <= moment.time) {
+                    let Some(bound) = life.bound.filter(|bound| *bound <= moment.time && !has_heard) else { continue };
+                    has_heard = true;
+                    // Who starts hears at once of all that waited for it, however long that was.
+                    let met = |start: &Time| *start <= moment.time && moment.time.since(*start) < UNTIL_IT_LISTENS;
+                    met_a_start = starts.iter().any(met);
+                    if !met_a_start {
                         self.add(Stage::Watch, bound, moment.time);
                     }
                 }
@@ -167,11 +180,21 @@ impl Samples {
             if let Some(start) = last_start {
                 self.add(Stage::Ready, start, ready);
             }
-            if !latency::is_of_job(life) {
+            if !latency::is_of_job(life) && !met_a_start {
                 self.add(Stage::Whole, life.created, ready);
             }
         }
     }
+}
+
+/// When kubelets started during the run, by node, from their Events.
+fn kubelet_starts(journal: &Journal) -> BTreeMap<Name, Vec<Time>> {
+    let mut starts: BTreeMap<Name, Vec<Time>> = BTreeMap::new();
+    for event in journal.events.values().filter(|event| event.reason == "Starting" && event.involved.kind == Kind::Node)
+    {
+        starts.entry(event.involved.name).or_default().push(event.first);
+    }
+    starts
 }
 
 /// How often each container's image was really pulled, by pod and container, from the kubelet's Events.

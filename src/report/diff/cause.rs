@@ -1,4 +1,4 @@
-//! The lines of the input that differ between two runs, and which of them explains a workload best.
+//! The lines of the input that differ between two runs, and which of them explain a workload.
 
 use crate::model::Source;
 use crate::trace::{Header, SourceFile};
@@ -33,21 +33,52 @@ pub(super) struct Hunk {
     after: Vec<String>,
 }
 
+/// Of a hunk with more lines only the first is told of, and how many there are.
+const LINES_OF_A_HUNK: usize = 8;
+
 impl Hunk {
-    fn cause(&self) -> Cause {
-        let telling = |lines: &[String]| {
-            let line = lines.iter().find(|line| !is_comment(line))?;
-            let more = if lines.len() > 1 { " …" } else { "" };
-            Some(format!("{}{more}", line.trim().trim_start_matches("- ")))
+    /// What each of its lines comes to: lines of the same field stand for each other.
+    fn causes(&self) -> Vec<Cause> {
+        let telling = |lines: &[String]| -> Vec<(usize, String)> {
+            let lines = lines.iter().enumerate().filter(|(_, line)| !is_comment(line));
+            lines.map(|(at, line)| (at, line.trim().trim_start_matches("- ").to_owned())).collect()
         };
-        let what = match (telling(&self.before), telling(&self.after)) {
-            (Some(was), Some(is)) => differing(&was, &is).unwrap_or_else(|| format!("{was} → {is}")),
-            (Some(was), None) => format!("{was} removed"),
-            (None, Some(is)) => format!("{is} added"),
-            (None, None) => "a comment".to_owned(),
+        let (before, mut after) = (telling(&self.before), telling(&self.after));
+        if before.len().max(after.len()) > LINES_OF_A_HUNK {
+            return vec![self.summary(&before, &after)];
+        }
+        let mut causes: Vec<(usize, String)> = Vec::new();
+        let pairwise = before.len() == after.len();
+        for (place, (at, was)) in before.iter().enumerate() {
+            let twin = match pairwise {
+                true => Some(0),
+                false => after.iter().position(|(_, is)| field(is) == field(was)),
+            };
+            let at = self.after.len().min(*at);
+            match twin.map(|twin| after.remove(twin)) {
+                Some((at, is)) => causes.push((at, differing(was, &is).unwrap_or_else(|| format!("{was} → {is}")))),
+                None => causes.push((at.min(place), format!("{was} removed"))),
+            }
+        }
+        causes.extend(after.into_iter().map(|(at, is)| (at, format!("{is} added"))));
+        causes.sort_by_key(|(at, _)| *at);
+        causes.into_iter().map(|(at, what)| Cause { file: self.name.clone(), line: self.line + at, what }).collect()
+    }
+
+    fn summary(&self, before: &[(usize, String)], after: &[(usize, String)]) -> Cause {
+        let lines = |lines: &[(usize, String)]| format!("{} … ({} lines)", lines[0].1, lines.len());
+        let what = match (before.is_empty(), after.is_empty()) {
+            (false, true) => format!("{} removed", lines(before)),
+            (true, false) => format!("{} added", lines(after)),
+            _ => format!("{} → {}", lines(before), lines(after)),
         };
         Cause { file: self.name.clone(), line: self.line, what }
     }
+}
+
+/// The name of a line's field: `cpu` of `cpu: 500m`.
+fn field(line: &str) -> &str {
+    line.split(':').next().unwrap_or(line)
 }
 
 /// Of two lines in YAML's flow style the parts that differ: `cpu: 1 → cpu: 5`.
@@ -98,15 +129,17 @@ pub(super) fn hunks(before: &Header, after: &Header) -> Vec<Hunk> {
     hunks
 }
 
-/// The line that explains best why the workload at `source` has changed: a line of its own document, else the first line
-/// that differs anywhere.
-pub(super) fn of(source: Option<Source>, hunks: &[Hunk], after: &Header) -> Option<Cause> {
+/// The lines that explain why the workload at `source` has changed: those of its own document that differ, else all that
+/// differ anywhere.
+pub(super) fn of(source: Option<Source>, hunks: &[Hunk], after: &Header) -> Vec<Cause> {
     let own = source.and_then(|source| {
         let text = &after.sources.get(source.file as usize)?.text;
         let (from, to) = document(text, source.line as usize);
-        hunks.iter().find(|hunk| hunk.file == Some(source.file as usize) && (from..=to).contains(&hunk.line))
+        let is_own = |hunk: &&Hunk| hunk.file == Some(source.file as usize) && (from..=to).contains(&hunk.line);
+        let causes: Vec<Cause> = hunks.iter().filter(is_own).flat_map(Hunk::causes).collect();
+        (!causes.is_empty()).then_some(causes)
     });
-    own.or(hunks.first()).map(Hunk::cause)
+    own.unwrap_or_else(|| hunks.iter().flat_map(Hunk::causes).collect())
 }
 
 /// The lines of the document in which `line` is.

@@ -6,7 +6,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::super::style::Style;
 use super::super::testrun::escaped;
-use super::{Cause, Diff, shown, terminal};
+use super::{Cause, Diff, Filled, Told, terminal};
 
 /// The JUnit file: a case for the whole, and one for each workload that differs, which fail together with the whole.
 pub fn junit(diff: &Diff) -> String {
@@ -24,16 +24,12 @@ pub fn junit(diff: &Diff) -> String {
     let mut case = TestCase::new(format!("{} → {}", diff.before.name, diff.after.name), whole);
     case.set_classname("placement");
     suite.add_test_case(case);
-    for (changed, cause) in diff.comparison.workloads.iter().zip(&diff.causes) {
-        let lines: Vec<String> = changed.lines().into_iter().map(|(_, line)| line).collect();
-        let mut description = lines.join("\n");
-        if let Some(cause) = cause {
-            let _ = write!(description, "\ncause: {}", cause.text());
-        }
-        let message = lines.first().cloned().unwrap_or_default();
-        let mut case = TestCase::new(shown(&changed.workload), status(&message, description));
+    for at in 0..diff.comparison.workloads.len() {
+        let told = diff.told(at);
+        let message = told.lines.first().map(|(_, line)| line.clone()).unwrap_or_default();
+        let mut case = TestCase::new(told.name.clone(), status(&message, words(&told)));
         case.set_classname("placement");
-        if let Some(cause) = cause {
+        if let Some(cause) = diff.causes.get(at).and_then(|causes| causes.first()) {
             case.extra.insert("file".into(), cause.file.as_str().into());
             case.extra.insert("line".into(), cause.line.to_string().into());
         }
@@ -44,11 +40,24 @@ pub fn junit(diff: &Diff) -> String {
     report.to_string().unwrap_or_default()
 }
 
-/// An annotation for each workload that differs, at the line that explains it: errors beyond the tolerance, else notices.
+/// What is told of a workload, a line each.
+fn words(told: &Told) -> String {
+    let mut lines: Vec<String> = told.lines.iter().map(|(_, line)| line.clone()).collect();
+    if !told.spread.is_empty() {
+        lines.push(format!("spread: {}", told.spread));
+    }
+    lines.extend(told.causes.iter().map(|cause| format!("cause: {cause}")));
+    lines.join("\n")
+}
+
+/// An annotation for each workload that differs, at the first line that explains it, and one for the whole: errors beyond the
+/// tolerance, else notices.
 pub fn github(diff: &Diff) -> String {
     let mut text = String::new();
     let level = if diff.is_tolerated() { "notice" } else { "error" };
-    for (changed, cause) in diff.comparison.workloads.iter().zip(&diff.causes) {
+    for (at, changed) in diff.comparison.workloads.iter().enumerate() {
+        let told = diff.told(at);
+        let cause = diff.causes.get(at).and_then(|causes| causes.first());
         let place = match (cause, changed.source) {
             (Some(Cause { file, line, .. }), _) => format!("file={},line={line},", escaped(file, true)),
             (None, Some(source)) => match diff.after.header.sources.get(source.file as usize) {
@@ -57,10 +66,26 @@ pub fn github(diff: &Diff) -> String {
             },
             (None, None) => String::new(),
         };
-        let title = escaped(&format!("placement of {}", shown(&changed.workload)), true);
-        let mut lines: Vec<String> = changed.lines().into_iter().map(|(_, line)| line).collect();
-        lines.extend(cause.as_ref().map(|cause| format!("cause: {}", cause.text())));
-        let _ = writeln!(text, "::{level} {place}title={title}::{}", escaped(&lines.join("\n"), false));
+        let title = escaped(&format!("placement of {}", told.name), true);
+        let _ = writeln!(text, "::{level} {place}title={title}::{}", escaped(&words(&told), false));
     }
+    let title = escaped(&format!("placement {} → {}", diff.before.name, diff.after.name), true);
+    let mut lines = vec![format!("{}.", diff.comparison.summary())];
+    lines.extend(diff.preempted().into_iter().map(|line| format!("preempted {line}")));
+    for (what, [name, nodes, pods, cpu, memory]) in diff.usage().into_iter().filter(|_| !diff.comparison.is_empty()) {
+        let nodes = match (what, nodes.as_str()) {
+            (Filled::Zone, nodes) => format!("{nodes} nodes, "),
+            (Filled::Node, "") => String::new(),
+            (Filled::Node, there) => format!("{there}, "),
+        };
+        let what = if what == Filled::Zone { "zone" } else { "node" };
+        lines.push(format!("{what} {name}: {nodes}{pods} pods, cpu {cpu}, memory {memory}"));
+    }
+    lines.extend(diff.more_nodes());
+    lines.extend(diff.ready().map(|ready| format!("pod ready {ready}")));
+    let events = diff.new_events();
+    lines.extend((!events.is_empty()).then(|| format!("events {events}")));
+    lines.extend(diff.beyond.iter().map(|beyond| format!("beyond the tolerance: {beyond}")));
+    let _ = writeln!(text, "::{level} title={title}::{}", escaped(&lines.join("\n"), false));
     text
 }

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::style::length;
-use super::{Diff, SHOWN_NODES, both, shown, zone_name};
+use super::{Diff, Filled};
 
 /// GitHub refuses comments of more than 65,536 characters.
 const LONGEST: usize = 60_000;
@@ -19,42 +18,27 @@ pub fn markdown(diff: &Diff) -> String {
     if !diff.comparison.workloads.is_empty() {
         text.push_str("\n| workload | what | spread | cause |\n| --- | --- | --- | --- |\n");
     }
-    for (at, changed) in diff.comparison.workloads.iter().enumerate() {
-        let cause = diff.causes.get(at).and_then(Option::as_ref);
-        let cause =
-            cause.map_or_else(String::new, |cause| format!("`{}:{}` `{}`", cause.file, cause.line, code(&cause.what)));
-        let mut lines: Vec<String> = changed.lines().into_iter().map(|(_, line)| line).collect();
-        if lines.len() > 8 {
-            let more = lines.len() - 8;
-            lines.truncate(8);
-            lines.push(format!("and {more} more"));
-        }
-        let what: Vec<String> = lines.iter().map(|line| cell(line)).collect();
-        let row = format!(
-            "| {} | {} | {} | {} |\n",
-            cell(&shown(&changed.workload)),
-            what.join("<br>"),
-            cell(&changed.spread_text()),
-            cause.replace('|', "\\|")
-        );
+    for at in 0..diff.comparison.workloads.len() {
+        let told = diff.told(at);
+        let name = match &told.place {
+            Some(place) => format!("{} `{}`", cell(&told.name), code(place)),
+            None => cell(&told.name),
+        };
+        let what: Vec<String> = told.lines.iter().map(|(_, line)| cell(line)).collect();
+        let causes: Vec<String> =
+            told.causes.iter().map(|cause| format!("`{}`", code(cause).replace('|', "\\|"))).collect();
+        let row = format!("| {name} | {} | {} | {} |\n", what.join("<br>"), cell(&told.spread), causes.join("<br>"));
         if text.len() + row.len() > LONGEST - 8_000 {
             let _ = writeln!(text, "\n… and {} more workloads", diff.comparison.workloads.len() - at);
             break;
         }
         text.push_str(&row);
     }
-    for ((victim, by), [was, is]) in diff.comparison.preempted.iter().take(SHOWN_NODES) {
-        let _ = writeln!(text, "\n- preempted {was} → {is} of {} by {}", cell(&shown(victim)), cell(&shown(by)));
+    for line in diff.preempted() {
+        let _ = writeln!(text, "\n- preempted {}", cell(&line));
     }
-    if let Some((was, is, change)) = diff.slower() {
-        let _ = writeln!(
-            text,
-            "\nPod ready: p50 {} → {}, p99 {} → {} ({change})",
-            length(was.p50),
-            length(is.p50),
-            length(was.p99),
-            length(is.p99)
-        );
+    if let Some(ready) = diff.ready() {
+        let _ = writeln!(text, "\nPod ready: {ready}");
     }
     let events = diff.new_events();
     if !events.is_empty() {
@@ -62,11 +46,13 @@ pub fn markdown(diff: &Diff) -> String {
     }
     if !diff.comparison.is_empty() {
         text.push_str("\n<details><summary>How full zones and nodes are</summary>\n\n");
-        text.push_str("| | pods | cpu asked for | memory asked for |\n| --- | --- | --- | --- |\n");
-        let zones = diff.zones().into_iter().map(|(zone, both)| (format!("**{}**", zone_name(&zone)), both));
-        for (name, [was, is]) in zones.chain(diff.nodes().into_iter().take(SHOWN_NODES)) {
-            let (cpu, memory) = (both(was.cpu, is.cpu), both(was.memory, is.memory));
-            let _ = writeln!(text, "| {} | {} → {} | {cpu} | {memory} |", cell(&name), was.pods[0], is.pods[0]);
+        text.push_str("| | nodes | pods | cpu asked for | memory asked for |\n| --- | --- | --- | --- | --- |\n");
+        for (what, [name, nodes, pods, cpu, memory]) in diff.usage() {
+            let name = if what == Filled::Zone { format!("**{}**", cell(&name)) } else { cell(&name) };
+            let _ = writeln!(text, "| {name} | {nodes} | {pods} | {cpu} | {memory} |");
+        }
+        if let Some(more) = diff.more_nodes() {
+            let _ = writeln!(text, "\n{more}");
         }
         text.push_str("\n</details>\n");
     }

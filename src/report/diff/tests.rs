@@ -68,25 +68,66 @@ fn a_comment_on_a_pull_request_has_a_row_a_workload() {
 
     | workload | what | spread | cause |
     | --- | --- | --- | --- |
-    | Deployment web | 1 moved  n1 → n3<br>1 pending: Insufficient cpu (was on n2) | a 3 → 1, b 0 → 1 | `shop.yaml:4` `nodeSelector: {pool: general} removed` |
+    | Deployment web `shop.yaml:1` | 1 moved  n1 → n3<br>1 pending: Insufficient cpu (was on n2) | a 3 → 1, b 0 → 1 | `shop.yaml:4 nodeSelector: {pool: general} removed` |
 
     <details><summary>How full zones and nodes are</summary>
 
-    | | pods | cpu asked for | memory asked for |
-    | --- | --- | --- | --- |
-    | **a** | 3 → 1 | 19 % → 6 % | 0 % |
-    | **b** | 0 → 1 | 0 % → 13 % | 0 % |
-    | n1 | 2 → 1 | 25 % → 13 % | 0 % |
-    | n2 | 1 → 0 | 13 % → 0 % | 0 % |
-    | n3 | 0 → 1 | 0 % → 13 % | 0 % |
+    | | nodes | pods | cpu asked for | memory asked for |
+    | --- | --- | --- | --- | --- |
+    | **a** | 2 | 3 → 1 | 19 % → 6 % | 0 % |
+    | **b** | 1 | 0 → 1 | 0 % → 13 % | 0 % |
+    | n1 |  | 2 → 1 | 25 % → 13 % | 0 % |
+    | n2 |  | 1 → 0 | 13 % → 0 % | 0 % |
+    | n3 |  | 0 → 1 | 0 % → 13 % | 0 % |
 
     </details>
     "#);
 }
 
 #[test]
-fn an_annotation_stands_at_the_line_that_differs() {
-    insta::assert_snapshot!(github(&moved()), @r#"::error file=shop.yaml,line=4,title=placement of Deployment web::1 moved  n1 → n3%0A1 pending: Insufficient cpu (was on n2)%0Acause: shop.yaml:4 nodeSelector: {pool: general} removed"#);
+fn an_annotation_stands_at_the_line_that_differs_and_one_tells_of_the_whole() {
+    let text = github(&moved());
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[0],
+        "::error file=shop.yaml,line=4,title=placement of Deployment web::1 moved  n1 → n3%0A1 pending: Insufficient cpu (was on n2)%0Aspread: a 3 → 1, b 0 → 1%0Acause: shop.yaml:4 nodeSelector: {pool: general} removed"
+    );
+    assert!(lines[1].starts_with("::error title=placement main → HEAD::1 moved, 1 new pending.%0Azone a: 2 nodes, "));
+    assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn every_form_shows_the_same_facts() {
+    let mut diff = moved();
+    let starts = |p99| Some(Starts { count: 3, p50: Duration::from_secs(2), p99: Duration::from_secs(p99) });
+    (diff.before.starts, diff.after.starts) = (starts(3), starts(4));
+    diff.after.warnings.insert(Name::new("FailedScheduling"), 3);
+    diff.comparison
+        .preempted
+        .insert(("Deployment default/batch".to_owned(), "Deployment default/web".to_owned()), [0, 2]);
+    let plain = terminal(&diff, &Style { width: 400, ..Style::PLAIN });
+    // In a table of Markdown the parts of a line stand in cells, and marks are left out.
+    let forms =
+        [("terminal", plain), ("markdown", markdown(&diff)), ("github", github(&diff)), ("junit", junit(&diff))];
+    for fact in [
+        "1 moved  n1 → n3",
+        "1 pending: Insufficient cpu (was on n2)",
+        "a 3 → 1, b 0 → 1",
+        "shop.yaml:4 nodeSelector: {pool: general} removed",
+        "0 → 2 of Deployment batch by Deployment web",
+        "p50 2.0s → 2.0s   p99 3.0s → 4.0s (+33 %)",
+        "FailedScheduling 0 → 3",
+        "19 % → 6 %",
+        "25 % → 13 %",
+        "1 moved, 1 new pending",
+        "1 new pending, 0 tolerated",
+    ] {
+        for (form, text) in &forms {
+            // GitHub's annotations write a percent sign as %25.
+            let text = text.replace("%25", "%").replace("&gt;", ">");
+            assert!(text.contains(fact), "{form} lacks {fact:?}:\n{text}");
+        }
+    }
 }
 
 #[test]
@@ -106,7 +147,10 @@ fn causes(before: &str, after: &str, line: u32) -> String {
     };
     let after = header(after);
     let found = cause::of(Some(Source { file: 0, line }), &cause::hunks(&header(before), &after), &after);
-    found.map_or_else(|| "none".to_owned(), |cause| cause.text())
+    match found.as_slice() {
+        [] => "none".to_owned(),
+        causes => causes.iter().map(Cause::text).collect::<Vec<_>>().join("; "),
+    }
 }
 
 #[test]
@@ -117,6 +161,12 @@ fn the_cause_is_a_line_of_the_workloads_own_document_if_there_is_one() {
     assert_eq!(causes(before, "a: 1\n---\nb: 1\nc: 1\nx: 3\n---\nd: 1\n", 3), "f:5 x: 3 added");
     assert_eq!(causes(before, "a: 1\n---\nb: 1\n---\nd: 1\n", 3), "f:4 c: 1 removed");
     assert_eq!(causes("x: {cpu: 1, b: 2}", "x: {cpu: 5, b: 2}", 1), "f:1 cpu: 1 → cpu: 5");
+    // All lines that differ, each with its own number.
+    assert_eq!(causes(before, "a: 2\n---\nb: 2\nc: 2\n---\nd: 1\n", 3), "f:3 b: 1 → b: 2; f:4 c: 1 → c: 2");
+    assert_eq!(causes(before, "a: 2\n---\nb: 1\nc: 1\n---\nd: 3\n", 3), "f:1 a: 1 → a: 2; f:6 d: 1 → d: 3");
+    assert_eq!(causes(before, "a: 1\n---\nb: 1\nx: 1\nc: 3\n---\nd: 1\n", 3), "f:4 x: 1 added; f:5 c: 1 → c: 3");
+    let long: String = (0..20).map(|line| format!("k{line}: 1\n")).collect();
+    assert_eq!(causes("", &long, 1), "f:1 k0: 1 … (20 lines) added");
     assert_eq!(causes(before, before, 3), "none");
     assert_eq!(causes(before, &before.replace("b: 1", "# hm\nb: 1"), 3), "none");
 }

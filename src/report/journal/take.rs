@@ -6,7 +6,8 @@ use crate::kernel::{Cause, Time};
 use crate::model::condition;
 use crate::model::service::EndpointSlice;
 use crate::model::{
-    ConditionStatus, ContainerState, Event, EventType, Key, Kind, Name, Node, Object, Pod, TaintEffect, Text,
+    ConditionStatus, ContainerState, ContainerStatus, Event, EventType, Key, Kind, Name, Node, Object, Pod, PodStatus,
+    TaintEffect, Text,
 };
 use crate::trace::{Change, Entry, Outcome, PodRef, Record};
 
@@ -621,9 +622,11 @@ fn loss_of(pod: &Pod, disrupted: Option<(Name, Text)>, user: bool, taint: Option
 
 /// What is new about a pod's containers.
 fn containers(old: &Pod, pod: &Pod, news: &mut Vec<Happening>, facts: &mut Vec<Happened>) {
-    let all = pod.status.init_containers.iter().chain(&pod.status.containers);
-    for status in all {
-        let mut before = old.status.init_containers.iter().chain(&old.status.containers);
+    fn all(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
+        status.init_containers.iter().chain(&status.containers).chain(&status.ephemeral_containers)
+    }
+    for status in all(&pod.status) {
+        let mut before = all(&old.status);
         let before = before.find(|each| each.name == status.name).map(|each| &each.state);
         let container = status.name;
         match (&status.state, before) {

@@ -125,7 +125,8 @@ impl Gauges {
         self.desired[of] += 1;
         self.mirror += u64::from(is_static);
         let mut runs = false;
-        for container in pod.status.containers.iter().chain(&pod.status.init_containers) {
+        let regular = pod.status.containers.iter().chain(&pod.status.init_containers);
+        for container in regular.chain(&pod.status.ephemeral_containers) {
             let state = match &container.state {
                 ContainerState::Running { .. } => "running",
                 ContainerState::Terminated(_) => "exited",

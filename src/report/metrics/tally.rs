@@ -336,10 +336,14 @@ pub(super) fn zone_key(node: &Node) -> String {
     if region.is_empty() && zone.is_empty() { String::new() } else { format!("{region}::{zone}") }
 }
 
-/// `container`, `init_container`: which list of the pod it is in.
+/// `container`, `init_container`, `ephemeral_container`: which list of the pod it is in.
 fn container_type(pod: &Pod, container: Name) -> &'static str {
-    let is_init = pod.spec.init_containers.iter().any(|init| init.name == container);
-    if is_init { "init_container" } else { "container" }
+    let is_in = |list: &[crate::model::Container]| list.iter().any(|one| one.name == container);
+    match (is_in(&pod.spec.init_containers), is_in(&pod.spec.ephemeral_containers)) {
+        (true, _) => "init_container",
+        (false, true) => "ephemeral_container",
+        (false, false) => "container",
+    }
 }
 
 /// Pods with volumes that have to be attached say nothing of the kubelet's speed.

@@ -249,7 +249,9 @@ fn pod(object: &Value) -> Seen {
         reason: text_of(status, "reason"),
         message: text_of(status, "message"),
         conditions,
-        containers: [containers("initContainerStatuses"), containers("containerStatuses")].concat(),
+        containers: ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"]
+            .map(containers)
+            .concat(),
         deletion: deletion(meta),
         fields,
     }

@@ -71,7 +71,9 @@ impl Simulated {
             reason: pod.status.reason.to_string(),
             message: pod.status.message.to_string(),
             conditions,
-            containers: [containers(&pod.status.init_containers), containers(&pod.status.containers)].concat(),
+            containers: [&pod.status.init_containers, &pod.status.containers, &pod.status.ephemeral_containers]
+                .map(|list| containers(list))
+                .concat(),
             deletion,
             fields,
         }

@@ -210,12 +210,19 @@ fn calendar_nanos() -> i64 {
 
 async fn greet(nodes: &[RealNode]) -> Result<(Vec<Arc<Runtime>>, Vec<Hello>), Problem> {
     let (mut runtimes, mut hellos) = (Vec::new(), Vec::new());
+    let mut has_left = false;
     for node in nodes {
         let client = Client::new(&node.address)?;
-        hellos.push(client.hello().await?);
-        let wire = Mutex::new(Wire::new(Epoch(0), node.label.clone()));
+        let hello = client.hello().await?;
+        let wire = Mutex::new(Wire::new(Epoch(0), node.label.clone()).of_runtime(&hello.name));
+        hellos.push(hello);
+        let left = client.call(&wire, &Call::ListPodSandbox { pod: None }).await;
+        has_left |= !matches!(left, Ok(Answer::Sandboxes(sandboxes)) if sandboxes.is_empty());
         let (label, folders) = (node.label.clone(), node.folders.clone());
         runtimes.push(Arc::new(Runtime { client, wire, label, folders, cgroups: Mutex::default() }));
+    }
+    if !has_left {
+        nodes.iter().for_each(|node| node.folders.begin_anew());
     }
     Ok((runtimes, hellos))
 }

@@ -44,8 +44,11 @@ pub enum Problem {
     #[error("no permission to open {0}: a runtime's socket usually belongs to root")]
     Permission(String),
     /// A file, or something that does not speak gRPC.
-    #[error("{0} is not the socket of a container runtime: {1}")]
+    #[error("{0} is not the socket of a container runtime: {1}{docker}", docker = of_docker(.0))]
     NotCri(String, String),
+    /// It takes connections, and says nothing.
+    #[error("the runtime on {0} does not answer within 10 s: see what it does (journalctl -u containerd)")]
+    Silent(String),
     /// gRPC without CRI v1.
     #[error(
         "the runtime on {0} has no CRI v1: take `cri` out of `disabled_plugins` in /etc/containerd/config.toml, or take a \
@@ -178,6 +181,8 @@ impl Client {
             let body = self.unary(outgoing, Some(Duration::from_secs(10))).await.map_err(|status| {
                 if status.code() == tonic::Code::Unimplemented {
                     Problem::NoCri(shown.clone())
+                } else if status.code() == tonic::Code::DeadlineExceeded {
+                    Problem::Silent(shown.clone())
                 } else if connection_problem(&status).is_some() {
                     Problem::NotCri(shown.clone(), "it does not speak gRPC".to_owned())
                 } else {
@@ -196,6 +201,12 @@ impl Client {
         }
         Ok(Hello { name: runtime_name.to_string(), version: runtime_version.to_string() })
     }
+}
+
+/// What Docker's users have to know.
+fn of_docker(socket: &str) -> &'static str {
+    let is_docker = socket.ends_with("docker.sock");
+    if is_docker { "; Docker Engine has CRI only behind cri-dockerd (unix:///run/cri-dockerd.sock)" } else { "" }
 }
 
 /// How long a call may take; None: for ever.

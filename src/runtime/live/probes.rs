@@ -1,12 +1,11 @@
 //! Probes and hooks, done for real: HTTP, TCP and gRPC against the pod's address, commands in the container.
 //!
-//! Kubernetes: pkg/probe/{http,tcp,grpc,exec}, pkg/kubelet/lifecycle/handlers.go, whose words these are. HTTPS is not done:
-//! simlet has no TLS.
+//! Kubernetes: pkg/probe/{http,tcp,grpc,exec}, pkg/kubelet/lifecycle/handlers.go, whose words these are.
 
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::kernel::Duration;
@@ -16,6 +15,7 @@ use crate::protocol::cri::{Answer, Call, Code, ContainerId};
 use crate::protocol::probe::{Outcome, Purpose, Request};
 
 use super::client::Client;
+use super::tls;
 use super::wire::{Outgoing, Wire};
 
 /// A body longer than this is cut (pkg/probe/http/http.go, maxRespBodyLength).
@@ -42,11 +42,26 @@ pub async fn probe(client: &Client, wire: &Mutex<Wire>, request: &Request) -> Ou
         Some(Handler::Exec { command }) => exec(client, wire, request.container, command, timeout, is_hook).await,
         Some(Handler::HttpGet { path, port, host, https, headers }) => match port_of(*port, spec) {
             Err(problem) => Outcome::Error(problem),
-            Ok(_) if *https => Outcome::Error("simlet has no TLS: an HTTPS probe can't be done".into()),
             Ok(port) => {
                 let host = if host.is_empty() { request.ip.to_string() } else { host.to_string() };
-                let start = Url { host, port, path: path.to_string() };
-                http(start, headers, timeout, is_hook).await
+                let start = Url { https: *https, host, port, path: path.to_string() };
+                let outcome = http(start.clone(), headers, timeout, is_hook).await;
+                match &outcome {
+                    // A hook whose server has no TLS is done without, as Kubernetes did it before it knew HTTPS there.
+                    Outcome::Failure(why) if is_hook && *https && why.ends_with(tls::HTTP_RESPONSE) => {
+                        let address = start.address();
+                        match http(Url { https: false, ..start }, headers, timeout, is_hook).await {
+                            Outcome::Success => Outcome::Warning(
+                                format!(
+                                    "request to HTTPS lifecycle hook {address} got HTTP response, retry with HTTP succeeded"
+                                )
+                                .into(),
+                            ),
+                            _ => outcome,
+                        }
+                    }
+                    _ => outcome,
+                }
             }
         },
         Some(Handler::TcpSocket { port, host }) => match port_of(*port, spec) {
@@ -137,6 +152,7 @@ fn dial_error(address: &str, error: &std::io::Error) -> String {
 
 #[derive(Clone, Debug)]
 struct Url {
+    https: bool,
     host: String,
     port: u16,
     path: String,
@@ -152,27 +168,43 @@ impl Url {
     }
 
     fn get(&self) -> String {
-        format!("Get \"http://{}{}\"", self.address(), self.target())
+        let scheme = if self.https { "https" } else { "http" };
+        format!("Get \"{scheme}://{}{}\"", self.address(), self.target())
     }
 
     /// Where a `Location` leads: None if it is another host, to which probes do not go.
     fn follow(&self, location: &str) -> Option<Url> {
-        let Some(rest) = location.strip_prefix("http://") else {
-            let is_elsewhere = location.contains("://");
-            return (!is_elsewhere).then(|| Url { path: location.to_owned(), ..self.clone() });
+        let (https, rest) = match (location.strip_prefix("http://"), location.strip_prefix("https://")) {
+            (Some(rest), _) => (false, rest),
+            (None, Some(rest)) => (true, rest),
+            (None, None) if location.contains("://") => return None,
+            (None, None) => return Some(Url { path: self.beside(location), ..self.clone() }),
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) => (host, port.parse().ok()?),
-            None => (authority, 80),
+            None => (authority, if https { 443 } else { 80 }),
         };
-        (host == self.host).then(|| Url { host: host.to_owned(), port, path: format!("/{path}") })
+        (host == self.host).then(|| Url { https, host: host.to_owned(), port, path: format!("/{path}") })
+    }
+
+    /// The path of a reference without a host, which may be relative to this one.
+    fn beside(&self, location: &str) -> String {
+        if location.starts_with('/') {
+            return location.to_owned();
+        }
+        let target = self.target();
+        let path = target.split('?').next().unwrap_or_default();
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if location.starts_with('?') { format!("{path}{location}") } else { format!("{folder}/{location}") }
     }
 }
 
 struct HttpAnswer {
     status: u16,
     location: Option<String>,
+    /// What came with the head, at most [`LONGEST_BODY`].
+    body: String,
 }
 
 async fn http(start: Url, headers: &[(Name, Text)], timeout: Duration, is_hook: bool) -> Outcome {
@@ -186,24 +218,41 @@ async fn http(start: Url, headers: &[(Name, Text)], timeout: Duration, is_hook: 
             match next.map(|location| url.follow(location)) {
                 Some(Some(next)) => url = next,
                 // Another host is not asked: the answer counts as success, with a warning.
-                Some(None) | None => return Ok(answer.status),
+                Some(None) => return Ok((answer.status, Some(answer.body))),
+                None => return Ok((answer.status, None)),
             }
         }
         Err(format!("{}: stopped after 10 redirects", start.get()))
     };
     match within(timeout, work).await {
         // Any response will do for a hook.
-        Some(Ok(status)) if is_hook || (200..400).contains(&status) => Outcome::Success,
-        Some(Ok(status)) => Outcome::Failure(format!("HTTP probe failed with statuscode: {status}").into()),
+        Some(Ok((_, Some(body)))) => {
+            Outcome::Warning(format!("Probe terminated redirects, Response body: {body}").into())
+        }
+        Some(Ok((status, None))) if is_hook || (200..400).contains(&status) => Outcome::Success,
+        Some(Ok((status, None))) => Outcome::Failure(format!("HTTP probe failed with statuscode: {status}").into()),
         Some(Err(why)) => Outcome::Failure(why.into()),
         None => Outcome::Failure(timed_out.into()),
     }
 }
 
-/// One request. The headers are enough.
+/// One request, until its head is there: nothing but a warning shows a body.
 async fn get(url: &Url, headers: &[(Name, Text)]) -> Result<HttpAnswer, String> {
     let address = url.address();
-    let mut stream = TcpStream::connect(&address).await.map_err(|error| dial_error(&address, &error))?;
+    let stream = TcpStream::connect(&address).await.map_err(|error| dial_error(&address, &error))?;
+    if url.https {
+        let stream = tls::connect(&url.host, stream).await?;
+        return exchange(stream, url, headers).await;
+    }
+    exchange(stream, url, headers).await
+}
+
+async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    url: &Url,
+    headers: &[(Name, Text)],
+) -> Result<HttpAnswer, String> {
+    let address = url.address();
     let mut request = format!("GET {} HTTP/1.1\r\n", url.target());
     let usual = [("Host", address.as_str()), ("User-Agent", "kube-probe/1.36"), ("Accept", "*/*")];
     let is_said = |name: &str| headers.iter().any(|(said, _)| said.eq_ignore_ascii_case(name));
@@ -240,7 +289,8 @@ async fn get(url: &Url, headers: &[(Name, Text)]) -> Result<HttpAnswer, String> 
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("location").then(|| value.trim().to_owned())
     });
-    Ok(HttpAnswer { status, location })
+    let body = text.split_once("\r\n\r\n").or_else(|| text.split_once("\n\n")).map_or("", |(_, body)| body);
+    Ok(HttpAnswer { status, location, body: body.to_owned() })
 }
 
 /// `grpc.health.v1.HealthCheckRequest`.

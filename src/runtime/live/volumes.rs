@@ -25,6 +25,8 @@ pub struct Folders {
 
 /// The longest last words that are read from a file, and the end of a log that stands for them.
 const LONGEST_MESSAGE: u64 = 4096;
+/// The longest file of variables that is read.
+const LONGEST_ENV_FILE: u64 = 1 << 20;
 const LOG_BYTES: u64 = 2048;
 const LOG_LINES: usize = 80;
 
@@ -50,6 +52,11 @@ impl Folders {
                 }
                 Some(Answer::Done { pod: *pod })
             }
+            Request::Read { pod, path } => {
+                let path = Path::new(path.as_str());
+                let content = self.own(path).ok().and_then(|()| self.read(path));
+                Some(Answer::Content { pod: *pod, content })
+            }
             Request::TearDown { pod } => {
                 self.tear_down(*pod);
                 None
@@ -61,6 +68,13 @@ impl Folders {
     fn own(&self, path: &Path) -> Result<(), String> {
         let inside = path.starts_with(&self.root) && !path.components().any(|part| part.as_os_str() == "..");
         if inside { Ok(()) } else { Err(format!("{} is not in the run's folder", path.display())) }
+    }
+
+    /// A text of the run's folder; a link that leads out of it is not followed.
+    fn read(&self, path: &Path) -> Option<Text> {
+        let (path, root) = (fs::canonicalize(path).ok()?, fs::canonicalize(&self.root).ok()?);
+        let is_fit = path.starts_with(root) && fs::metadata(&path).ok()?.len() <= LONGEST_ENV_FILE;
+        is_fit.then(|| fs::read(&path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned().into()))?
     }
 
     fn set_up(&self, volume: &Volume) -> Result<(), String> {
@@ -118,6 +132,13 @@ impl Folders {
     /// Removes the folder of a pod.
     fn tear_down(&self, pod: Uid) {
         remove_pod(&self.root.join("pods").join(pod.to_string()));
+    }
+
+    /// Removes what a run has left here of which the runtime has nothing any more: else new lines would follow old ones in
+    /// the logs of pods that have the same uid in each run.
+    pub fn begin_anew(&self) {
+        self.remove_all();
+        let _ = fs::remove_dir_all(self.root.join("logs"));
     }
 
     /// Removes the folders of all pods.

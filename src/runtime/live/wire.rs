@@ -145,6 +145,8 @@ pub struct Wire {
     epoch: Epoch,
     /// The value of [`RUN`]; lists show only what carries it.
     run: String,
+    /// What stands before the ids of containers in the API.
+    runtime: String,
     ids: BTreeMap<u64, String>,
     sandboxes: BTreeMap<u64, proto::PodSandboxConfig>,
     /// The pod of each sandbox and container.
@@ -155,7 +157,14 @@ impl Wire {
     /// A client that has seen nothing yet. `run` marks what it makes, and it sees nothing else.
     pub fn new(epoch: Epoch, run: impl Into<String>) -> Wire {
         let run = run.into();
-        Wire { epoch, run, ids: BTreeMap::new(), sandboxes: BTreeMap::new(), pods: BTreeMap::new() }
+        let runtime = "containerd".to_owned();
+        Wire { epoch, run, runtime, ids: BTreeMap::new(), sandboxes: BTreeMap::new(), pods: BTreeMap::new() }
+    }
+
+    /// Says what the runtime calls itself: `containerd`.
+    pub fn of_runtime(mut self, name: &str) -> Wire {
+        name.clone_into(&mut self.runtime);
+        self
     }
 
     /// Says when the run's time is zero, if that was not known yet.
@@ -229,6 +238,13 @@ impl Wire {
                     container_id: self.id(container.0),
                     linux: Some(resources_out(resources)),
                     annotations: Map::new(),
+                })
+            }
+            Call::UpdatePodSandboxResources { sandbox, resources } => {
+                encode(&proto::UpdatePodSandboxResourcesRequest {
+                    pod_sandbox_id: self.id(sandbox.0),
+                    overhead: None,
+                    resources: Some(resources_out(resources)),
                 })
             }
             Call::ExecSync { container, command, timeout } => encode(&proto::ExecSyncRequest {
@@ -357,6 +373,7 @@ impl Wire {
             | Call::StopContainer { .. }
             | Call::RemoveContainer(_)
             | Call::UpdateContainerResources { .. }
+            | Call::UpdatePodSandboxResources { .. }
             | Call::RemoveImage { .. }
             | Call::UpdateRuntimeConfig { .. } => Answer::Done,
         })
@@ -460,7 +477,10 @@ impl Wire {
         let is_changed = !security.add_capabilities.is_empty() || !security.drop_capabilities.is_empty();
         let security_context = proto::LinuxContainerSecurityContext {
             privileged: config.privileged,
-            namespace_options: Some(namespaces(host_network, security.pid, security.ipc)),
+            namespace_options: Some(with_target(
+                namespaces(host_network, security.pid, security.ipc),
+                security.target.map(|target| self.id(target.0)),
+            )),
             capabilities: is_changed.then(|| proto::Capability {
                 add_capabilities: names(&security.add_capabilities),
                 drop_capabilities: names(&security.drop_capabilities),
@@ -555,7 +575,8 @@ impl Wire {
         let namespaces = status.linux.as_ref().and_then(|linux| linux.namespaces.as_ref()?.options.as_ref());
         let host_network = namespaces.is_some_and(|options| options.network() == proto::NamespaceMode::Node);
         let ip = status.network.as_ref().and_then(|network| network.ip.parse::<Ipv4Addr>().ok());
-        Ok(cri::SandboxStatus { summary, ip: ip.filter(|_| !host_network), host_network })
+        let runtime_id = Name::new(&status.id);
+        Ok(cri::SandboxStatus { summary, ip: ip.filter(|_| !host_network), host_network, runtime_id })
     }
 
     fn container_summary(&mut self, container: &proto::Container) -> Result<Option<cri::ContainerSummary>, Error> {
@@ -601,6 +622,8 @@ impl Wire {
             reason: Name::new(&status.reason),
             message: Text::new(&status.message),
             annotations: labels(&status.annotations),
+            runtime_id: Name::from(format!("{}://{}", self.runtime, status.id)),
+            image_ref: Name::new(&status.image_ref),
         })
     }
 
@@ -697,6 +720,14 @@ fn namespaces(host_network: bool, pid: cri::NamespaceMode, ipc: cri::NamespaceMo
     proto::NamespaceOption { network: network.into(), pid: pid as i32, ipc: ipc as i32, ..Default::default() }
 }
 
+/// An ephemeral container sees the processes of another one.
+fn with_target(own: proto::NamespaceOption, target: Option<String>) -> proto::NamespaceOption {
+    match target {
+        Some(target_id) => proto::NamespaceOption { pid: proto::NamespaceMode::Target.into(), target_id, ..own },
+        None => own,
+    }
+}
+
 fn profile(kind: proto::ProfileType) -> proto::SecurityProfile {
     proto::SecurityProfile { profile_type: kind.into(), ..Default::default() }
 }
@@ -774,6 +805,7 @@ fn path(call: &Call) -> &'static str {
         Call::ListContainers { .. } => "/runtime.v1.RuntimeService/ListContainers",
         Call::ContainerStatus(_) => "/runtime.v1.RuntimeService/ContainerStatus",
         Call::UpdateContainerResources { .. } => "/runtime.v1.RuntimeService/UpdateContainerResources",
+        Call::UpdatePodSandboxResources { .. } => "/runtime.v1.RuntimeService/UpdatePodSandboxResources",
         Call::ExecSync { .. } => "/runtime.v1.RuntimeService/ExecSync",
         Call::ListContainerStats => "/runtime.v1.RuntimeService/ListContainerStats",
         Call::UpdateRuntimeConfig { .. } => "/runtime.v1.RuntimeService/UpdateRuntimeConfig",

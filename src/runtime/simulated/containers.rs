@@ -291,6 +291,9 @@ impl Runtime {
                     Some(Limit::Container(bytes)) => {
                         format!("its memory reached the limit of {bytes} bytes after {after}")
                     }
+                    Some(Limit::Pod(bytes)) => {
+                        format!("its pod's memory reached the limit of {bytes} bytes after {after}")
+                    }
                     Some(Limit::Node) => format!("its memory filled the node after {after}"),
                     None => format!("after {after}"),
                 };
@@ -438,6 +441,8 @@ impl Runtime {
             reason: container.reason,
             message: container.message.clone(),
             annotations: container.config.annotations.clone(),
+            runtime_id: Name::default(),
+            image_ref: Name::default(),
         })))
     }
 

@@ -55,7 +55,7 @@ fn quota(resources: &LinuxResources) -> u64 {
 impl Runtime {
     /// A program that says how much it wants has begun or ended, or a quota has changed.
     pub(super) fn divide_cpu(&mut self, fx: &mut Effects<In, Out>) {
-        let wishes: Vec<Wish> = self
+        let mut wishes: Vec<Wish> = self
             .containers
             .iter()
             .filter_map(|(id, container)| {
@@ -69,6 +69,12 @@ impl Runtime {
                 })
             })
             .collect();
+        // A pod with a quota of its own never gets more for all its containers.
+        for (id, sandbox) in &self.sandboxes {
+            if let Some(resources) = &sandbox.resources {
+                cap(*id, quota(resources), &mut wishes);
+            }
+        }
         let capacity = u64::try_from(self.config.cpu.0).unwrap_or(0).max(1);
         let shares = divide(capacity, &wishes);
         for (wish, share) in wishes.iter().zip(shares) {
@@ -79,6 +85,18 @@ impl Runtime {
                 self.probes_change(wish.container, fx);
             }
         }
+    }
+}
+
+/// The containers of a sandbox want no more than it may have, which they divide by weight.
+fn cap(sandbox: SandboxId, most: u64, wishes: &mut [Wish]) {
+    let of_sandbox = |wish: &&mut Wish| wish.sandbox == sandbox;
+    let wanted: Vec<(u64, u64)> = wishes.iter_mut().filter(of_sandbox).map(|wish| (wish.shares, wish.wants)).collect();
+    if wanted.iter().map(|(_, wants)| *wants).fold(0, u64::saturating_add) <= most {
+        return;
+    }
+    for (wish, share) in wishes.iter_mut().filter(of_sandbox).zip(fill(most, &wanted)) {
+        wish.wants = share;
     }
 }
 
@@ -168,6 +186,19 @@ mod tests {
         assert_eq!(given.iter().sum::<u64>(), 4000);
         let equal = [wish(1, BestEffort, 2, 3000), wish(2, BestEffort, 2, 3000)];
         assert_eq!(divide(2000, &equal), [1000, 1000]);
+    }
+
+    #[test]
+    fn a_pod_with_a_quota_divides_it_among_its_containers() {
+        let mut wishes = [
+            wish(1, Class::Burstable, 1024, 3000),
+            wish(1, Class::Burstable, 3072, 3000),
+            wish(2, Class::Burstable, 1024, 500),
+        ];
+        cap(SandboxId(1), 2000, &mut wishes);
+        assert_eq!(divide(4000, &wishes), [500, 1500, 500]);
+        cap(SandboxId(2), u64::MAX, &mut wishes);
+        assert_eq!(wishes[2].wants, 500);
     }
 
     #[test]

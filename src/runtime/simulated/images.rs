@@ -36,7 +36,8 @@ impl PresentImage {
         let whole = Reference::parse(&image).map_or_else(|_| image.to_string(), |reference| reference.to_string());
         let digest = xxhash_rust::xxh3::xxh3_64(whole.as_bytes());
         let layer = Layer { digest, bytes: u64::try_from(size_bytes).unwrap_or(0) };
-        let manifest = Manifest { id: ImageId(digest), digest, layers: [layer].into(), size_bytes, user: None };
+        let manifest =
+            Manifest { id: ImageId(digest), digest, layers: [layer].into(), unpacked_bytes: size_bytes, user: None };
         PresentImage { image, manifest: Arc::new(manifest), pinned: false }
     }
 }
@@ -138,14 +139,14 @@ impl Images {
     }
 
     /// What can't be a name is not there: containerd tells only who pulls what is wrong with it.
-    pub fn status(&mut self, image: Name) -> Answer {
+    pub fn status(&mut self, image: Name, profile: &Profile) -> Answer {
         let whole = self.resolve(image).ok().map(|(_, whole)| whole);
         let found = whole.and_then(|whole| Some((whole, self.present.get(&whole)?)));
-        Answer::ImageStatus(found.map(|(whole, (manifest, pinned))| describe(whole, manifest, *pinned)))
+        Answer::ImageStatus(found.map(|(whole, (manifest, pinned))| describe(whole, manifest, *pinned, profile)))
     }
 
     /// One entry an image, with all its names.
-    pub fn list(&self) -> Vec<Image> {
+    pub fn list(&self, profile: &Profile) -> Vec<Image> {
         let mut images: BTreeMap<ImageId, Image> = BTreeMap::new();
         for (whole, (manifest, pinned)) in &self.present {
             images
@@ -154,7 +155,7 @@ impl Images {
                     image.names.push(*whole);
                     image.pinned |= *pinned;
                 })
-                .or_insert_with(|| describe(*whole, manifest, *pinned));
+                .or_insert_with(|| describe(*whole, manifest, *pinned, profile));
         }
         images.into_values().collect()
     }
@@ -265,7 +266,11 @@ impl Images {
                 LayerStage::Unpacked(at) => pull.unpacked_at = pull.unpacked_at.max(at),
                 LayerStage::Downloaded => {
                     let nanos = (u128::from(layer.bytes) * 1_000_000_000).div_ceil(u128::from(bytes_per_second.max(1)));
-                    let takes = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+                    // What was measured has the unpacking in it.
+                    let takes = match pull.measured {
+                        Some(_) => Duration::ZERO,
+                        None => Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)),
+                    };
                     pull.unpacked_at = pull.unpacked_at.max(now) + takes;
                     state.stage = LayerStage::Unpacked(pull.unpacked_at);
                 }
@@ -397,7 +402,10 @@ impl Runtime {
         for layer in manifest.layers.iter() {
             let (layers, queue) = (&mut self.images.layers, &mut self.images.queue);
             layers.entry(layer.digest).or_insert_with(|| {
-                brought = brought.saturating_add(on_disk(&manifest, *layer));
+                brought = brought.saturating_add(match self.config.profile.sizes_are_packed {
+                    true => layer.bytes,
+                    false => on_disk(&manifest, *layer),
+                });
                 queue.push_back((number, *layer));
                 LayerState { images: 0, unpacked: on_disk(&manifest, *layer), stage: LayerStage::Wanted }
             });
@@ -537,14 +545,18 @@ impl Images {
     }
 }
 
-fn describe(whole: Name, manifest: &Manifest, pinned: bool) -> Image {
-    Image { id: manifest.id, names: vec![whole], size_bytes: manifest.size_bytes, user: manifest.user, pinned }
+fn describe(whole: Name, manifest: &Manifest, pinned: bool, profile: &Profile) -> Image {
+    let size_bytes = match profile.sizes_are_packed {
+        true => manifest.layers.iter().fold(0i64, |sum, layer| sum.saturating_add_unsigned(layer.bytes)),
+        false => manifest.unpacked_bytes,
+    };
+    Image { id: manifest.id, names: vec![whole], size_bytes, user: manifest.user, pinned }
 }
 
 /// A layer's share of its image's size on disk.
 fn on_disk(manifest: &Manifest, layer: Layer) -> u64 {
     let compressed: u128 = manifest.layers.iter().map(|layer| u128::from(layer.bytes)).sum();
-    let size = u128::try_from(manifest.size_bytes).unwrap_or(0);
+    let size = u128::try_from(manifest.unpacked_bytes).unwrap_or(0);
     u64::try_from(size * u128::from(layer.bytes) / compressed.max(1)).unwrap_or(u64::MAX)
 }
 

@@ -112,5 +112,10 @@ pub enum Out {
     Stats(Box<stats::Summary>),
     /// What is used grows otherwise from now on.
     UsageChanged,
+    /// The kernel's log: all memory was used, and it killed a process. What the kubelet's OOM watcher reads.
+    SystemOom {
+        process: Name,
+        pid: u32,
+    },
     Volume(Box<volume::Answer>),
 }

@@ -29,8 +29,11 @@ pub struct Profile {
     pub shared_streams: bool,
     /// Compressed bytes per second that an image's layers are unpacked at, one after the other.
     pub unpack_bytes_per_second: u64,
-    /// Where pulls were measured: what each MiB takes that an image brings to the disk, download and unpacking together. A pull
-    /// then takes `resolve` and this, and longer only where the registry is slower.
+    /// The sizes of images that it tells are those of their compressed layers (containerd's content store), not what they take on
+    /// a disk (CRI-O, Docker Engine).
+    pub sizes_are_packed: bool,
+    /// Where pulls were measured: what each MiB takes that an image brings, by the sizes that it tells, download and unpacking
+    /// together. A pull then takes `resolve` and this, and longer only where the registry is slower.
     pub pull_per_mebibyte: Option<Distribution>,
     /// Where a program that cannot be started fails.
     pub start_failure: StartFailure,
@@ -201,6 +204,7 @@ impl Profile {
             pull_streams: 3,
             shared_streams: true,
             unpack_bytes_per_second: 60_000_000,
+            sizes_are_packed: true,
             pull_per_mebibyte: None,
             start_failure: StartFailure::AtStart { code: 128, reason: "StartError" },
             on_repeat: OnRepeat::Refuse,
@@ -235,6 +239,7 @@ impl Profile {
             pull_streams: 6,
             shared_streams: false,
             unpack_bytes_per_second: 50_000_000,
+            sizes_are_packed: false,
             start_failure: StartFailure::AtCreate,
             on_repeat: OnRepeat::HandOver,
             lost: (255, Name::new("Error")),
@@ -269,6 +274,7 @@ impl Profile {
             on_repeat: OnRepeat::Replace,
             lost: (255, Name::new("Error")),
             has_container_events: false,
+            sizes_are_packed: false,
             survives_restart: false,
             ..containerd
         }

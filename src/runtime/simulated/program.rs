@@ -58,6 +58,8 @@ pub struct Program {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     Container(u64),
+    /// The limit of all containers of its pod together.
+    Pod(u64),
     /// It has no limit and filled the node; the kernel kills it without the container's cgroup having seen it.
     Node,
 }

@@ -269,8 +269,11 @@ impl Runtime {
             Call::UpdateContainerResources { container, resources } => {
                 (self.update_resources(container, resources, fx), &latency.inspect)
             }
-            Call::ImageStatus { image } => (Ok(self.images.status(image)), &latency.image_status),
-            Call::ListImages => (Ok(Answer::Images(self.images.list())), &latency.list),
+            Call::UpdatePodSandboxResources { sandbox, resources } => {
+                (self.update_sandbox(sandbox, resources, fx), &latency.inspect)
+            }
+            Call::ImageStatus { image } => (Ok(self.images.status(image, &profile)), &latency.image_status),
+            Call::ListImages => (Ok(Answer::Images(self.images.list(&profile))), &latency.list),
             Call::ImageFsInfo => (Ok(self.images.fs_info()), &latency.status),
             Call::RemoveImage { image } => {
                 let removed = self.images.remove(image).map(|()| Answer::Done);

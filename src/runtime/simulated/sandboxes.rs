@@ -9,10 +9,10 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::kernel::{Duration, Time};
-use crate::model::{Text, Uid};
+use crate::model::{Name, Text, Uid};
 use crate::protocol::cri::{
-    Answer, Code, ContainerConfig, ContainerEventType, ContainerId, Error, PodSandboxConfig, SandboxId, SandboxState,
-    SandboxStatus, SandboxSummary,
+    Answer, Code, ContainerConfig, ContainerEventType, ContainerId, Error, LinuxResources, PodSandboxConfig, SandboxId,
+    SandboxState, SandboxStatus, SandboxSummary,
 };
 use crate::trace::Effects;
 
@@ -30,6 +30,8 @@ pub(super) struct Sandbox {
     pub ip: Option<Ipv4Addr>,
     /// In the order of their creation.
     pub containers: SmallVec<[ContainerId; 2]>,
+    /// What they may use together, where somebody says so.
+    pub resources: Option<LinuxResources>,
 }
 
 /// A RunPodSandbox under way.
@@ -181,7 +183,8 @@ impl Runtime {
     ) {
         let config = Arc::clone(&job.config);
         let pod = config.uid;
-        let sandbox = Sandbox { config, state, created_at: fx.now(), ip, containers: SmallVec::new() };
+        let resources = config.resources;
+        let sandbox = Sandbox { config, state, created_at: fx.now(), ip, containers: SmallVec::new(), resources };
         self.sandboxes.insert(job.id, sandbox);
         self.pods.entry(pod).or_default().push(job.id);
         self.event(pod, None, ContainerEventType::Created, fx);
@@ -190,6 +193,20 @@ impl Runtime {
             SandboxState::NotReady => ContainerEventType::Stopped,
         };
         self.event(pod, None, kind, fx);
+    }
+
+    /// UpdatePodSandboxResources: what the containers may use together from now on.
+    pub(super) fn update_sandbox(
+        &mut self,
+        id: SandboxId,
+        resources: LinuxResources,
+        fx: &mut Effects<In, Out>,
+    ) -> Result<Answer, Error> {
+        let sandbox = self.sandboxes.get_mut(&id).ok_or_else(|| no_sandbox(id))?;
+        sandbox.resources = Some(resources);
+        self.divide_cpu(fx);
+        self.arm_memory(fx);
+        Ok(Answer::Done)
     }
 
     /// The network works again: what waited for it goes on.
@@ -259,8 +276,12 @@ impl Runtime {
 
     pub(super) fn sandbox_status(&self, id: SandboxId) -> Result<Answer, Error> {
         let sandbox = self.sandboxes.get(&id).ok_or_else(|| no_sandbox(id))?;
-        let status =
-            SandboxStatus { summary: sandbox.summary(id), ip: sandbox.ip, host_network: sandbox.config.host_network };
+        let status = SandboxStatus {
+            summary: sandbox.summary(id),
+            ip: sandbox.ip,
+            host_network: sandbox.config.host_network,
+            runtime_id: Name::default(),
+        };
         Ok(Answer::SandboxStatus(Box::new(status)))
     }
 }

@@ -4,12 +4,13 @@
 //! told when a program starts or ends of which something is said, so that it looks then.
 
 use crate::kernel::{Duration, Time};
-use crate::model::Resources;
-use crate::protocol::cri::ContainerId;
+use crate::model::{Name, Resources};
+use crate::protocol::cri::{ContainerConfig, ContainerId};
 use crate::protocol::stats::{ContainerUsage, FileSystem, Line, Request, Summary, VolumeUsage};
 use crate::trace::Effects;
 
-use super::program::{Ending, Limit};
+use super::program::{Ending, Limit, Program};
+use super::sandboxes::Sandbox;
 use super::{In, Out, Runtime, Timer};
 
 /// The machine's disks, and what others than the runtime and its containers use.
@@ -76,6 +77,16 @@ pub enum Available {
 /// The kubelet is told that the images' disk fills when this much of it is used, in percent.
 const IMAGES_MATTER: i64 = 50;
 
+/// The name of a container's process, as the kernel has it: of its command, or else of its image, cut to 15 letters.
+fn process_name(config: &ContainerConfig) -> Name {
+    let last = |text: &str| text.rsplit('/').next().unwrap_or(text).to_owned();
+    let name = match config.command.first() {
+        Some(word) => last(word),
+        None => last(&config.image).split([':', '@']).next().unwrap_or_default().to_owned(),
+    };
+    Name::from(name.chars().take(15).collect::<String>())
+}
+
 impl Runtime {
     /// What is used, as the kubelet measures it.
     pub(super) fn measure(&mut self, request: Request, fx: &mut Effects<In, Out>) {
@@ -100,7 +111,18 @@ impl Runtime {
         };
         for (id, container) in &self.containers {
             let Some(program) = &container.program else { continue };
-            let amounts = program.amounts(now, request.disk_at);
+            let mut amounts = program.amounts(now, request.disk_at);
+            let most = self.sandboxes.get(&container.sandbox).map_or(0, |sandbox| sandbox.config.pids_limit);
+            if most > 0 {
+                // Nothing forks beyond the limit of the pod's cgroup.
+                let used = all.containers.iter().filter(|other| other.pod == container.pod);
+                let left = (most - used.map(|other| other.processes.amount).sum::<i64>()).max(0);
+                match amounts.processes.reaches(left) {
+                    Some(Duration::ZERO) => amounts.processes = Line::constant(left),
+                    Some(after) => bend(Some(now + after)),
+                    None => {}
+                }
+            }
             bend(amounts.bends_at);
             rootfs = rootfs.plus(amounts.rootfs);
             local = local.plus(amounts.logs);
@@ -229,7 +251,42 @@ impl Runtime {
             bends = [bends, bend].into_iter().flatten().min();
         }
         let full = memory.reaches(self.config.memory.0).map(|after| now + after);
-        [full, bends].into_iter().flatten().min()
+        let of_pods = self.limited_pods().filter_map(|(sandbox, limit)| {
+            let lines = self.members(sandbox).map(|(_, program)| program.memory(now).0);
+            lines.fold(Line::constant(0), Line::plus).reaches(limit).map(|after| now + after)
+        });
+        let of_pods = of_pods.min();
+        [full, bends, of_pods].into_iter().flatten().min()
+    }
+
+    /// Sandboxes whose containers have a limit of memory together.
+    fn limited_pods(&self) -> impl Iterator<Item = (&Sandbox, i64)> {
+        self.sandboxes.values().filter_map(|sandbox| {
+            let limit = sandbox.resources.as_ref()?.memory_limit_in_bytes;
+            (limit > 0).then_some((sandbox, limit))
+        })
+    }
+
+    /// The programs that run in a sandbox.
+    fn members<'s>(&'s self, sandbox: &'s Sandbox) -> impl Iterator<Item = (ContainerId, &'s Program)> {
+        sandbox.containers.iter().filter_map(|id| {
+            let program = self.containers.get(id)?.program.as_deref()?;
+            Some((*id, program))
+        })
+    }
+
+    /// The container that the kernel kills because its pod's memory is at the pod's limit.
+    fn worst_of_pods(&self, now: Time) -> Option<(ContainerId, i64)> {
+        self.limited_pods().find_map(|(sandbox, limit)| {
+            let used: i64 = self.members(sandbox).map(|(_, program)| program.memory(now).0.amount).sum();
+            let score = |id: ContainerId, program: &Program| {
+                let adjustment = self.containers.get(&id).map_or(0, |one| one.resources.oom_score_adj);
+                let part = i128::from(program.memory(now).0.amount) * 1000 / i128::from(self.config.memory.0.max(1));
+                (part as i64 + adjustment, std::cmp::Reverse(id))
+            };
+            let worst = self.members(sandbox).max_by_key(|(id, program)| score(*id, program));
+            worst.map(|(id, _)| (id, limit)).filter(|_| used >= limit)
+        })
     }
 
     /// Memory is full, or may be: the kernel kills what it finds worst until there is room.
@@ -238,8 +295,16 @@ impl Runtime {
             return;
         }
         self.memory_full = None;
+        while let Some((victim, limit)) = self.worst_of_pods(fx.now()) {
+            self.end(victim, Ending::Oom(Some(Limit::Pod(limit as u64))), fx);
+        }
         while let Some(victim) = self.worst(fx.now()) {
+            let process = self.containers.get(&victim).map(|container| process_name(&container.config));
             self.end(victim, Ending::Oom(Some(Limit::Node)), fx);
+            // A kill for which no cgroup is to blame is the system's: the kubelet's OOM watcher tells of it.
+            if let Some(process) = process {
+                fx.send(Out::SystemOom { process, pid: 2000 + (victim.0 % 30_000) as u32 });
+            }
         }
         self.arm_memory(fx);
         // A line that bends at this very moment must not be looked at for ever.

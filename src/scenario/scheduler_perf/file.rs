@@ -98,9 +98,15 @@ pub(super) enum Op {
         selector: Selector,
     },
     StopCollecting,
-    /// An operation that needs what the simulator does not have.
-    NotSimulated {
-        opcode: String,
+    /// Publishes a driver's devices: on each node whose name matches `nodes`, so many.
+    CreateResourceDriver {
+        driver: String,
+        nodes: String,
+        devices: u32,
+    },
+    /// Allocates the claims of a namespace, as a scheduler did before.
+    AllocClaims {
+        namespace: String,
     },
 }
 
@@ -155,8 +161,6 @@ pub(super) struct Churn {
 
 /// nodedeclaredfeatures/: the test adds so many features to each node.
 const DECLARED_FEATURES: &str = "numNodeDeclaredFeatures";
-/// Operations of Dynamic Resource Allocation.
-const NOT_SIMULATED: &[&str] = &["allocResourceClaims", "createResourceClaims", "createResourceDriver"];
 const OPCODES: &[&str] = &[
     "allocResourceClaims",
     "barrier",
@@ -215,6 +219,7 @@ const FIELDS: &[&str] = &[
     "defaultPodTemplatePath",
     "defaultThresholdMetricSelector",
     "deletePodsPerSecond",
+    "driverName",
     "duration",
     "durationParam",
     "expectLower",
@@ -225,6 +230,8 @@ const FIELDS: &[&str] = &[
     "labelSelector",
     "labelValues",
     "labels",
+    "maxClaimsPerNode",
+    "maxClaimsPerNodeParam",
     "metricsCollectorConfig",
     "migratedPlugins",
     "mode",
@@ -236,6 +243,7 @@ const FIELDS: &[&str] = &[
     "nodeAllocatable",
     "nodeAllocatableStrategy",
     "nodeTemplatePath",
+    "nodes",
     "number",
     "opcode",
     "params",
@@ -446,20 +454,31 @@ fn op(node: &Node<'_>, path: &str, params: &mut Params<'_, '_>, problems: &mut P
             }
         }
         "stopCollectingMetrics" => Op::StopCollecting,
-        known if NOT_SIMULATED.contains(&known) => {
-            // Its parameters are used, whatever they are for.
-            if let Value::Map(entries) = &node.value {
-                for (_, value) in entries {
-                    let name = value.as_str().and_then(|text| text.strip_prefix('$'));
-                    params
-                        .given
-                        .iter_mut()
-                        .filter(|(key, _, _)| Some(key.name.as_ref()) == name)
-                        .for_each(|p| p.2 = true);
+        "createResourceClaims" => Op::CreateAny {
+            count: count(&mut fields, params, problems),
+            template: required(&mut fields, "templatePath", problems),
+            namespace: Some(required(&mut fields, "namespace", problems)),
+        },
+        "createResourceDriver" => Op::CreateResourceDriver {
+            driver: required(&mut fields, "driverName", problems),
+            nodes: required(&mut fields, "nodes", problems),
+            devices: match fields.get("maxClaimsPerNodeParam") {
+                None => natural(&mut fields, "maxClaimsPerNode", problems).unwrap_or(0),
+                Some(_) => {
+                    fields.get("maxClaimsPerNode");
+                    let node = params.get(&mut fields, "maxClaimsPerNodeParam", problems);
+                    let number = node.and_then(|node| match node.value {
+                        Value::Int(number) => u32::try_from(number).ok().filter(|number| *number <= MOST),
+                        _ => None,
+                    });
+                    if let (Some(node), None) = (node, number) {
+                        problems.add(node.span.clone(), "", "a count is expected here", None);
+                    }
+                    number.unwrap_or(0)
                 }
-            }
-            return Some(Op::NotSimulated { opcode });
-        }
+            },
+        },
+        "allocResourceClaims" => Op::AllocClaims { namespace: required(&mut fields, "namespace", problems) },
         unknown => {
             let hint = manifest::nearest(unknown, OPCODES.iter().copied());
             let hint = hint.map_or_else(|| OPCODES.join(", "), |name| format!("did you mean `{name}`?"));

@@ -7,6 +7,7 @@
 //!
 //! Kubernetes: test/integration/scheduler_perf/{scheduler_perf,create,util}.go.
 
+mod devices;
 mod file;
 mod filter;
 mod measure;

@@ -12,13 +12,16 @@ use rustc_hash::FxHashSet;
 
 use crate::apiserver;
 use crate::cluster::ControlPlane;
-use crate::kernel::{Duration, Time};
-use crate::model::{Key, Kind, Name, Object, Selector};
+use crate::controllers;
+use crate::kernel::{Duration, Stream, Streams, Time};
+use crate::model::feature_gates::FeatureGates;
+use crate::model::{Key, Kind, Name, Object, Selector, glob};
 use crate::protocol::api::{Call, DeleteOptions, Tag};
 use crate::scheduler;
 
 use super::super::file::Files;
 use super::super::scheduler_config;
+use super::devices;
 use super::file::{CreatePods, Op, Prepare, TestCase, Workload};
 use super::measure::average_throughput;
 use super::objects::{Named, Templates, Trouble};
@@ -82,17 +85,15 @@ pub fn run(
     seed: u64,
     cpu: &mut dyn FnMut() -> Duration,
 ) -> Outcome {
-    let missing = support::missing(workload);
-    if !missing.is_empty() {
-        return Outcome::NotSimulated(missing);
-    }
     let mut templates = Templates::new(files, beside);
-    let config = match scheduler_of(case, &mut templates) {
+    let gates = FeatureGates(workload.feature_gates.iter().cloned().collect());
+    let config = match scheduler_of(case, &gates, &mut templates) {
         Ok(config) => config,
         Err(trouble) => return outcome_of(trouble),
     };
     let disabled = apiserver::DisabledPlugins { priority: true, taint_nodes_by_condition: true };
-    let api = apiserver::Config { disabled, ..apiserver::Config::default() };
+    let feature_gates = apiserver::FeatureGates::of(&gates);
+    let api = apiserver::Config { disabled, feature_gates, ..apiserver::Config::default() };
     let mut bench = Bench {
         plane: ControlPlane::new(seed, api, config, Vec::new()),
         seen: Seen::default(),
@@ -106,7 +107,17 @@ pub fn run(
         churns: Vec::new(),
         features: (0..workload.declared_features).map(|number| Name::from(format!("Feature{number:05}"))).collect(),
         measured: Measured::default(),
+        draws: Streams::new(seed).stream("scheduler-perf", "claims"),
     };
+    // As there, what makes and removes claims runs where the gate is named.
+    if workload.feature_gates.iter().any(|(gate, on)| gate == "DynamicResourceAllocation" && *on) {
+        bench.plane.start_controllers(controllers::Config {
+            kube_api_qps: f64::from(REQUESTS_PER_SECOND),
+            kube_api_burst: u64::from(REQUESTS_PER_SECOND),
+            controllers: Some(&["resourceclaim-controller", "garbage-collector-controller"]),
+            ..controllers::Config::default()
+        });
+    }
     bench.advance(Time::ZERO + POLL);
     for (index, op) in workload.ops.iter().enumerate() {
         if let Err(trouble) = bench.op(index, op) {
@@ -131,8 +142,12 @@ fn outcome_of(trouble: Trouble) -> Outcome {
 }
 
 /// The scheduler's settings: those of the case's file, with the test's client.
-fn scheduler_of(case: &TestCase, templates: &mut Templates<'_>) -> Result<scheduler::Config, Trouble> {
-    let base = scheduler::Config::default();
+fn scheduler_of(
+    case: &TestCase,
+    gates: &FeatureGates,
+    templates: &mut Templates<'_>,
+) -> Result<scheduler::Config, Trouble> {
+    let base = scheduler::Config::with_gates(scheduler::FeatureGates::of(gates));
     let config = match &case.scheduler_config {
         None => base,
         Some(path) => {
@@ -160,6 +175,7 @@ struct Bench<'f> {
     /// What each node declares, in the order of the alphabet.
     features: Vec<Name>,
     measured: Measured,
+    draws: Stream,
 }
 
 impl Bench<'_> {
@@ -213,6 +229,9 @@ impl Bench<'_> {
                 if let Some(namespace) = namespace {
                     self.create_namespace(namespace, Named::Namespace, place(0, 1))?;
                 }
+                if devices::is_without_effect(&self.templates.source(template)?) {
+                    return Ok(());
+                }
                 let mut calls = Vec::new();
                 for number in 0..*count {
                     let object = self.any(template, namespace.as_deref(), place(number, *count))?;
@@ -250,7 +269,8 @@ impl Bench<'_> {
                 self.stop_collecting();
                 Ok(())
             }
-            Op::NotSimulated { opcode } => Err(Trouble::NotSimulated(opcode.clone())),
+            Op::CreateResourceDriver { driver, nodes, devices } => self.create_driver(driver, nodes, *devices),
+            Op::AllocClaims { namespace } => self.allocate_claims(Name::new(namespace)),
         }
     }
 
@@ -301,6 +321,24 @@ impl Bench<'_> {
                 calls.push(Call::Create(csi_node));
             }
         }
+        let end = self.send(calls, REQUESTS_PER_SECOND, true);
+        self.advance(end);
+        self.settle()
+    }
+
+    fn create_driver(&mut self, driver: &str, nodes: &str, most: u32) -> Result<(), Trouble> {
+        let names: Vec<Name> = self.plane.store().iter(Kind::Node).map(|node| node.meta().name).collect();
+        let mut matching: Vec<Name> = names.into_iter().filter(|name| glob::matches(nodes, name)).collect();
+        matching.sort_unstable();
+        let slices = matching.into_iter().map(|node| Call::Create(devices::slice(driver, node, most)));
+        let end = self.send(slices.collect(), REQUESTS_PER_SECOND, true);
+        self.advance(end);
+        self.settle()
+    }
+
+    fn allocate_claims(&mut self, namespace: Name) -> Result<(), Trouble> {
+        let allocated = devices::allocate(self.plane.store(), namespace, &mut self.draws).map_err(Trouble::Failed)?;
+        let calls = allocated.into_iter().map(|claim| Call::UpdateStatus(Object::ResourceClaim(claim))).collect();
         let end = self.send(calls, REQUESTS_PER_SECOND, true);
         self.advance(end);
         self.settle()

@@ -1,45 +1,37 @@
 //! What of a workload is not simulated: said for each workload, before it runs.
 
-use super::file::{Op, Workload};
+use crate::{apiserver, scheduler};
 
-/// A feature gate as kube-scheduler 1.36 is simulated: on or off, and what that means.
-const GATES: &[(&str, bool, &str)] = &[
-    ("DynamicResourceAllocation", true, "without claims it changes nothing"),
-    ("InPlacePodVerticalScaling", true, ""),
-    ("NodeDeclaredFeatures", true, "the plug-in is always on"),
-    ("NodeInclusionPolicyInPodTopologySpread", true, "it can't be switched off since 1.33"),
-    ("PodLevelResources", true, ""),
-    ("SchedulerAsyncAPICalls", false, "the scheduling cycle waits for the status that a failure writes"),
-    ("SchedulerAsyncPreemption", true, "victims are deleted while the next pods are scheduled"),
-    ("SchedulerPopFromBackoffQ", true, ""),
-    ("SchedulerQueueingHints", true, "hints are always used; the gate is locked since 1.34"),
+use super::file::Workload;
+
+/// Gates that are always on here, and why.
+const LOCKED: &[(&str, &str)] = &[
+    ("DRAConsumableCapacity", "it is always on"),
+    ("DRADeviceTaints", "it is always on"),
+    ("DRAExtendedResource", "it is always on"),
+    ("DRAPartitionableDevices", "it is always on"),
+    ("DRAPrioritizedList", "it is always on"),
+    ("DRAResourceClaimDeviceStatus", "it is always on"),
+    ("DynamicResourceAllocation", "it can't be switched off since 1.36"),
+    ("InPlacePodVerticalScaling", "it can't be switched off since 1.35"),
+    ("NodeInclusionPolicyInPodTopologySpread", "it can't be switched off since 1.33"),
+    ("SchedulerQueueingHints", "hints are always used; the gate is locked since 1.34"),
 ];
 
 /// Gates of which nothing that is simulated depends.
 const HARMLESS: &[&str] = &["OpportunisticBatching"];
 
-/// Why the workload can't be run at all: operations that need what is not there.
-pub(super) fn missing(workload: &Workload) -> Vec<String> {
-    let mut missing = Vec::new();
-    for op in &workload.ops {
-        if let Op::NotSimulated { opcode } = op {
-            missing.push(format!("{opcode}: Dynamic Resource Allocation is not simulated"));
-        }
-    }
-    missing.dedup();
-    missing
-}
-
 /// What is simulated otherwise than the workload asks, though it can be run.
 pub(super) fn remarks(workload: &Workload) -> Vec<String> {
     let mut remarks = Vec::new();
     for (gate, on) in &workload.feature_gates {
-        match GATES.iter().find(|(name, ..)| name == gate) {
-            Some((_, ours, _)) if ours == on => {}
-            Some((_, _, "")) => remarks.push(format!("{gate}={on} is not simulated")),
-            Some((_, _, why)) => remarks.push(format!("{gate}={on} is not simulated: {why}")),
+        let modelled =
+            apiserver::FeatureGates::NAMES.contains(&&**gate) || scheduler::FeatureGates::NAMES.contains(&&**gate);
+        match LOCKED.iter().find(|(name, _)| name == gate) {
+            _ if modelled => {}
+            Some(_) if *on => {}
+            Some((_, why)) => remarks.push(format!("{gate}={on} is not simulated: {why}")),
             None if HARMLESS.contains(&gate.as_str()) => {}
-            None if gate.starts_with("DRA") && !on => {}
             None => remarks.push(format!("{gate}={on} is not simulated")),
         }
     }

@@ -11,7 +11,8 @@ use crate::scheduler::plugins::resource_scoring::{ScoredResource, Strategy};
 use crate::scheduler::plugins::{Args, PodTopologySpread};
 
 use super::types::{self, NodeSelectorTerm, PluginArgs, ResourceSpec, UtilizationShapePoint};
-use super::{Problems, words};
+use super::words;
+use crate::model::configuration::Problems;
 
 /// Checks the arguments and enters them.
 pub(super) fn apply(given: &PluginArgs, path: &str, args: &mut Args, problems: &mut Problems) {
@@ -23,7 +24,7 @@ pub(super) fn apply(given: &PluginArgs, path: &str, args: &mut Args, problems: &
         PluginArgs::NodeResourcesBalancedAllocation(given) => balanced(given, path, args, problems),
         PluginArgs::PodTopologySpread(given) => spread(given, path, args, problems),
         PluginArgs::VolumeBinding(given) => volume_binding(given, path, args, problems),
-        PluginArgs::DynamicResources(given) => dynamic_resources(given, path, problems),
+        PluginArgs::DynamicResources(given) => dynamic_resources(given, path, args, problems),
     }
 }
 
@@ -317,7 +318,7 @@ fn volume_binding(given: &types::VolumeBindingArgs, path: &str, args: &mut Args,
     args.volume_binding.bind_timeout = Duration::from_secs(seconds.max(0).unsigned_abs());
 }
 
-fn dynamic_resources(given: &types::DynamicResourcesArgs, path: &str, problems: &mut Problems) {
+fn dynamic_resources(given: &types::DynamicResourcesArgs, path: &str, args: &mut Args, problems: &mut Problems) {
     let at = |field: &str| format!("{path}.{field}");
     if let Some(text) = &given.filter_timeout
         && words::is_negative(text, at("filterTimeout"), problems)
@@ -329,6 +330,8 @@ fn dynamic_resources(given: &types::DynamicResourcesArgs, path: &str, problems: 
         let short = Duration::parse_go(text).is_some_and(|length| length < Duration::from_secs(1));
         if negative || short {
             problems.invalid(at("bindingTimeout"), format_args!("{text:?}"), "must be at least 1 second");
+        } else if let Some(length) = Duration::parse_go(text) {
+            args.devices.binding_timeout = length;
         }
     }
 }

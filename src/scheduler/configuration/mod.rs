@@ -11,10 +11,10 @@ mod profiles;
 pub mod types;
 mod words;
 
-use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::kernel::Duration;
+use crate::model::configuration::{Problem, Problems};
 
 use super::Config;
 use super::framework::Plugin;
@@ -27,53 +27,6 @@ pub const API_VERSION: &str = "kubescheduler.config.k8s.io/v1";
 
 /// Plug-ins that kube-scheduler has behind switches that are off; they are passed over.
 const NOT_SIMULATED: [&str; 3] = ["GangScheduling", "TopologyPlacementGenerator", "PodGroupPodsCount"];
-
-/// Something that kube-scheduler would refuse, or that is not simulated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// `profiles[0].plugins.score.enabled[1]`.
-    pub path: String,
-    /// In kube-scheduler's words.
-    pub message: String,
-    /// It runs all the same.
-    pub is_warning: bool,
-}
-
-/// What is wrong so far.
-#[derive(Debug, Default)]
-struct Problems(Vec<Problem>);
-
-impl Problems {
-    fn say(&mut self, path: String, message: String) {
-        self.0.push(Problem { path, message, is_warning: false });
-    }
-
-    fn warn(&mut self, path: String, message: String) {
-        self.0.push(Problem { path, message, is_warning: true });
-    }
-
-    fn invalid(&mut self, path: String, value: impl Display, why: &str) {
-        self.say(path, format!("Invalid value: {value}: {why}"));
-    }
-
-    fn required(&mut self, path: String, why: &str) {
-        let colon = if why.is_empty() { "" } else { ": " };
-        self.say(path, format!("Required value{colon}{why}"));
-    }
-
-    fn forbidden(&mut self, path: String, why: &str) {
-        self.say(path, format!("Forbidden: {why}"));
-    }
-
-    fn duplicate(&mut self, path: String, value: &str) {
-        self.say(path, format!("Duplicate value: {value:?}"));
-    }
-
-    fn not_supported(&mut self, path: String, value: &str, known: &[&str]) {
-        let known: Vec<String> = known.iter().map(|word| format!("{word:?}")).collect();
-        self.say(path, format!("Unsupported value: {value:?}: supported values: {}", known.join(", ")));
-    }
-}
 
 /// The scheduler's settings that the file says. `others` are plug-ins that kube-scheduler does not have and that the file may
 /// name. What the file does not say is as in `base`, profiles and back-offs as Kubernetes has them.
@@ -94,7 +47,7 @@ pub fn compile(
     let mut all_args = Vec::new();
     for (index, profile) in profiles.iter().enumerate() {
         let mut args = plugin_config(profile, &format!("profiles[{index}]"), decoder, &mut problems);
-        args.comparison_operators = config.feature_gates.taint_toleration_comparison_operators;
+        args.gates = config.feature_gates;
         all_args.push(args);
     }
     client_connection(given, &mut config, &mut problems);
@@ -102,6 +55,9 @@ pub fn compile(
     if given.parallelism.is_some_and(|parallelism| parallelism <= 0) {
         let why = "should be an integer value greater than zero";
         problems.invalid("parallelism".to_owned(), given.parallelism.unwrap_or(0), why);
+    }
+    if let Some(parallelism) = given.parallelism {
+        config.parallelism = parallelism.unsigned_abs() as usize;
     }
     let mut names: Vec<&str> = Vec::new();
     for (index, profile) in profiles.iter().enumerate() {
@@ -126,7 +82,7 @@ pub fn compile(
     check_percentage(given.percentage_of_nodes_to_score, "percentageOfNodesToScore", &mut problems);
     backoff(given, &mut config, &mut problems);
     extenders(&given.extenders, &mut problems);
-    if problems.0.iter().all(|problem| problem.is_warning) {
+    if problems.is_usable() {
         config.profiles.clear();
         for (index, ((profile, args), name)) in profiles.iter().zip(all_args).zip(names).enumerate() {
             let path = format!("profiles[{index}]");
@@ -138,8 +94,7 @@ pub fn compile(
             }
         }
     }
-    let usable = problems.0.iter().all(|problem| problem.is_warning);
-    (usable.then_some(config), problems.0)
+    (problems.is_usable().then_some(config), problems.0)
 }
 
 /// The arguments of a profile's plug-ins.

@@ -12,8 +12,9 @@ use crate::scheduler::framework::{Plugin, Profile};
 use crate::scheduler::plugins::{self, Args};
 use crate::scheduler::profile::{PluginIdx, Point};
 
+use super::NOT_SIMULATED;
 use super::types::{KubeSchedulerProfile, PluginSet};
-use super::{NOT_SIMULATED, Problems};
+use crate::model::configuration::Problems;
 
 /// A plug-in that a profile has at a point or at MultiPoint, and where the file says so.
 #[derive(Clone, Debug)]

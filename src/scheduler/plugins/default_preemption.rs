@@ -14,7 +14,9 @@ use crate::model::condition;
 use crate::model::{ConditionStatus, Pod};
 use crate::scheduler::events::{Action, Change, ClusterEvent, Resource};
 use crate::scheduler::fit_error::FitError;
-use crate::scheduler::framework::{Code, EnqueueExtensions, Failed, Hint, Nomination, Plugin, PostFilter, Status};
+use crate::scheduler::framework::{
+    Code, EnqueueExtensions, Failed, Hint, Nomination, Plugin, PostFilter, PreEnqueue, Status,
+};
 use crate::scheduler::listers::{Listers, World};
 use crate::scheduler::node_table::NodeId;
 use crate::scheduler::pod_info::PodInfo;
@@ -50,11 +52,23 @@ impl Plugin for DefaultPreemption {
     fn name(&self) -> &'static str {
         "DefaultPreemption"
     }
+    fn as_pre_enqueue(&self) -> Option<&dyn PreEnqueue> {
+        Some(self)
+    }
     fn as_post_filter(&self) -> Option<&dyn PostFilter> {
         Some(self)
     }
     fn as_enqueue_extensions(&self) -> Option<&dyn EnqueueExtensions> {
         Some(self)
+    }
+}
+
+impl PreEnqueue for DefaultPreemption {
+    fn pre_enqueue(&self, pod: &PodInfo, world: &World) -> Result<(), Status> {
+        if world.preemptions.keeps_out(pod.uid(), &world.nodes) {
+            return Err(Status::unresolvable("waiting for the preemption for this pod to be finished"));
+        }
+        Ok(())
     }
 }
 

@@ -27,6 +27,7 @@ pub mod volume_zone;
 
 use std::sync::Arc;
 
+use super::FeatureGates;
 use super::framework::{Plugin, Profile};
 
 pub use balanced_allocation::NodeResourcesBalancedAllocation;
@@ -63,20 +64,21 @@ pub struct Args {
     pub inter_pod_affinity: InterPodAffinity,
     pub preemption: DefaultPreemption,
     pub volume_binding: VolumeBinding,
-    /// The gate TaintTolerationComparisonOperators (alpha, off): tolerations with `Gt` and `Lt`.
-    pub comparison_operators: bool,
+    pub devices: DynamicResources,
+    pub gates: FeatureGates,
 }
 
 /// The default plug-ins in MultiPoint order, with their weights.
 ///
 /// Kubernetes: pkg/scheduler/apis/config/v1/default_plugins.go.
 pub fn defaults(args: Args) -> Vec<Weighted> {
-    vec![
+    let comparison_operators = args.gates.taint_toleration_comparison_operators;
+    let mut plugins: Vec<Weighted> = vec![
         (Arc::new(SchedulingGates), 1),
         (Arc::new(PrioritySort), 1),
         (Arc::new(NodeUnschedulable::default()), 1),
         (Arc::new(NodeName), 1),
-        (Arc::new(TaintToleration { comparison_operators: args.comparison_operators }), 3),
+        (Arc::new(TaintToleration { comparison_operators }), 3),
         (Arc::new(args.node_affinity), 2),
         (Arc::new(NodePorts), 1),
         (Arc::new(args.fit), 1),
@@ -84,18 +86,26 @@ pub fn defaults(args: Args) -> Vec<Weighted> {
         (Arc::new(NodeVolumeLimits), 1),
         (Arc::new(args.volume_binding), 1),
         (Arc::new(VolumeZone), 1),
-        (Arc::new(args.spread.comparing(args.comparison_operators)), 2),
+        (Arc::new(args.spread.comparing(comparison_operators)), 2),
         (Arc::new(args.inter_pod_affinity), 2),
-        (Arc::new(DynamicResources), 2),
+        (Arc::new(args.devices), 2),
         (Arc::new(args.preemption), 1),
         (Arc::new(args.balanced), 1),
         (Arc::new(ImageLocality), 1),
         (Arc::new(DefaultBinder), 1),
-        (Arc::new(NodeDeclaredFeatures), 1),
-    ]
+    ];
+    if args.gates.node_declared_features {
+        plugins.push((Arc::new(NodeDeclaredFeatures), 1));
+    }
+    plugins
 }
 
 /// The profile `default-scheduler`.
 pub fn default_profile() -> Profile {
-    Profile::new("default-scheduler", defaults(Args::default()))
+    profile_with(FeatureGates::default())
+}
+
+/// The same with other feature gates.
+pub fn profile_with(gates: FeatureGates) -> Profile {
+    Profile::new("default-scheduler", defaults(Args { gates, ..Args::default() }))
 }

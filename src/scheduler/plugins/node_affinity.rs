@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::affinity::NodeSelectorOperator;
-use crate::model::{Affinity, Name, Node, NodeSelectorTerm, Pod};
+use crate::model::{Affinity, Name, Node, NodeSelectorRequirement, NodeSelectorTerm, Pod};
 use crate::scheduler::events::{Action, Change, ClusterEvent, Resource};
 use crate::scheduler::framework::{
     EnqueueExtensions, Filter, Hint, Plugin, PreFilter, PreFiltered, PreScore, PreScored, Scope, Score, State, Status,
@@ -130,22 +130,42 @@ impl Filter for NodeAffinity {
 impl PreScore for NodeAffinity {
     fn pre_score(&self, pod: &PodInfo, _: &[NodeId], _: &World) -> Result<PreScored, Status> {
         let mut any = false;
-        for (at, (_, term)) in self.preferred(&pod.pod).enumerate() {
+        let mut wrong: Vec<String> = Vec::new();
+        for (at, (weight, term)) in self.preferred(&pod.pod).enumerate() {
             any = true;
             // The API server lets values pass that are no label values; the scheduler then fails the attempt.
-            for (expression, requirement) in term.expressions.iter().enumerate() {
-                for (place, value) in requirement.values.iter().enumerate() {
-                    if let Some(problem) = label_value_problem(value) {
-                        let error = format!(
-                            "[{at}].matchExpressions[{expression}].values[{place}][{}]: Invalid value: \"{value}\": {problem}",
-                            requirement.key
-                        );
-                        return Err(Status::error(error));
-                    }
-                }
+            for (expression, requirement) in term.expressions.iter().enumerate().filter(|_| *weight != 0) {
+                let at = format!("[{at}].matchExpressions[{expression}].values");
+                values_wrong(requirement, &at, &mut wrong);
             }
         }
-        Ok(if any { PreScored::default() } else { PreScored::skip() })
+        let mut distinct: Vec<String> = Vec::new();
+        wrong.into_iter().for_each(|one| {
+            if !distinct.contains(&one) {
+                distinct.push(one);
+            }
+        });
+        match distinct.as_slice() {
+            [] => Ok(if any { PreScored::default() } else { PreScored::skip() }),
+            [one] => Err(Status::error(one.clone())),
+            several => Err(Status::error(format!("[{}]", several.join(", ")))),
+        }
+    }
+}
+
+/// What is wrong with a requirement's values (labels.NewRequirement).
+fn values_wrong(requirement: &NodeSelectorRequirement, at: &str, wrong: &mut Vec<String>) {
+    let compares = matches!(requirement.operator, NodeSelectorOperator::Gt | NodeSelectorOperator::Lt);
+    for (place, value) in requirement.values.iter().enumerate().filter(|_| compares) {
+        if value.parse::<i64>().is_err() {
+            let why = "for 'Gt', 'Lt' operators, the value must be an integer";
+            wrong.push(format!("{at}[{place}]: Invalid value: \"{value}\": {why}"));
+        }
+    }
+    for (place, value) in requirement.values.iter().enumerate() {
+        if let Some(problem) = label_value_problem(value) {
+            wrong.push(format!("{at}[{place}][{}]: Invalid value: \"{value}\": {problem}", requirement.key));
+        }
     }
 }
 

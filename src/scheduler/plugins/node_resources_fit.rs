@@ -7,7 +7,7 @@
 
 use smallvec::SmallVec;
 
-use crate::model::{Name, Node, Resources};
+use crate::model::{Name, Node, Object, Resources};
 use crate::scheduler::events::{Action, Change, ClusterEvent, Resource};
 use crate::scheduler::framework::{
     Code, EnqueueExtensions, Filter, Hint, Plugin, PreFilter, PreFiltered, PreScore, PreScored, Reason, Scope, Score,
@@ -56,6 +56,7 @@ impl NodeResourcesFit {
         allocatable: &Resources,
         used: &Resources,
         pods: usize,
+        by_devices: &dyn Fn(Name) -> bool,
     ) -> (SmallVec<[Reason; 1]>, bool) {
         let mut reasons: SmallVec<[Reason; 1]> = SmallVec::new();
         let mut hopeless = false;
@@ -74,7 +75,7 @@ impl NodeResourcesFit {
             (requests.ephemeral_storage, allocatable.ephemeral_storage, used.ephemeral_storage);
         check(storage.0, there.0, taken.0, &|| "Insufficient ephemeral-storage".into());
         for &(name, amount) in &requests.extended {
-            if !self.ignores(name) {
+            if !self.ignores(name) && !by_devices(name) {
                 check(amount, allocatable.extended(name), used.extended(name), &|| {
                     format!("Insufficient {name}").into()
                 });
@@ -115,8 +116,15 @@ impl PreFilter for NodeResourcesFit {
 }
 
 impl Filter for NodeResourcesFit {
-    fn filter(&self, _: Option<&dyn State>, pod: &PodInfo, node: &NodeInfo, _: &World) -> Result<(), Status> {
-        let (reasons, hopeless) = self.lacks(&pod.spec.requests, node.allocatable(), &node.requested, node.pods.len());
+    fn filter(&self, _: Option<&dyn State>, pod: &PodInfo, node: &NodeInfo, world: &World) -> Result<(), Status> {
+        // What a device class stands for, and the node has not itself, is DynamicResources' to find.
+        let by_devices = |name: Name| {
+            node.allocatable().extended(name) == 0
+                && world.devices.has_classes()
+                && world.devices.class_of(name).is_some()
+        };
+        let (reasons, hopeless) =
+            self.lacks(&pod.spec.requests, node.allocatable(), &node.requested, node.pods.len(), &by_devices);
         if reasons.is_empty() {
             return Ok(());
         }
@@ -146,12 +154,17 @@ impl EnqueueExtensions for NodeResourcesFit {
         vec![
             ClusterEvent::new(Resource::Pod, Action::DELETE.or(Action::POD_SCALE_DOWN)),
             ClusterEvent::new(Resource::Node, Action::ADD.or(Action::NODE_ALLOCATABLE)),
+            ClusterEvent::new(Resource::DeviceClass, Action::ADD.or(Action::UPDATE)),
         ]
     }
 
-    fn hint(&self, pod: &PodInfo, _: ClusterEvent, change: &Change<'_>, _: &World) -> Hint {
+    fn hint(&self, pod: &PodInfo, _: ClusterEvent, change: &Change<'_>, world: &World) -> Hint {
         let requests = &pod.spec.requests;
         let helps = match *change {
+            Change::Other(_, Some(Object::DeviceClass(class))) => {
+                let mut wanted = requests.extended.iter().filter(|(_, amount)| *amount > 0);
+                wanted.any(|(name, _)| world.devices.class_of(*name) == Some(class.meta.name))
+            }
             Change::Pod(Some(old), None) => old.node.is_some() || old.status.nominated_node.is_some(),
             Change::Pod(Some(old), Some(new)) => {
                 let less = |before: &Resources, after: &Resources| {
@@ -164,8 +177,7 @@ impl EnqueueExtensions for NodeResourcesFit {
                             .any(|(name, amount)| *amount > 0 && after.extended(*name) < before.extended(*name))
                 };
                 new.meta.uid == pod.uid()
-                    || (new.node.is_some()
-                        && less(&SpecInfo::new(&old.spec).requests, &SpecInfo::new(&new.spec).requests))
+                    || (new.node.is_some() && less(&SpecInfo::of(old).requests, &SpecInfo::of(new).requests))
             }
             Change::Node(old, Some(new)) => {
                 self.fits_empty(requests, new) && old.is_none_or(|old| grew(requests, old, new))
@@ -178,7 +190,8 @@ impl EnqueueExtensions for NodeResourcesFit {
 
 impl NodeResourcesFit {
     fn fits_empty(&self, requests: &Resources, node: &Node) -> bool {
-        self.lacks(requests, &node.status.allocatable, &Resources::default(), 0).0.is_empty()
+        let nothing = |_: Name| false;
+        self.lacks(requests, &node.status.allocatable, &Resources::default(), 0, &nothing).0.is_empty()
     }
 }
 

@@ -276,10 +276,10 @@ fn is_meant_for(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> boo
         && (volume.claim_uid == Uid::NONE || volume.claim_uid == claim.meta.uid)
 }
 
-/// True if the volume can be used from this node. Only the node's labels are looked at.
+/// True if the volume can be used from this node. Only the node's labels are looked at, never its name.
 pub(super) fn is_reachable(volume: &PersistentVolume, node: &Node) -> bool {
     let affinity = volume.node_affinity.as_ref();
-    affinity.is_none_or(|affinity| affinity.matches(Name::default(), &node.meta.labels))
+    affinity.is_none_or(|affinity| affinity.matches_labels(&node.meta.labels))
 }
 
 /// Takes the choice for the pod: until it is written, others see it here.

@@ -65,6 +65,7 @@ impl Server {
             "ListPodSandboxStats" => Ok(encode(&self.list_pod_sandbox_stats(read(body)?).await?)),
             "ListMetricDescriptors" => Ok(metrics::descriptors()),
             "ListPodSandboxMetrics" => Ok(encode(&self.list_pod_sandbox_metrics().await?)),
+            // As a runtime without CRIU: a kubelet then says that there is no such thing.
             "CheckpointContainer" => Err(Status::unimplemented(
                 "CheckpointContainer is not supported: simulated containers have no processes to save",
             )),

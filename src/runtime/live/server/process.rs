@@ -22,7 +22,7 @@ use crate::runtime::simulated::Fault;
 
 use super::calls::not_found;
 use super::shell::world::{End, World};
-use super::shell::{self, Input, Manner, Piece, Sink, Stream, Unknown};
+use super::shell::{self, Input, Manner, Piece, Sink, Size, Stream, Unknown};
 use super::table::Container;
 use super::worlds::{pid_mode, process_of};
 use super::{Server, unexpected};
@@ -34,6 +34,8 @@ struct Process {
     input: Option<mpsc::UnboundedSender<Vec<u8>>>,
     task: AbortHandle,
     ended: watch::Sender<bool>,
+    /// Of its terminal, if it has one.
+    size: Size,
 }
 
 /// All main processes, by their containers.
@@ -44,6 +46,11 @@ impl Processes {
     fn all(&self) -> MutexGuard<'_, BTreeMap<u64, Process>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The size of a main process' terminal.
+    pub(super) fn size_of(&self, container: ContainerId) -> Option<Size> {
+        self.all().get(&container.0).map(|process| process.size.clone())
+    }
 }
 
 /// What an attached or executing client gets, and what it sends.
@@ -51,6 +58,8 @@ pub(super) struct Remote {
     pub input: Option<mpsc::UnboundedReceiver<Vec<u8>>>,
     pub output: mpsc::Sender<Piece>,
     pub tty: bool,
+    /// The terminal's, if there is one.
+    pub size: Size,
 }
 
 /// Output of ExecSync beyond this is cut, as in containerd.
@@ -96,6 +105,8 @@ impl Server {
                 log.finish();
             }
         });
+        let size = Size::default();
+        let terminal = tty.then(|| size.clone());
         let (main, understood) = (world.main.clone(), kept.understood);
         let manner = Manner { unknown: Unknown::RunsForever, prompts: tty && stdin };
         let (says, tells_uid) = (kept.known.says, kept.known.tells_uid && main.is_empty());
@@ -120,7 +131,7 @@ impl Server {
                 }
                 std::future::pending().await
             } else {
-                let input = if stdin { Input::from(read) } else { Input::default() };
+                let input = if stdin { Input::from(read).of_terminal(terminal) } else { Input::default() };
                 let (out, err) =
                     (Sink::Channel(pieces.clone(), Stream::Out), Sink::Channel(pieces.clone(), Stream::Err));
                 shell::run(Arc::clone(&world), main, manner, input, out, err).await
@@ -137,6 +148,7 @@ impl Server {
             input: stdin.then_some(input),
             task: running.abort_handle(),
             ended: watch::channel(false).0,
+            size,
         };
         self.processes.all().insert(id.0, process);
     }
@@ -232,7 +244,7 @@ impl Server {
             return Err(Status::invalid_argument("a command is needed"));
         }
         let (pieces, mut written) = mpsc::channel(64);
-        let remote = Remote { input: None, output: pieces, tty: false };
+        let remote = Remote { input: None, output: pieces, tty: false, size: Size::default() };
         let limit = u64::try_from(request.timeout).ok().filter(|seconds| *seconds > 0).map(Length::from_secs);
         let started = tokio::time::Instant::now();
         // The model tells whether and when a command can start.
@@ -286,7 +298,8 @@ impl Server {
         self.see_processes(id, kept);
         let ended = self.processes.all().get(&id.0).map(|process| process.ended.subscribe());
         let manner = Manner { unknown: Unknown::NotFound, prompts: remote.tty && remote.input.is_some() };
-        let input = remote.input.map_or_else(Input::default, Input::from);
+        let terminal = remote.tty.then_some(remote.size);
+        let input = remote.input.map_or_else(Input::default, |input| Input::from(input).of_terminal(terminal));
         let (out, err) = (
             Sink::Channel(remote.output.clone(), Stream::Out),
             Sink::Channel(remote.output, if remote.tty { Stream::Out } else { Stream::Err }),

@@ -73,7 +73,7 @@ impl Server {
         let (sender, outcome) = oneshot::channel();
         (self.links.probes)(request, sender);
         match outcome.await {
-            Ok(probe::Outcome::Success) => Some(200),
+            Ok(probe::Outcome::Success | probe::Outcome::Warning(_)) => Some(200),
             // The model says it in a kubelet's words.
             Ok(probe::Outcome::Failure(text)) => text.rsplit_once("statuscode: ")?.1.parse().ok(),
             Ok(probe::Outcome::Error(_)) | Err(_) => None,

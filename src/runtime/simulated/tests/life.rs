@@ -369,3 +369,72 @@ fn each_effect_names_the_call_that_led_to_it() {
     let causes: Vec<u64> = stopped.map(|(_, cause)| u64::from(cause.raw())).collect();
     assert_eq!(causes, [stop.0, second_start], "killed because of the stop, ended because of the start; not {start}");
 }
+
+fn grows(start: u64, per_minute: u64) -> Behavior {
+    Behavior { memory: Some(Growth { start, per_minute, ..Growth::default() }), ..Behavior::default() }
+}
+
+#[test]
+fn the_kernel_kills_the_worst_of_a_pod_whose_memory_reaches_the_pods_limit() {
+    let resources = |limit| LinuxResources { memory_limit_in_bytes: limit, ..LinuxResources::default() };
+    let mut world = World::new(all(grows(100, 60)));
+    let config = PodSandboxConfig { resources: Some(resources(260)), ..(*pod_config(1, 0)).clone() };
+    let Ok(Answer::Sandbox(sandbox)) = world.ask(Call::RunPodSandbox(Arc::new(config))) else { panic!() };
+    let named = |name: &str, oom_score_adj| ContainerConfig {
+        name: name.into(),
+        resources: LinuxResources { oom_score_adj, ..LinuxResources::default() },
+        ..container(&[])
+    };
+    let one = world.start_in(sandbox, named("one", 0));
+    let two = world.start_in(sandbox, named("two", 500));
+    world.play(20_000);
+    let resized = Call::UpdatePodSandboxResources { sandbox, resources: resources(280) };
+    world.ask(resized).unwrap();
+    world.play(15_000);
+    assert_eq!(world.state(two), "Running");
+    world.play(10_000);
+    assert_eq!(world.state(one), "Running");
+    let state = world.state(two);
+    assert!(
+        state.starts_with("Exited 137 OOMKilled after 3") || state.starts_with("Exited 137 OOMKilled after 4"),
+        "{state}"
+    );
+    assert!(world.victims.is_empty(), "the machine had memory enough: {:?}", world.victims);
+}
+
+#[test]
+fn a_full_machine_kills_the_worst_and_the_kernel_tells_of_it() {
+    let mut world = World::new(all(grows(400 << 20, 60 << 20)));
+    let sandbox = world.sandbox(1);
+    let named = |name: &str, oom_score_adj, command: &[&str]| ContainerConfig {
+        name: name.into(),
+        resources: LinuxResources { oom_score_adj, ..LinuxResources::default() },
+        ..container(command)
+    };
+    let one = world.start_in(sandbox, named("one", 900, &["/usr/bin/a-very-long-process-name"]));
+    let two = world.start_in(sandbox, named("two", -997, &[]));
+    world.play(120_000);
+    assert!(world.state(one).starts_with("Exited 137 Error after "), "{}", world.state(one));
+    assert_eq!(world.state(two), "Running");
+    assert_eq!(world.victims, ["a-very-long-pro"]);
+}
+
+#[test]
+fn nothing_forks_beyond_the_limit_of_its_pod() {
+    let forks =
+        Behavior { processes: Some(Growth { start: 5, per_minute: 60, ..Growth::default() }), ..Behavior::default() };
+    let mut world = World::new(all(forks));
+    let config = PodSandboxConfig { pids_limit: 20, ..(*pod_config(1, 0)).clone() };
+    let Ok(Answer::Sandbox(sandbox)) = world.ask(Call::RunPodSandbox(Arc::new(config))) else { panic!() };
+    for name in ["one", "two"] {
+        world.start_in(sandbox, ContainerConfig { name: name.into(), ..container(&[]) });
+    }
+    for (millis, processes) in [(2_000, 10..=16), (60_000, 20..=20)] {
+        world.play(millis);
+        let now = world.now;
+        world.hear(In::Stats(crate::protocol::stats::Request { disk_at: now, volumes_at: now }));
+        world.play(1);
+        let used = world.measured.as_ref().expect("a measurement").processes.amount;
+        assert!(processes.contains(&used), "{used} after {millis} ms");
+    }
+}

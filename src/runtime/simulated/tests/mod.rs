@@ -43,6 +43,10 @@ pub(super) struct World {
     handled: u64,
     registry: Registry,
     cancelled: Vec<pull::FetchId>,
+    /// The last measurement.
+    measured: Option<Box<crate::protocol::stats::Summary>>,
+    /// Processes that the kernel killed because all memory was used.
+    victims: Vec<Name>,
 }
 
 enum Heard {
@@ -132,6 +136,8 @@ impl World {
             handled: 0,
             registry: |_| Err(pull::Error::NotFound),
             cancelled: Vec::new(),
+            measured: None,
+            victims: Vec::new(),
         }
     }
 
@@ -161,7 +167,9 @@ impl World {
 
     fn say(&mut self, out: Out, cause: Cause) {
         match out {
-            Out::Stats(_) | Out::UsageChanged => {}
+            Out::Stats(summary) => self.measured = Some(summary),
+            Out::UsageChanged => {}
+            Out::SystemOom { process, .. } => self.victims.push(process),
             Out::Cri(response) => {
                 let before = self.answers.insert(response.id, (self.now, response.result));
                 assert!(before.is_none(), "call {:?} was answered twice", response.id);
@@ -332,7 +340,7 @@ fn manifest(name: &str, layers: &[(u64, u64)]) -> Arc<Manifest> {
     let layers: Arc<[Layer]> = layers.iter().map(|&(digest, bytes)| Layer { digest, bytes }).collect();
     let digest = xxhash_rust::xxh3::xxh3_64(name.as_bytes());
     let size: u64 = layers.iter().map(|layer| layer.bytes).sum();
-    Arc::new(Manifest { id: ImageId(digest), digest, layers, size_bytes: 2 * size as i64, user: None })
+    Arc::new(Manifest { id: ImageId(digest), digest, layers, unpacked_bytes: 2 * size as i64, user: None })
 }
 
 fn probe_request(id: u64, container: ContainerId, purpose: probe::Purpose, spec: &Spec, timeout: u64) -> In {

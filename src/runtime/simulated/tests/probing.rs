@@ -54,6 +54,7 @@ fn ask(world: &mut World, id: ContainerId, spec: &Spec, purpose: Purpose, timeou
     let (at, answer) = world.probes[before].clone();
     let text = match answer.outcome {
         Outcome::Success => "ok".to_owned(),
+        Outcome::Warning(text) => format!("warning: {text}"),
         Outcome::Failure(text) => format!("failure: {text}"),
         Outcome::Error(text) => format!("error: {text}"),
     };

@@ -14,6 +14,7 @@ pub(super) mod world;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration as Length;
 
@@ -48,7 +49,27 @@ const LARGEST_BUFFER: usize = 1 << 20;
 
 /// Where input comes from. Clones read the same.
 #[derive(Clone, Default)]
-pub(super) struct Input(Arc<tokio::sync::Mutex<Source>>);
+pub(super) struct Input {
+    source: Arc<tokio::sync::Mutex<Source>>,
+    /// It is a terminal's.
+    terminal: Option<Size>,
+}
+
+/// How large a terminal is. Its client may change it at any time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Size(Arc<AtomicU32>);
+
+impl Size {
+    pub fn set(&self, rows: u16, columns: u16) {
+        self.0.store(u32::from(rows) << 16 | u32::from(columns), Ordering::Relaxed);
+    }
+
+    /// Rows and columns; zeros until a client has said.
+    pub fn get(&self) -> (u16, u16) {
+        let both = self.0.load(Ordering::Relaxed);
+        ((both >> 16) as u16, both as u16)
+    }
+}
 
 #[derive(Default)]
 struct Source {
@@ -59,17 +80,26 @@ struct Source {
 impl Input {
     /// These bytes, and no more.
     pub fn of(bytes: Vec<u8>) -> Input {
-        Input(Arc::new(tokio::sync::Mutex::new(Source { ready: bytes.into(), more: None })))
+        Input::new(Source { ready: bytes.into(), more: None })
     }
 
     /// What comes until the sender is gone.
     pub fn from(more: mpsc::UnboundedReceiver<Vec<u8>>) -> Input {
-        Input(Arc::new(tokio::sync::Mutex::new(Source { ready: VecDeque::new(), more: Some(more) })))
+        Input::new(Source { ready: VecDeque::new(), more: Some(more) })
+    }
+
+    fn new(source: Source) -> Input {
+        Input { source: Arc::new(tokio::sync::Mutex::new(source)), terminal: None }
+    }
+
+    /// The same from a terminal, if there is one.
+    pub fn of_terminal(self, terminal: Option<Size>) -> Input {
+        Input { terminal, ..self }
     }
 
     /// The next line with its end; the last may have none. None at the end.
     async fn line(&self) -> Option<Vec<u8>> {
-        let mut source = self.0.lock().await;
+        let mut source = self.source.lock().await;
         loop {
             if let Some(at) = source.ready.iter().position(|byte| *byte == b'\n') {
                 return Some(source.ready.drain(..=at).collect());

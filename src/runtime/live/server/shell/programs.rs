@@ -8,12 +8,12 @@ use super::world::End;
 use super::{Flow, Going, Shell, Unknown, base, breathe};
 
 /// Programs that are there.
-pub(super) const ALL: [&str; 66] = [
+pub(super) const ALL: [&str; 67] = [
     ":", "[", "basename", "brctl", "break", "cat", "cd", "chmod", "chown", "continue", "cp", "cut", "date", "dd", "df",
     "dirname", "echo", "env", "exit", "export", "expr", "false", "find", "free", "grep", "head", "hostname", "id",
     "ip", "ipcs", "kill", "ln", "ls", "mkdir", "mount", "mv", "netstat", "nproc", "pgrep", "pidof", "ping", "printenv",
-    "printf", "ps", "pwd", "read", "return", "rm", "rmdir", "seq", "set", "sleep", "sort", "stat", "sync", "tail",
-    "tee", "test", "touch", "tr", "true", "umask", "uname", "unset", "wc", "whoami",
+    "printf", "ps", "pwd", "read", "return", "rm", "rmdir", "seq", "set", "sleep", "sort", "stat", "stty", "sync",
+    "tail", "tee", "test", "touch", "tr", "true", "umask", "uname", "unset", "wc", "whoami",
 ];
 
 /// Programs that run until they are killed, and nothing more.
@@ -137,6 +137,14 @@ impl Shell {
             },
             ("hostname", _) => self.hostname_program(operands.first().copied()).await,
             ("id", _) => self.id(has('u'), has('g'), has('G'), has('n')).await,
+            ("stty", words) => match (&self.input.terminal, words) {
+                (None, _) => self.fails("stty: standard input: Not a tty", 1).await,
+                (Some(size), ["size"]) => {
+                    let (rows, columns) = size.get();
+                    self.line(format!("{rows} {columns}")).await
+                }
+                (Some(_), _) => 0,
+            },
             ("whoami", _) => self.line(self.world.user_name.clone()).await,
             ("date", _) => self.date(&operands, words).await,
             ("uname", _) => {

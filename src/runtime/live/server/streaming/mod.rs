@@ -179,9 +179,7 @@ impl Server {
         match (upgrade.as_str(), wanted) {
             ("spdy/3.1", Wanted::Forward { sandbox }) => self.forward(connection, &head, &sandbox).await,
             ("spdy/3.1", wanted) => self.by_spdy(connection, &head, wanted).await,
-            ("websocket", Wanted::Forward { .. }) => {
-                refuse(&mut connection, "400 Bad Request", "ports are forwarded by SPDY/3.1 only").await
-            }
+            ("websocket", Wanted::Forward { sandbox }) => self.forward_by_websocket(connection, &head, &sandbox).await,
             ("websocket", wanted) => self.by_websocket(connection, &head, wanted).await,
             _ => {
                 let text = "unable to upgrade: the request must ask for SPDY/3.1 or websocket";

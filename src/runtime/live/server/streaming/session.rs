@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration as Length;
 
 use serde_json::json;
-use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::super::Server;
 use super::super::process::Remote;
-use super::super::shell::{Piece, Stream};
+use super::super::shell::{Piece, Size, Stream};
 use super::spdy::{self, Frame};
 use super::websocket::{self, Message};
 use super::{Head, Streams, Wanted, refuse, switch, terminal};
@@ -35,6 +35,7 @@ enum Event {
 struct Session {
     events: mpsc::Receiver<Event>,
     input: Option<mpsc::UnboundedSender<Vec<u8>>>,
+    size: Size,
 }
 
 impl Wanted {
@@ -54,19 +55,25 @@ impl Server {
         let (pieces, mut written) = mpsc::channel::<Piece>(64);
         let (input, read) = mpsc::unbounded_channel();
         let server = Arc::clone(self);
+        let size = match &wanted {
+            Wanted::Attach { container, .. } => self.processes.size_of(self.container_named(container)),
+            _ => None,
+        };
+        let size = size.unwrap_or_default();
+        let told = size.clone();
         tokio::spawn(async move {
             let outcome = async {
                 let input = streams.stdin.then_some(read);
                 match wanted {
                     Wanted::Exec { container, command, .. } => {
                         let (id, kept) = server.running(&container).await.map_err(|why| why.message().to_owned())?;
-                        let remote = Remote { input, output: pieces, tty: streams.tty };
+                        let remote = Remote { input, output: pieces, tty: streams.tty, size };
                         let remote = if streams.tty { terminal::behind(remote) } else { remote };
                         Ok(server.exec(id, &kept, command, remote).await)
                     }
                     Wanted::Attach { container, .. } => {
                         let (id, kept) = server.running(&container).await.map_err(|why| why.message().to_owned())?;
-                        let remote = Remote { input, output: pieces, tty: streams.tty };
+                        let remote = Remote { input, output: pieces, tty: streams.tty, size };
                         let remote = if streams.tty { terminal::behind(remote) } else { remote };
                         server.attach(id, &kept, remote).await;
                         Ok(0)
@@ -99,7 +106,7 @@ impl Server {
             }
             let _gone = events_in.send(Event::End(code.unwrap_or(Ok(0)))).await;
         });
-        Session { events, input: streams.stdin.then_some(input) }
+        Session { events, input: streams.stdin.then_some(input), size: told }
     }
 
     /// A client that speaks SPDY: it makes a stream for each of error, stdin, stdout, stderr and resize.
@@ -156,7 +163,7 @@ impl Server {
         let mut early = early.into_iter();
         loop {
             if let Some(frame) = early.next() {
-                session.take(frame, id("stdin"));
+                session.take(frame, &id);
                 continue;
             }
             tokio::select! {
@@ -183,7 +190,7 @@ impl Server {
                 frame = frames.recv() => match frame {
                     Some(Frame::Ping { id }) => sink.write_all(&spdy::Writer::ping(id)).await?,
                     Some(Frame::SynStream { stream, .. }) => sink.write_all(&spdy::Writer::reset(stream)).await?,
-                    Some(frame) => session.take(frame, id("stdin")),
+                    Some(frame) => session.take(frame, &id),
                     // The client has gone, and with it its command.
                     None => return Ok(()),
                 },
@@ -256,6 +263,7 @@ impl Server {
                                 let _gone = input.send(bytes.to_vec());
                             }
                         }
+                        Some((4, bytes)) => session.resize(bytes),
                         // v5: a stream is closed.
                         Some((255, [0])) => session.input = None,
                         _ => {}
@@ -277,8 +285,10 @@ impl Server {
 
 impl Session {
     /// Takes what a client sent: input, or its end.
-    fn take(&mut self, frame: Frame, stdin: Option<u32>) {
+    fn take(&mut self, frame: Frame, id: &dyn Fn(&str) -> Option<u32>) {
+        let stdin = id("stdin");
         match frame {
+            Frame::Data { stream, bytes, .. } if Some(stream) == id("resize") => self.resize(&bytes),
             Frame::Data { stream, bytes, fin } if Some(stream) == stdin => {
                 if let Some(input) = &self.input {
                     let _gone = input.send(bytes);
@@ -291,10 +301,20 @@ impl Session {
             _ => {}
         }
     }
+
+    /// `{"Width":80,"Height":24}`; one a message, as all clients send them.
+    fn resize(&self, bytes: &[u8]) {
+        let Ok(told) = serde_json::from_slice::<serde_json::Value>(bytes) else { return };
+        let side =
+            |name: &str| told.get(name).and_then(serde_json::Value::as_u64).and_then(|side| side.try_into().ok());
+        if let (Some(columns), Some(rows)) = (side("Width"), side("Height")) {
+            self.size.set(rows, columns);
+        }
+    }
 }
 
 /// The frames of a connection, which can be waited for beside other things.
-pub(super) fn frames_of(source: tokio::io::ReadHalf<BufReader<TcpStream>>) -> mpsc::UnboundedReceiver<Frame> {
+pub(super) fn frames_of(source: impl AsyncRead + Unpin + Send + 'static) -> mpsc::UnboundedReceiver<Frame> {
     let (sender, frames) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         let mut reader = spdy::Reader::new(source);

@@ -8,7 +8,7 @@ use super::super::shell::{Piece, Stream};
 
 /// The client's side of a terminal becomes the program's.
 pub(super) fn behind(client: Remote) -> Remote {
-    let Remote { input, output, tty } = client;
+    let Remote { input, output, tty, size } = client;
     let (pieces, mut written) = mpsc::channel::<Piece>(64);
     let (lines, read) = mpsc::unbounded_channel();
     let shown = output.clone();
@@ -24,7 +24,7 @@ pub(super) fn behind(client: Remote) -> Remote {
         // It must not keep the client's output open.
         tokio::spawn(type_in(input, output.downgrade(), lines));
     }
-    Remote { input: has_input.then_some(read), output: pieces, tty }
+    Remote { input: has_input.then_some(read), output: pieces, tty, size }
 }
 
 async fn type_in(

@@ -1,6 +1,8 @@
 //! The feature gates of Kubernetes 1.36: what they are called, how far they are, and whether they are on.
 //!
-//! Kubernetes: pkg/features/kube_features.go and the gates of its libraries; API server and kubelet know the same.
+//! Kubernetes: pkg/features/kube_features.go and the gates of its libraries; all components know the same.
+
+use std::collections::BTreeMap;
 
 /// How far a feature is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,35 @@ pub fn gate(name: &str) -> Option<(Stage, bool)> {
 /// The names of all gates.
 pub fn names() -> impl Iterator<Item = &'static str> {
     GATES.iter().flat_map(|(_, _, names)| names.iter().copied())
+}
+
+/// Gates as somebody set them, over their defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FeatureGates(pub BTreeMap<String, bool>);
+
+impl FeatureGates {
+    /// True if the gate of this name is on. `AllAlpha` and `AllBeta` speak for those of their stage that nobody names.
+    pub fn on(&self, name: &str) -> bool {
+        let set = |name: &str| self.0.get(name).copied();
+        let (stage, default) = gate(name).unwrap_or((Stage::Alpha, false));
+        let all = match stage {
+            Stage::Alpha => set("AllAlpha").filter(|on| *on),
+            Stage::Beta => set("AllBeta"),
+            Stage::Ga | Stage::Deprecated => None,
+        };
+        set(name).or(all).unwrap_or(default)
+    }
+}
+
+/// Why a component would not start with the gate of this name set so, in Kubernetes' words.
+pub fn refusal(name: &str, on: bool) -> Option<String> {
+    match gate(name) {
+        None => Some(format!("unrecognized feature gate: {name}")),
+        Some((Stage::Ga, default)) if on != default => {
+            Some(format!("cannot set feature gate {name} to {on}, feature is locked to {default}"))
+        }
+        _ => None,
+    }
 }
 
 const GATES: &[(Stage, bool, &[&str])] = &[
