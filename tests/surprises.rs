@@ -435,7 +435,8 @@ fn fact_18_a_preemptor_is_bound_when_its_victim_has_ended_though_not_gone() {
     let class =
         "{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: high}, value: 1000}".to_owned();
     let high = pod("high", QUIET, asks, ", priorityClassName: high");
-    let files: &'static [(&'static str, &'static str)] = Box::leak(Box::new([("high.yaml", &*Box::leak(high.into_boxed_str()))]));
+    let files: &'static [(&'static str, &'static str)] =
+        Box::leak(Box::new([("high.yaml", &*Box::leak(high.into_boxed_str()))]));
     let story = play_with(lines, &[class, pod("low", "", asks, "")], 1, files);
     let nominated = story.first("high", "nominated n1");
     within(nominated, 10.0, 10.2);
