@@ -360,7 +360,7 @@ fn fact_14_the_mirror_of_a_static_pod_comes_back_at_once() {
     let (gone, added) = (story.first("static-n1", "deleted"), story.times("static-n1", "added"));
     within(gone, 10.0, 10.2);
     assert_eq!(added.len(), 2, "{}", story.show("static-n1"));
-    within(added[1] - gone, 0.0, 1.5);
+    within(added[1] - gone, 0.0, 0.2);
     story.none("static-n1", "main #*");
 }
 
