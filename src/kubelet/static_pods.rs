@@ -229,9 +229,10 @@ impl Kubelet {
         let Some(pod) = self.pods.get(&uid).filter(|entry| entry.desired).map(|entry| entry.pod.clone()) else {
             return;
         };
-        let Some(mirror) = self.static_pods.mirrors.get(&full_name(&pod)) else { return };
-        let is_made = matches!(answer, Answer::Object(object) if object.meta().uid != mirror.meta.uid);
-        if !is_made && (mirror.meta.deletion.is_some() || !is_of(mirror, &pod)) {
+        // Of a deletion the answer shows the mirror as it was.
+        let deleted = matches!(answer, Answer::Object(object) if object.meta().deletion.is_some());
+        let known = self.static_pods.mirrors.get(&full_name(&pod));
+        if deleted && known.is_none_or(|mirror| mirror.meta.deletion.is_some() || !is_of(mirror, &pod)) {
             self.create_mirror(&pod, fx);
         }
     }
