@@ -277,8 +277,8 @@ impl Why<'_> {
         let status = &pod.last.status;
         let all = status.init_containers.iter().chain(&status.containers);
         for (at, one) in all.filter(|one| !one.runtime_id.is_empty()).enumerate() {
-            let line = format!("{} {}", one.name, one.runtime_id);
-            self.line(text, if at == 0 { "ids" } else { "" }, &line);
+            // Not wrapped: it is to be copied.
+            let _ = writeln!(text, "  {:<10} {} {}", if at == 0 { "ids" } else { "" }, one.name, one.runtime_id);
         }
     }
 

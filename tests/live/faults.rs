@@ -102,7 +102,7 @@ expect:
     machine.check_nothing_is_left();
     assert_eq!(log(&machine, "errors", "told", "main", 0), "10.96.0.7 tcp://10.96.0.7:80");
     check_whole_ids(&read(&machine, "errors/final/pods.yaml"));
-    let why = Said::from(machine.simlet(&["why", "errors", "pod/told"]).output().expect("simlet runs"));
+    let why = Said::from(machine.simlet(&["why", "pod/told", "errors"]).output().expect("simlet runs"));
     assert!(why.out.contains("containerd://"), "a report names containers as their runtime does: {}", why.out);
 }
 

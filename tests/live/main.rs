@@ -1,5 +1,5 @@
 //! Live mode with a real containerd, as a user meets it. Needs root and, of Debian, containerd, runc,
-//! containernetworking-plugins, busybox-static, docker-registry and skopeo; a test says what is missing.
+//! containernetworking-plugins, busybox-static, docker-registry, skopeo and openssl; a test says what is missing.
 //!
 //! Every run here is replayed from its recording, and must write the same bytes.
 #![cfg(feature = "cri")]
@@ -40,7 +40,8 @@ fn pod(name: &str, container: &str, spec: &str) -> String {
 
 /// All ids of containers are a runtime's own, whole, and their images are named by digest.
 fn check_whole_ids(objects: &str) {
-    let values = |key: &str| objects.lines().filter_map(move |line| line.trim().strip_prefix(key)).map(str::trim);
+    let values =
+        |key: &'static str| objects.lines().filter_map(move |line| line.trim().strip_prefix(key)).map(str::trim);
     let is_whole = |id: &str| id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()) && !id.starts_with("0000");
     let containers: Vec<&str> = values("containerID:").collect();
     assert!(!containers.is_empty(), "there is no container");
@@ -315,6 +316,7 @@ expect:
     let cleaned = Said::from(cleaned.expect("simlet runs"));
     assert_eq!((cleaned.code, cleaned.out.as_str()), (Some(0), "removed default/kept\n"), "{}", cleaned.err);
     machine.check_nothing_is_left();
+    assert!(!machine.folder.join("kept/pods").exists(), "volumes are left");
 }
 
 #[test]
@@ -687,6 +689,7 @@ fn what_is_wrong_with_a_runtime_is_said_before_anything_is_made() {
     let mut command = Command::new("setpriv");
     command.args([
         "--reuid=65534",
+        "--regid=65534",
         "--clear-groups",
         env!("CARGO_BIN_EXE_simlet"),
         "live",

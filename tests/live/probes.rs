@@ -3,7 +3,7 @@
 //! Images hold busybox only, so that the pods hand their ports on to servers of the test, through the gateway of their
 //! network.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -27,6 +27,13 @@ fn http() -> u16 {
 
 /// `/start` leads to `/end` by two steps, which only a kubelet with the right header may see; `/away` leads elsewhere.
 fn answer(mut connection: TcpStream) -> std::io::Result<()> {
+    // The beginning of TLS is no request.
+    let mut first = [0];
+    if connection.peek(&mut first)? == 1 && first == [0x16] {
+        let _hello = connection.read(&mut [0; 4096])?;
+        return connection
+            .write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n");
+    }
     let mut lines = Vec::new();
     for line in BufReader::new(connection.try_clone()?).lines() {
         match line? {

@@ -263,17 +263,31 @@ async fn serve(runtimes: Vec<Arc<Runtime>>, mut inbox: UnboundedReceiver<Job>) {
             }
             Job::Finish(done) => {
                 listeners.values().for_each(tokio::task::JoinHandle::abort);
-                let mut problems = Vec::new();
-                for runtime in &runtimes {
-                    problems.extend(tidy::remove(&runtime.client, Whose::Label(&runtime.label)).await.1);
-                    runtime.sweep();
-                    runtime.folders.remove_all();
-                }
+                // A runtime may hang, and a user need not wait for it.
+                let problems = tokio::select! {
+                    problems = tidy_up(&runtimes) => problems,
+                    Ok(()) = tokio::signal::ctrl_c() => vec!["Ctrl-C was pressed again before all was removed".to_owned()],
+                };
                 drop(done.send(problems));
                 return;
             }
         }
     }
+}
+
+/// Removes what the run has made, at all runtimes at the same time. What could not be removed.
+async fn tidy_up(runtimes: &[Arc<Runtime>]) -> Vec<String> {
+    let mut tasks = tokio::task::JoinSet::new();
+    for runtime in runtimes.iter().cloned() {
+        tasks.spawn(async move {
+            let problems = tidy::remove(&runtime.client, Whose::Label(&runtime.label)).await.1;
+            runtime.sweep();
+            problems
+        });
+    }
+    let problems = tasks.join_all().await.into_iter().flatten().collect();
+    runtimes.iter().for_each(|runtime| runtime.folders.remove_all());
+    problems
 }
 
 impl Runtime {

@@ -1,7 +1,7 @@
 //! Removes what runs have made at a runtime, found by its label, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration as Plain;
 
 use prost::Message as _;
@@ -10,6 +10,7 @@ use crate::kernel::Duration;
 
 use super::client::Client;
 use super::proto::{self, Map};
+use super::volumes::Folders;
 use super::wire::{self, Outgoing};
 
 /// So long a runtime may take for one step.
@@ -52,11 +53,13 @@ pub async fn remove(client: &Client, whose: Whose<'_>) -> (Removed, Vec<String>)
     };
     let ours = listed.into_iter().filter(|sandbox| sandbox.labels.contains_key(wire::RUN));
     let mut cgroups = BTreeSet::new();
+    let mut folders = BTreeSet::new();
     let mut tasks = tokio::task::JoinSet::new();
     for sandbox in ours {
         if let Some(uid) = sandbox.labels.get(wire::POD_UID) {
             cgroups.extend(cgroups_of(uid));
         }
+        folders.extend(folder_of(&sandbox));
         let client = client.clone();
         let name = sandbox.metadata.clone().unwrap_or_default();
         let shown = format!("{}/{}", name.namespace, name.name);
@@ -74,7 +77,19 @@ pub async fn remove(client: &Client, whose: Whose<'_>) -> (Removed, Vec<String>)
     }
     removed.pods.sort();
     remove_cgroups(&cgroups);
+    if whose == Whose::AllRuns {
+        // The run that made them is gone and can't.
+        folders.iter().for_each(|root| Folders { root: root.clone(), ..Folders::default() }.remove_all());
+    }
     (removed, problems)
+}
+
+/// The folder of the run that made this sandbox, which has `logs/` and `pods/`; None for a sandbox of another program.
+fn folder_of(sandbox: &proto::PodSandbox) -> Option<PathBuf> {
+    let kept = wire::bytes(sandbox.annotations.get(wire::SANDBOX_CONFIG)?)?;
+    let config = proto::PodSandboxConfig::decode(kept.as_slice()).ok()?;
+    let root = Path::new(&config.log_directory).parent()?.to_path_buf();
+    root.ends_with("logs").then(|| root.parent().map(Path::to_path_buf))?
 }
 
 /// Some runtimes are busy with a sandbox that is just being made or stopped: again after a while.

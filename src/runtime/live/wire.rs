@@ -31,7 +31,7 @@ pub const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 pub const RUN: &str = "simlet.dev/run";
 /// Annotation of sandboxes that a run of simlet made: their whole configuration, which a kubelet sends again with each
 /// container, also one that did not make the sandbox itself. simlet's own.
-const SANDBOX_CONFIG: &str = "simlet.dev/sandbox-config";
+pub const SANDBOX_CONFIG: &str = "simlet.dev/sandbox-config";
 
 /// The id with this number as runtimes write ids: 64 hexadecimal digits, the number first.
 pub fn hex(number: u64) -> String {
@@ -675,7 +675,7 @@ fn digits(bytes: &[u8]) -> String {
 }
 
 /// The bytes that the digits are.
-fn bytes(digits: &str) -> Option<Vec<u8>> {
+pub fn bytes(digits: &str) -> Option<Vec<u8>> {
     let pair = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
     (0..digits.len()).step_by(2).map(pair).collect()
 }
