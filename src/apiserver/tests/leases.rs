@@ -168,7 +168,7 @@ fn a_node_is_read_with_the_heartbeats_of_a_status_that_stays() {
     };
     assert_eq!(heartbeats(&play, second(100)), [second(5), second(5)]);
     let first = heartbeats(&play, second(500))[0];
-    assert!((second(155)..second(456)).contains(&first), "{first:?}");
+    assert!((second(155)..second(501)).contains(&first), "within one and a half periods, or one more: {first:?}");
     let later = heartbeats(&play, second(10_000));
     assert_eq!(later[1], second(5), "not the kubelet's");
     let apart = later[0].since(first).as_secs() % 300;
