@@ -25,7 +25,7 @@ fn objects(text: &str) -> Vec<Object> {
     found
 }
 
-/// What the claims of a text get on node `n`, one after another: `claim: request=pool/device …`, or why not.
+/// What the claims of a text get on node `node-1`, one after another: `claim: request=pool/device …`, or why not.
 fn play(text: &str) -> Vec<String> {
     let mut devices = Devices::default();
     let (mut classes, mut claims): (Vec<Arc<DeviceClass>>, Vec<Arc<ResourceClaim>>) = (Vec::new(), Vec::new());
@@ -39,7 +39,7 @@ fn play(text: &str) -> Vec<String> {
     }
     let class = |name: Name| classes.iter().find(|class| class.meta.name == name).cloned();
     let labels = simlet::model::Labels::new([(Name::new("pool"), Name::new("gpu"))]);
-    let node = Node { meta: Meta { labels, ..Meta::named("", "n") }, ..Node::default() };
+    let node = Node { meta: Meta { labels, ..Meta::named("", "node-1") }, ..Node::default() };
     let mut got = Vec::new();
     for (number, claim) in (1u64..).zip(&claims) {
         let mut claim = ResourceClaim::clone(claim);
@@ -81,11 +81,11 @@ spec: {selectors: [{cel: {expression: 'device.driver == "gpu.example.com"'}}]}
 ---
 "#;
 
-/// A slice of node n with these devices.
+/// A slice of node-1 with these devices.
 fn slice(name: &str, devices: &str) -> String {
     format!(
         "apiVersion: resource.k8s.io/v1\nkind: ResourceSlice\nmetadata: {{name: {name}}}\nspec:\n  driver: gpu.example.com\n  \
-         nodeName: n\n  pool: {{name: {name}, generation: 1, resourceSliceCount: 1}}\n  devices: {devices}\n---\n"
+         nodeName: node-1\n  pool: {{name: {name}, generation: 1, resourceSliceCount: 1}}\n  devices: {devices}\n---\n"
     )
 }
 
@@ -158,9 +158,9 @@ fn all_devices_are_all_or_none_and_wait_for_a_pool_that_is_not_complete() {
 #[test]
 fn a_constraint_makes_the_search_go_back() {
     let devices = "[{name: a0, attributes: {numa: {int: 0}}}, {name: a1, attributes: {numa: {int: 1}}}, {name: a2, attributes: {numa: {int: 1}}}, {name: a3, attributes: {numa: {int: 0}}}]";
-    let two = "[{name: x, exactly: {deviceClassName: gpu}}, {name: y, exactly: {deviceClassName: gpu}}]";
+    let two = "[{name: one, exactly: {deviceClassName: gpu}}, {name: two, exactly: {deviceClassName: gpu}}]";
     let alike = "      constraints: [{matchAttribute: gpu.example.com/numa}]\n";
-    let distinct = "      constraints: [{distinctAttribute: gpu.example.com/numa, requests: [x, y]}]\n";
+    let distinct = "      constraints: [{distinctAttribute: gpu.example.com/numa, requests: [one, two]}]\n";
     let alike = alike.replace("      ", "    ");
     let distinct = distinct.replace("      ", "    ");
     let text = [
@@ -170,9 +170,9 @@ fn a_constraint_makes_the_search_go_back() {
         &claim("again", two, &alike),
         &claim("more", two, &alike),
     ];
-    check(&text.concat(), &["alike: x=a/a0, y=a/a3", "again: x=a/a1, y=a/a2", "more: impossible"]);
+    check(&text.concat(), &["alike: one=a/a0, two=a/a3", "again: one=a/a1, two=a/a2", "more: impossible"]);
     let text = [CLASS, &slice("a", devices), &claim("distinct", two, &distinct)];
-    check(&text.concat(), &["distinct: x=a/a0, y=a/a1"]);
+    check(&text.concat(), &["distinct: one=a/a0, two=a/a1"]);
 }
 
 #[test]
@@ -220,6 +220,8 @@ fn parts_of_a_device_share_its_counters() {
         &claim("third", ONE, ""),
     ];
     check(&text.concat(), &["first: gpu=mig/small-0", "second: gpu=mig/small-1, gpu=mig/half", "third: impossible"]);
+    let text = text.concat().replace("count: 2", "count: 1").replace("small-1", "z-small");
+    check(&text, &["first: gpu=mig/small-0", "second: gpu=mig/z-small", "third: gpu=mig/half"]);
 }
 
 #[test]
@@ -235,6 +237,8 @@ fn requests_share_the_capacity_of_a_device_that_allows_it() {
         &claim("default", "[{name: nic, exactly: {deviceClassName: gpu}}]", ""),
         &claim("six", &asks("6G"), ""),
         &claim("three", &asks("2500M"), ""),
+        &claim("last", &asks("500M"), ""),
+        &claim("none", &asks("500M"), ""),
     ];
     check(
         &text.concat(),
@@ -243,6 +247,8 @@ fn requests_share_the_capacity_of_a_device_that_allows_it() {
             "default: nic=a/nic bandwidth 1G",
             "six: impossible",
             "three: nic=a/nic bandwidth 3G",
+            "last: nic=a/nic bandwidth 1G",
+            "none: impossible",
         ],
     );
 }
@@ -250,9 +256,9 @@ fn requests_share_the_capacity_of_a_device_that_allows_it() {
 #[test]
 fn an_older_generation_is_not_looked_at_and_other_nodes_devices_are_out_of_reach() {
     let newer = slice("new", "[{name: new}]").replace("name: new, generation: 1", "name: a, generation: 2");
-    let other = slice("other", "[{name: other}]").replace("nodeName: n\n", "nodeName: m\n");
+    let other = slice("other", "[{name: other}]").replace("nodeName: node-1\n", "nodeName: m\n");
     let selected = slice("selected", "[{name: selected}]").replace(
-        "nodeName: n\n",
+        "nodeName: node-1\n",
         "nodeSelector: {nodeSelectorTerms: [{matchExpressions: [{key: pool, operator: In, values: [gpu]}]}]}\n",
     );
     let text = [
@@ -298,7 +304,7 @@ fn what_is_wrong_with_devices_is_told_in_kubernetes_words() {
         ],
     );
     check(
-        &slice("a", "[{name: a0}, {name: a0}]").replace("nodeName: n\n", "allNodes: true\n  nodeName: n\n"),
+        &slice("a", "[{name: a0}, {name: a0}]").replace("nodeName: node-1\n", "allNodes: true\n  nodeName: node-1\n"),
         &[
             "spec: Invalid value: {}: exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required",
             "spec.devices[1].name: Duplicate value: \"a0\"",
@@ -322,7 +328,7 @@ kind: ResourceSlice
 metadata: {name: a}
 spec:
   driver: gpu.example.com
-  nodeName: n
+  nodeName: node-1
   pool: {name: a, generation: 1, resourceSliceCount: 1}
   devices: [{name: a0, basic: {attributes: {numa: {int: 0}}}}]
 ---

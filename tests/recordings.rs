@@ -129,6 +129,11 @@ struct Known {
 }
 
 impl Known {
+    /// It may also be the same: a race that another change may decide otherwise.
+    fn is_race(&self) -> bool {
+        self.outcome.split(", ").any(|outcome| outcome == "sometimes")
+    }
+
     fn covers(&self, difference: &Difference) -> bool {
         let outcomes = self.outcome.split(", ");
         fits(&self.timeline, &difference.timeline)
@@ -211,12 +216,13 @@ fn every_recording_is_replayed_fact_by_fact() {
     let stale: Vec<&Known> = known
         .iter()
         .zip(&used)
-        .filter(|(row, used)| !**used && names.iter().any(|name| fits(&row.timeline, name)))
+        .filter(|(row, used)| !**used && !row.is_race() && names.iter().any(|name| fits(&row.timeline, name)))
         .map(|(row, _)| row)
         .collect();
-    assert!(unknown.is_empty(), "{} differences are not in docs/differences.md", unknown.len());
     let rows = stale.iter().map(|row| format!("{} | {} | {} ({})", row.timeline, row.object, row.fact, row.why));
     let rows: Vec<String> = rows.collect();
+    rows.iter().for_each(|row| println!("no longer: {row}"));
+    assert!(unknown.is_empty(), "{} differences are not in docs/differences.md", unknown.len());
     assert!(rows.is_empty(), "these rows of docs/differences.md no longer differ:\n{}", rows.join("\n"));
 }
 

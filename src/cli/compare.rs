@@ -19,9 +19,9 @@ use super::{Outcome, error, files, recorded, terminal};
 /// A side is a folder that `live` or `run --out` wrote, a folder of such folders (several runs, taken together), a trace, or a
 /// scenario or manifest to be run now. Pods are matched by what made them, not by their names.
 ///
-/// B may also be a recording of your cluster's pods, `kubectl get pods -w --output-watch-events -o json > pods.json`, with one
-/// of its Events beside it or not, plain or packed (.gz): then facts are compared, one by one, with the times since each pod's
-/// creation.
+/// B may also be a recording of your cluster's pods, `kubectl get pods -w --output-watch-events -o json > pods.json`, with
+/// others of its Events, nodes or workloads beside it or not, plain or packed (.gz): then facts are compared, one by one, with
+/// the times since each object's creation.
 #[derive(Debug, Args)]
 pub struct Compare {
     /// The run that is looked at

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::kernel::Time;
+use crate::model::device::{AllocatedDevice, Allocation, ResourceClaim};
 use crate::model::{Key, Name, Object, Phase, Pod, PodSpec, Resources, Uid};
 use crate::protocol::api::{Call, Patch, Request};
 use crate::trace::{Change, Entry, Outcome, Record};
@@ -18,6 +19,10 @@ pub(super) struct Invariants {
     last_version: u64,
     pods: FxHashMap<Uid, Seen>,
     nodes: FxHashMap<Name, NodeAccount>,
+    /// Devices that one claim has for itself, by driver, pool and name.
+    devices: FxHashMap<(Name, Name, Name), Uid>,
+    /// The allocation of each claim.
+    allocations: FxHashMap<Uid, Arc<Allocation>>,
     broken: Vec<String>,
 }
 
@@ -91,8 +96,32 @@ impl Invariants {
                 }
                 None
             }
+            Object::ResourceClaim(claim) => self.claim(change, claim),
             _ => None,
         }
+    }
+
+    /// A device is allocated to one claim, unless it is shared or an administrator looks at it.
+    fn claim(&mut self, change: Change, claim: &ResourceClaim) -> Option<String> {
+        let uid = claim.meta.uid;
+        let owned = |one: &&AllocatedDevice| !one.admin_access && one.share.is_empty();
+        let key_of = |device: &AllocatedDevice| (device.driver, device.pool, device.device);
+        if let Some(before) = self.allocations.remove(&uid) {
+            for device in before.devices.iter().filter(owned) {
+                self.devices.remove(&key_of(device));
+            }
+        }
+        let allocation = claim.status.allocation.as_ref().filter(|_| change != Change::Deleted)?;
+        self.allocations.insert(uid, allocation.clone());
+        let mut found = None;
+        for device in allocation.devices.iter().filter(owned) {
+            let key = key_of(device);
+            if self.devices.insert(key, uid).is_some_and(|other| other != uid) {
+                let (device, pool, name) = (device.device, device.pool, claim.meta.name);
+                found = Some(format!("device {device} of pool {pool} was allocated to claim {name}, and is another's"));
+            }
+        }
+        found
     }
 
     fn pod(&mut self, change: Change, pod: &Pod) -> Option<String> {
@@ -131,7 +160,12 @@ impl Seen {
         account.pods += 1;
         self.counted = Some(Arc::clone(&pod.spec));
         let promised = self.placed == Some(node) && account.known;
-        let wrong = promised.then(|| account.excess(&requests)).flatten();
+        let mut asked = requests;
+        if let Some(extended) = &pod.status.extended_claim {
+            // A device stands for it: the node need not have it.
+            asked.extended.retain(|(name, _)| !extended.mappings.iter().any(|(_, resource, _)| resource == name));
+        }
+        let wrong = promised.then(|| account.excess(&asked)).flatten();
         wrong.map(|what| format!("node {node} was over-committed with {what} by pod {}", pod.full_name()))
     }
 

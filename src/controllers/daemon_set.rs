@@ -525,6 +525,8 @@ impl DaemonSetController {
 
     fn write_status(&mut self, key: Key, mut sync: Sync, cx: &mut Context<'_>) -> Progress {
         let known = self.sets.entry(key).or_default();
+        // What the cache has heard of meanwhile counts: pods that were just made.
+        known.refresh(&sync.set, cx);
         let status = known.status(&sync.set);
         if status == sync.set.status {
             return if sync.failed { Progress::Retry } else { Progress::Done };

@@ -190,6 +190,9 @@ impl Controller for Disruption {
         }
         let Some(budget) = cx.cache.budget(key.namespace, key.name).cloned() else { return Progress::Done };
         let Some(members) = self.budgets.get(&key) else { return Progress::Done };
+        if members.pods.is_empty() {
+            cx.normal(&Object::PodDisruptionBudget(budget.clone()), "NoPods", "No matching pods found");
+        }
         let (expected, desired) = self.wanted(&budget, members, cx);
         let mut healthy = members.healthy;
         let mut disrupted: Vec<(Name, Time)> = Vec::new();

@@ -11,7 +11,7 @@ use crate::model::{
     Condition, ConditionStatus, Deletion, Key, Kind, Meta, Name, Node, Object, Phase, Pod, PodSpec, Uid, condition,
 };
 use crate::protocol::api::{
-    Answer, Call, DeleteOptions, Patch, Propagation, Response, Status, StatusReason, Tag, WatchEvent,
+    Answer, Call, ClaimChange, DeleteOptions, Patch, Propagation, Response, Status, StatusReason, Tag, WatchEvent,
 };
 use crate::trace::Effects;
 
@@ -344,6 +344,34 @@ impl World {
                         None => meta.annotations.without(name),
                     };
                 }
+            }
+            Patch::PodClaims(claims) => {
+                let Object::Pod(pod) = &mut object else { panic!("only pods have claims") };
+                let texts: Vec<String> =
+                    claims.iter().map(|(name, claim)| format!("{name}={}", claim.unwrap_or_default())).collect();
+                self.log.push((self.now, format!("claims of {}: {}", key.name, texts.join(" "))));
+                Arc::make_mut(pod).status.claims = claims;
+            }
+            Patch::Claim(change) => {
+                let Object::ResourceClaim(claim) = &mut object else { panic!("it is no claim") };
+                let claim = Arc::make_mut(claim);
+                let what = match change {
+                    ClaimChange::Release(gone) => {
+                        claim.status.reserved_for.retain(|consumer| !gone.contains(&consumer.uid));
+                        "release"
+                    }
+                    ClaimChange::Unallocate => {
+                        claim.status.allocation = None;
+                        claim.meta.finalizers.clear();
+                        "unallocate"
+                    }
+                    ClaimChange::Reserve(consumer) => {
+                        claim.status.reserved_for.push(consumer);
+                        "reserve"
+                    }
+                    other => panic!("a controller does not ask for {other:?}"),
+                };
+                self.log.push((self.now, format!("{what} {}", key.name)));
             }
             other => panic!("the fake does not know {other:?}"),
         }

@@ -334,10 +334,12 @@ impl JobController {
         }
     }
 
-    /// The status without the new counts; if there are none, the only one.
+    /// The status without the new counts, but for those of indexes, and without the condition that ends the Job.
     fn first_status(&mut self, key: Key, mut sync: Sync, cx: &mut Context<'_>) -> Progress {
-        if sync.uncounted.is_empty() {
-            return self.last_status(key, sync, cx);
+        if let Some(indexes) = &sync.indexes {
+            sync.status.succeeded = sync.counts.succeeded;
+            sync.status.completed_indexes = format_indexes(&indexes.completed);
+            sync.status.failed_indexes = format_indexes(&indexes.failed);
         }
         if sync.status == sync.job.status {
             return self.finalizers(key, sync, cx);
@@ -347,6 +349,9 @@ impl JobController {
     }
 
     fn finalizers(&mut self, key: Key, mut sync: Sync, cx: &mut Context<'_>) -> Progress {
+        if sync.uncounted.is_empty() {
+            return self.last_status(key, sync, cx);
+        }
         sync.stage = Stage::Finalizers;
         sync.uncounted.iter().for_each(|pod| cx.request(release(pod.meta.key(Kind::Pod))));
         self.syncs.insert(key, sync);
@@ -356,10 +361,6 @@ impl JobController {
     fn last_status(&mut self, key: Key, mut sync: Sync, cx: &mut Context<'_>) -> Progress {
         let status = &mut sync.status;
         (status.succeeded, status.failed) = (sync.counts.succeeded, sync.counts.failed);
-        if let Some(indexes) = &sync.indexes {
-            status.completed_indexes = format_indexes(&indexes.completed);
-            status.failed_indexes = format_indexes(&indexes.failed);
-        }
         if status.active == 0 && status.terminating == 0 {
             for (target, kind) in [("FailureTarget", "Failed"), ("SuccessCriteriaMet", "Complete")] {
                 if let Some(met) = condition::find(&status.conditions, target).cloned() {
@@ -373,6 +374,7 @@ impl JobController {
             }
         }
         if sync.status == sync.job.status {
+            self.ended(&sync, cx);
             return if sync.failed { Progress::Retry } else { Progress::Done };
         }
         sync.stage = Stage::LastStatus;

@@ -182,6 +182,14 @@ impl NodeLifecycle {
         if beats && !Self::is_renewing(key.name, cx) {
             self.silent_since(key.name, if is_new { Time::ZERO } else { cx.now }, cx);
         }
+        // What the monitor's pass has written; one that could not write, as the API server was away, says nothing. A kubelet
+        // that says itself that its node isn't ready speaks for its pods, too.
+        let was_ready = old.is_some_and(|old| ready_of(old) == Some(ConditionStatus::True));
+        if was_ready && ready_of(node) == Some(ConditionStatus::Unknown) {
+            let text = format!("Node {} status is now: NodeNotReady", key.name);
+            cx.normal(&Object::Node(node.clone()), "NodeNotReady", text);
+            self.mark_pods(key.name, cx);
+        }
         // A taint that came too late is seen by the next pass.
         let spared = ready_of(node) == Some(ConditionStatus::True)
             && (has_no_execute(node, NOT_READY) || has_no_execute(node, UNREACHABLE));
@@ -255,12 +263,6 @@ impl NodeLifecycle {
         watched.ready = Some(ready);
         self.nodes.insert(name, watched);
         self.count(watched, 1, cx);
-        // A kubelet that says itself that its node isn't ready speaks for its pods, too.
-        if ready == ConditionStatus::Unknown && stored == Some(ConditionStatus::True) {
-            let text = format!("Node {name} status is now: NodeNotReady");
-            cx.normal(&Object::Node(node.clone()), "NodeNotReady", text);
-            self.mark_pods(name, cx);
-        }
         let (wanted, other) = match ready {
             ConditionStatus::False => (NOT_READY, UNREACHABLE),
             ConditionStatus::Unknown => (UNREACHABLE, NOT_READY),

@@ -51,6 +51,9 @@ enum Stage {
     Creating(SlowStart),
     Deleting(Vec<Arc<Pod>>),
     Status,
+    /// The status was refused, because the set has changed; it is read, and the status written once more.
+    Reading,
+    LastStatus,
 }
 
 impl ReplicaSetController {
@@ -351,7 +354,29 @@ impl Controller for ReplicaSetController {
                 self.deleted(&mut sync, &victims, replies, cx);
                 self.write_status(key, sync, cx)
             }
-            Stage::Status => {
+            Stage::Status if is_conflict(&replies) => {
+                // As it is now; the numbers are those of this sync (`statusUpdateRetries` is 1).
+                sync.stage = Stage::Reading;
+                cx.request(Call::Get(key));
+                self.syncs.insert(key, sync);
+                Progress::Wait
+            }
+            Stage::Reading => {
+                let set = match (self.kind, replies.into_iter().next()) {
+                    (Kind::ReplicaSet, Some(Ok(Answer::Object(Object::ReplicaSet(set))))) => set,
+                    (_, Some(Ok(Answer::Object(Object::ReplicationController(set))))) => set,
+                    _ => return Progress::Retry,
+                };
+                if set.meta.uid != sync.set.meta.uid {
+                    return Progress::Done;
+                }
+                let updated = ReplicaSet { status: sync.status.clone(), ..(*set).clone() };
+                sync.stage = Stage::LastStatus;
+                cx.request(Call::UpdateStatus(self.object(&Arc::new(updated))));
+                self.syncs.insert(key, sync);
+                Progress::Wait
+            }
+            Stage::Status | Stage::LastStatus => {
                 if sync.failure.is_some() || failed_other_than_gone(&replies) {
                     Progress::Retry
                 } else {
@@ -360,6 +385,11 @@ impl Controller for ReplicaSetController {
             }
         }
     }
+}
+
+/// True if the object had changed meanwhile.
+fn is_conflict(replies: &[Reply]) -> bool {
+    replies.iter().any(|reply| reply.as_ref().is_err_and(|status| status.reason == StatusReason::Conflict))
 }
 
 /// True if a reply is an error, other than that the object is gone.

@@ -209,10 +209,10 @@ impl Controller for ResourceClaims {
     fn observe(&mut self, change: &Change<'_>, cx: &mut Context<'_>) {
         match change.object() {
             Object::Pod(_) => self.observe_pod(change, cx),
-            Object::ResourceClaim(claim) if change.new.is_some() => {
-                if !claim.status.reserved_for.is_empty() || claim.meta.deletion.is_some() {
-                    cx.enqueue(change.key());
-                }
+            Object::ResourceClaim(claim)
+                if change.new.is_some() && (!claim.status.reserved_for.is_empty() || claim.meta.deletion.is_some()) =>
+            {
+                cx.enqueue(change.key());
             }
             _ => {}
         }
@@ -251,5 +251,100 @@ impl Controller for ResourceClaims {
             cx.warning(&Object::Pod(pod.clone()), "FailedResourceClaimCreation", text);
         }
         if replies.iter().any(failed) { Progress::Retry } else { Progress::Done }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::super::fake_api::World;
+    use super::*;
+    use crate::kernel::Duration;
+    use crate::model::PodSpec;
+    use crate::model::device::{Allocation, ClaimStatus};
+
+    fn template() -> Object {
+        Object::ResourceClaimTemplate(
+            ResourceClaimTemplate { meta: Meta::named("default", "gpus"), ..ResourceClaimTemplate::default() }.into(),
+        )
+    }
+
+    /// A pod with a claim `gpu`: of a template, or else of this name.
+    fn pod(claim: Option<&str>) -> Object {
+        let template = claim.is_none().then(|| Name::new("gpus"));
+        let one = PodClaim { name: Name::new("gpu"), claim: claim.map(Name::new), template };
+        let spec = Arc::new(PodSpec { resource_claims: Arc::new([one]), ..PodSpec::default() });
+        Object::Pod(Pod { meta: Meta::named("default", "web"), spec, ..Pod::default() }.into())
+    }
+
+    fn claims(world: &World) -> Vec<Arc<ResourceClaim>> {
+        let claim = |object: &Object| match object {
+            Object::ResourceClaim(claim) => Some(claim.clone()),
+            _ => None,
+        };
+        world.objects.values().filter_map(claim).collect()
+    }
+
+    /// The scheduler allocates the claim for this pod.
+    fn allocate(world: &mut World, name: Name, pod: Uid) {
+        world.change(claim_key(Name::new("default"), name), |object| {
+            let Object::ResourceClaim(claim) = object else { return };
+            let claim = Arc::make_mut(claim);
+            claim.meta.finalizers.push(Name::new(CLAIM_FINALIZER));
+            let reserved_for = vec![Consumer { pod: Name::new("web"), uid: pod }];
+            let allocation = Some(Arc::new(Allocation::default()));
+            claim.status = ClaimStatus { allocation, reserved_for, devices: Vec::new() };
+        });
+    }
+
+    fn uid_of_web(world: &World) -> Uid {
+        world.pods().first().map(|pod| pod.meta.uid).expect("the pod is there")
+    }
+
+    #[test]
+    fn a_claim_is_made_of_the_template_once_and_goes_when_its_pod_has_ended() {
+        let mut world = World::new(Config::default(), vec![template()]);
+        world.kubelet.exits = Some((Duration::from_secs(30), 0));
+        world.upsert(pod(None));
+        world.run_until(5.0);
+        let made = claims(&world);
+        let [claim] = made.as_slice() else { panic!("{made:?}") };
+        assert!(claim.meta.name.starts_with("web-gpu-"), "{}", claim.meta.name);
+        assert_eq!(claim.meta.annotations.get(Name::new(POD_CLAIM_NAME)), Some(Name::new("gpu")));
+        assert_eq!(world.texts("claims of web").len(), 1);
+        let uid = uid_of_web(&world);
+        allocate(&mut world, claim.meta.name, uid);
+        world.run_until(20.0);
+        assert_eq!(world.texts("release").len(), 0);
+        world.run_until(60.0);
+        assert_eq!((world.texts("release").len(), world.texts("unallocate").len()), (1, 1));
+        assert!(claims(&world).is_empty());
+    }
+
+    #[test]
+    fn a_claim_of_its_own_stays_and_is_free_when_its_last_pod_is_gone() {
+        let own = ResourceClaim { meta: Meta::named("default", "shared"), ..ResourceClaim::default() };
+        let mut world = World::new(Config::default(), vec![Object::ResourceClaim(own.into())]);
+        world.upsert(pod(Some("shared")));
+        world.run_until(1.0);
+        let uid = uid_of_web(&world);
+        allocate(&mut world, Name::new("shared"), uid);
+        world.run_until(10.0);
+        world.call(Call::Delete(Key::new(Kind::Pod, "default", "web"), DeleteOptions::default()));
+        world.run_until(30.0);
+        let there = claims(&world);
+        assert!(there.len() == 1 && there[0].status.allocation.is_none() && there[0].meta.finalizers.is_empty());
+    }
+
+    #[test]
+    fn a_template_that_is_missing_is_told_and_waited_for() {
+        let mut world = World::new(Config::default(), Vec::new());
+        world.upsert(pod(None));
+        world.run_until(1.0);
+        let told = world.texts("FailedResourceClaimCreation");
+        assert!(!told.is_empty() && claims(&world).is_empty());
+        world.upsert(template());
+        world.run_until(30.0);
+        assert_eq!(claims(&world).len(), 1);
     }
 }

@@ -54,10 +54,14 @@ struct Health {
     looks: Option<Time>,
     /// The sync loop pauses since then.
     down_since: Option<Time>,
+    /// What the PLEG's health check said in the last round, if no relist has succeeded for too long.
+    pleg_problem: Option<String>,
 }
 
 /// `runtimeHealthy` counts so long from the last success.
 const DOWN_AFTER: Duration = Duration::from_secs(30);
+/// The PLEG is not healthy when its last relist is longer ago.
+const PLEG_THRESHOLD: Duration = Duration::from_secs(180);
 /// The first wait of the registration's retries; doubled up to the last.
 const REGISTER_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(7);
@@ -227,6 +231,9 @@ impl Kubelet {
         } else if !health.is_known && is_new {
             errors.push("container runtime status check may not have completed yet".into());
         }
+        if let Some(problem) = health.pleg_problem.as_ref().filter(|_| health.down_since.is_some()) {
+            errors.push(problem.clone());
+        }
         if !self.pleg.has_observed() && is_new {
             errors.push("PLEG is not healthy: pleg has yet to be successful".into());
         }
@@ -351,10 +358,25 @@ impl Kubelet {
     pub(super) fn node_round(&mut self, fx: &mut Fx) {
         self.node.round = None;
         self.tell_cordon(fx);
+        self.look_at_pleg(fx);
         if std::mem::take(&mut self.node.list_images) {
             return self.calls.cri(CriOwner::Images, cri::Call::ListImages, fx);
         }
         self.refresh_node(fx);
+    }
+
+    /// While the runtime is down, no relist succeeds: after a while that is told of, too, with the time that it lasts, so that
+    /// each round says something else (`Healthy` in pkg/kubelet/pleg/generic.go).
+    fn look_at_pleg(&mut self, fx: &mut Fx) {
+        let relist = self.relist_grid.at_or_before(self.node.health.lost_at);
+        let ago = fx.now().since(relist);
+        let is_stale = self.node.health.down_since.is_some() && self.node.health.is_lost && ago > PLEG_THRESHOLD;
+        self.node.health.pleg_problem = is_stale.then(|| {
+            format!("PLEG is not healthy: pleg was last seen active {ago} ago; threshold is {PLEG_THRESHOLD}")
+        });
+        if self.node.health.down_since.is_some() {
+            self.arm_round(fx);
+        }
     }
 
     /// An event says that the node was cordoned or uncordoned, in the round after (recordNodeSchedulableEvent).
@@ -518,6 +540,8 @@ impl Kubelet {
         self.node.health.asked = false;
         let Ok(cri::Answer::Status { runtime_ready: Ok(()), network_ready }) = result else {
             if !std::mem::replace(&mut self.node.health.is_lost, true) {
+                // It hangs since it was asked, or before.
+                self.node.health.lost_at = self.node.health.asked_at;
                 self.collectors_may_fail(fx);
             }
             self.arm_health(fx);

@@ -224,6 +224,17 @@ impl Kubelet {
             let wait = self.streams.requeue.jitter(RESYNC, 0.5);
             fx.wake_after(wait, In::Timer(Timer::Mirror { pod: uid }));
         }
+        // The sync that deletes a mirror makes the next one at once.
+        let Ok(answer) = result else { return };
+        let Some(pod) = self.pods.get(&uid).filter(|entry| entry.desired).map(|entry| entry.pod.clone()) else {
+            return;
+        };
+        // Of a deletion the answer shows the mirror as it was.
+        let deleted = matches!(answer, Answer::Object(object) if object.meta().deletion.is_some());
+        let known = self.static_pods.mirrors.get(&full_name(&pod));
+        if deleted && known.is_none_or(|mirror| mirror.meta.deletion.is_some() || !is_of(mirror, &pod)) {
+            self.create_mirror(&pod, fx);
+        }
     }
 
     /// Looks after one static pod's mirror again, or after all.

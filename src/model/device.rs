@@ -130,6 +130,17 @@ pub struct ValidRange {
 }
 
 impl Capacity {
+    /// The least that a request can take of it, named or not.
+    pub fn least(&self) -> Quantity {
+        let Some(policy) = &self.policy else { return Quantity::ZERO };
+        let unnamed = policy.default.unwrap_or(self.value);
+        match (policy.valid_range, policy.valid_values.first()) {
+            (Some(range), _) => unnamed.min(range.min),
+            (None, Some(first)) => unnamed.min(*first),
+            (None, None) => Quantity::ZERO,
+        }
+    }
+
     /// How much a request takes of it (None: the request doesn't name it); None if the policy does not allow that much.
     ///
     /// Kubernetes: consumable_capacity.go (calculateConsumedCapacity, violatesPolicy).

@@ -31,7 +31,7 @@ type Objects = IndexMap<String, ObjectHistory>;
 pub struct History {
     /// By uid, in the order in which they were first seen.
     pods: Objects,
-    /// Events about pods that were not seen yet: another watch may be faster.
+    /// Events about pods and nodes that were not seen yet: another watch may be faster.
     early: IndexMap<String, Vec<Fact>>,
     /// By name: what the control plane and the kubelets said of the nodes, in the same form.
     nodes: Objects,
@@ -115,7 +115,9 @@ impl History {
         match known {
             Some(pod) => {
                 pod.facts.extend(facts);
-                pod.last = seen;
+                // An orphan is still what it was made as.
+                let owner = seen.owner.clone().or(pod.last.owner.take());
+                pod.last = seen::Seen { owner, ..seen };
             }
             None => {
                 let facts = facts.collect();
@@ -135,8 +137,10 @@ impl History {
 
     /// Takes an Event about the node of this name.
     fn node_event(&mut self, name: &str, event: Fact) {
-        if let Some(node) = self.nodes.get_mut(name) {
-            node.events.push(event);
+        match self.nodes.get_mut(name) {
+            Some(node) => node.events.push(event),
+            // A kubelet speaks of it before it is registered.
+            None => self.early.entry(name.to_owned()).or_default().push(event),
         }
     }
 

@@ -252,9 +252,23 @@ impl Why<'_> {
             let steps = steps.collect::<Vec<_>>().join(", ");
             self.line(text, "start", &format!("took {}: {steps}", length(start.total())));
         }
+        self.devices(text, past);
         self.runtime_ids(text, pod);
         if let Some((node, diagnosis)) = placed_with(past) {
             self.scores(text, node, diagnosis);
+        }
+    }
+
+    /// The devices that the pod's claims got when its node was chosen.
+    fn devices(&self, text: &mut String, past: &[&Moment]) {
+        let is_attempt = |moment: &&&Moment| matches!(moment.what, Happening::Attempt { .. });
+        let last = past.iter().rev().find(is_attempt).map(|moment| moment.time);
+        let decided = past.iter().filter(|moment| Some(moment.time) == last).filter_map(|moment| match &moment.what {
+            Happening::Decided { by, text } if *by == "DynamicResources" => Some(text),
+            _ => None,
+        });
+        for (number, device) in decided.enumerate() {
+            self.line(text, if number == 0 { "devices" } else { "" }, device);
         }
     }
 

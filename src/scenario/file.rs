@@ -370,6 +370,7 @@ impl Loader<'_> {
         header: &mut Header,
     ) -> Vec<Compiled> {
         let mut compiler = Compiler::new(Epoch::of_dump(objects));
+        compiler.comparison_operators = gates.taint_toleration_comparison_operators;
         let compiled = compiler.compile_loaded(objects, self.sources, 0);
         for (problems, found) in self.problems.iter_mut().zip(compiled.problems) {
             problems.extend(found);

@@ -4,7 +4,7 @@
 //! `queue`, `cycle`, `search`; `node_table`, `classes`, `pod_counts` and `pod_groups` are what makes it fast; `plugins` has one
 //! file a plug-in; `configuration` is its file.
 //!
-//! Left out: extenders, gangs, resource claims, leader election (a fault `down` stands for it).
+//! Left out: extenders, gangs, leader election (a fault `down` stands for it).
 
 use std::sync::Arc;
 

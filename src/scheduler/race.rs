@@ -19,7 +19,8 @@ pub const DEFAULT_PARALLELISM: usize = 16;
 
 /// The random number of the attempt number `attempt` to place `pod`; `key` stands for the run's seed.
 pub fn luck(key: u64, pod: &Pod, attempt: u32) -> u64 {
-    let namespace = xxh3_64_with_seed(pod.meta.namespace.as_bytes(), key ^ u64::from(attempt));
+    let attempt = xxh3_64_with_seed(&attempt.to_le_bytes(), key);
+    let namespace = xxh3_64_with_seed(pod.meta.namespace.as_bytes(), attempt);
     xxh3_64_with_seed(pod.meta.name.as_bytes(), namespace)
 }
 

@@ -1,5 +1,5 @@
 //! How near a simulation with a calibrated profile comes to the machine that it was calibrated on: the measurement behind
-//! `reports/live-vs-simulated.md`. It takes half an hour, so it runs only when asked:
+//! `reports/live-vs-simulated.md`. It takes a quarter of an hour, so it runs only when asked:
 //!
 //! `cargo test --release --features cri --test live -- --ignored --nocapture live_and_simulated`
 
@@ -32,7 +32,7 @@ fn forget_images(machine: &Machine) {
 }
 
 #[test]
-#[ignore = "takes half an hour, and needs a machine that has nothing else to do"]
+#[ignore = "takes a quarter of an hour, and needs a machine that has nothing else to do"]
 fn live_and_simulated_runs_of_one_scenario_agree_within_the_tolerance() {
     let machine = Machine::start(20);
     let registry = Registry::start(&machine);

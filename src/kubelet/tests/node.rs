@@ -372,3 +372,28 @@ fn whole_cpus_of_guaranteed_pods_are_theirs_alone_under_the_static_cpu_manager()
     assert_eq!(world.said(&["event c Warning"]), [format!("event c Warning UnexpectedAdmissionError: {why} x1")]);
     assert_eq!(world.said(&["StartContainer a", "StartContainer b"]).len(), 2);
 }
+
+#[test]
+fn a_runtime_that_stays_away_makes_the_pleg_unhealthy_after_three_minutes() {
+    let mut world = world(|config| config.start = StartKind::Registers);
+    world.at(20_000, |world| {
+        world.log.clear();
+        world.runtime_down = true;
+        world.tell(Duration::ZERO, In::CriStream { up: false });
+    });
+    world.at(260_000, |world| {
+        world.runtime_down = false;
+        world.tell(Duration::ZERO, In::CriStream { up: true });
+    });
+    world.run(400_000);
+    let told = world.said(&["node "]);
+    assert_eq!(told.first().map(String::as_str), Some("node False container runtime is down"));
+    let stale: Vec<&String> = told.iter().filter(|said| said.contains("PLEG is not healthy")).collect();
+    assert!((3..=7).contains(&stale.len()), "one each round: {told:?}");
+    let start = "node False [container runtime is down, PLEG is not healthy: pleg was last seen active 3m";
+    assert!(
+        stale.iter().all(|said| said.starts_with(start) && said.ends_with(" ago; threshold is 3m0s]")),
+        "{stale:?}"
+    );
+    assert_eq!(told.last().map(String::as_str), Some("node True kubelet is posting ready status"));
+}

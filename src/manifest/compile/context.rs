@@ -91,6 +91,8 @@ pub(super) struct Context<'c> {
     pub(super) where_is: WhereIs<'c>,
     /// The object has a uid: an API server has stored it, and this is its dump.
     pub(super) stored: bool,
+    /// Tolerations with `Gt` and `Lt` are valid.
+    pub(super) comparing: bool,
     pub(super) invalid: Vec<Invalid>,
 }
 

@@ -61,6 +61,8 @@ impl fmt::Display for Invalid {
 /// that a thousand pods of a dump share a spec.
 #[derive(Clone, Debug, Default)]
 pub struct Compiler {
+    /// The gate TaintTolerationComparisonOperators: tolerations with `Gt` and `Lt` are valid.
+    pub comparison_operators: bool,
     epoch: Epoch,
     uids: Uids,
     shared: Shared,
@@ -89,6 +91,7 @@ impl Compiler {
             shared: &mut self.shared,
             where_is,
             stored: false,
+            comparing: self.comparison_operators,
             invalid: Vec::new(),
         };
         let object = match decoded {

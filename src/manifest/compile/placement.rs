@@ -217,9 +217,8 @@ impl Context<'_> {
             let here = at.index(index);
             let operator_at = here.field("operator");
             let operator = match text(toleration.operator.as_ref()) {
-                // Whether these are valid is a matter of a feature gate, which the API server knows.
-                "Gt" => TolerationOperator::Gt,
-                "Lt" => TolerationOperator::Lt,
+                "Gt" if self.comparing => TolerationOperator::Gt,
+                "Lt" if self.comparing => TolerationOperator::Lt,
                 _ => self.word_or(
                     &operator_at,
                     toleration.operator.as_ref(),

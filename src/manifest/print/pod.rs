@@ -18,7 +18,7 @@ use super::volume::volume;
 /// A pod's `spec` and `status`.
 pub(super) fn pod(pod: &Pod, epoch: Epoch, fields: &mut Fields) {
     fields.put("spec", pod_spec(&pod.spec, Some(pod)));
-    fields.put("status", pod_status(&pod.status, &pod.spec, epoch));
+    fields.put("status", pod_status(pod, epoch));
 }
 
 /// What conditions mostly ask of a pod: node, priority and status without the rest of the spec.
@@ -27,7 +27,7 @@ pub(super) fn brief(pod: &Pod, epoch: Epoch, fields: &mut Fields) {
     spec.some("nodeName", pod.node.map(Name::as_str));
     spec.put("priority", pod.spec.priority);
     fields.put("spec", spec.done());
-    fields.put("status", pod_status(&pod.status, &pod.spec, epoch));
+    fields.put("status", pod_status(pod, epoch));
 }
 
 /// `template` of a workload.

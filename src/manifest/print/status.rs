@@ -1,23 +1,31 @@
 //! The status of pods.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::manifest::epoch::Epoch;
-use crate::model::pod::{ContainerState, ContainerStatus, PodStatus, ResourceRequirements, Terminated};
-use crate::model::{Condition, Container, Name, PodSpec};
+use crate::model::pod::{
+    ContainerResize, ContainerState, ContainerStatus, PodStatus, ResourceRequirements, Terminated,
+};
+use crate::model::{Condition, Container, Name, Pod, PodSpec, Resources};
 
-use super::fields::{Fields, resource_list};
+use super::fields::{Fields, resource_list, resources};
 use super::pod::requirements;
 
-/// `status` of a pod; the QoS class is the spec's.
-pub(super) fn pod_status(status: &PodStatus, spec: &PodSpec, epoch: Epoch) -> Value {
+/// `status` of a pod; the QoS class is the spec's, and what was observed is the generation that there is.
+pub(super) fn pod_status(pod: &Pod, epoch: Epoch) -> Value {
+    let (status, spec) = (&pod.status, &*pod.spec);
     let mut fields = Fields::new();
     let all = status;
-    let of_pod = resources_of_pod(status, spec);
-    if let Some((allocated, _)) = of_pod {
-        fields.filled("allocatedResources", resource_list(&allocated.requests));
+    // Since the kubelet's first status: not of a pod that it refused.
+    let is_kept = status.start_time.is_some() && !status.containers.is_empty();
+    if is_kept {
+        fields.filled("allocatedResources", resources(&set_aside(status, spec).requests()));
     }
-    fields.list("conditions", &status.conditions, |condition| pod_condition(condition, epoch));
+    let observed = (status.start_time.is_some() && pod.meta.generation > 0).then_some(pod.meta.generation);
+    fields.list("conditions", &status.conditions, |condition| pod_condition(condition, observed, epoch));
     fields.list("containerStatuses", &status.containers, |status| {
         container_status(status, resources_of(all, status, &spec.containers), epoch)
     });
@@ -42,6 +50,7 @@ pub(super) fn pod_status(status: &PodStatus, spec: &PodSpec, epoch: Epoch) -> Va
     });
     fields.text("message", &status.message);
     fields.some("nominatedNodeName", status.nominated_node.map(Name::as_str));
+    fields.some("observedGeneration", observed);
     fields.put("phase", status.phase.as_str());
     if let Some(ip) = status.pod_ip {
         fields.put("podIP", ip.to_string());
@@ -54,33 +63,94 @@ pub(super) fn pod_status(status: &PodStatus, spec: &PodSpec, epoch: Epoch) -> Va
         fields.put("name", name.as_str()).some("resourceClaimName", claim.map(Name::as_str));
         fields.done()
     });
-    if let Some((_, actual)) = of_pod {
-        fields.filled("resources", requirements(actual));
+    if is_kept {
+        let cgroup = cgroup(status, spec);
+        let mut actual = Fields::new();
+        actual.filled("limits", resources(&cgroup.0)).filled("requests", resources(&cgroup.1));
+        fields.put("resources", actual.done());
     }
     fields.time("startTime", epoch, status.start_time);
     fields.done()
 }
 
-fn pod_condition(condition: &Condition, epoch: Epoch) -> Value {
+fn pod_condition(condition: &Condition, observed: Option<u32>, epoch: Epoch) -> Value {
     let mut fields = Fields::new();
-    // Nothing in Kubernetes sets it, and it is shown all the same.
-    fields.put("lastProbeTime", Value::Null);
+    // But for a resize nothing in Kubernetes sets it, and it is shown all the same.
+    if condition.kind.starts_with("PodResize") {
+        fields.put("lastProbeTime", epoch.rfc3339(condition.last_transition));
+    } else {
+        fields.put("lastProbeTime", Value::Null);
+    }
     fields.put("lastTransitionTime", epoch.rfc3339(condition.last_transition));
     fields.text("message", &condition.message);
+    let is_own = KUBELETS_CONDITIONS.contains(&condition.kind.as_str());
+    fields.some("observedGeneration", observed.filter(|_| is_own));
     fields.text("reason", &condition.reason);
     fields.put("status", condition.status.as_str());
     fields.put("type", condition.kind.as_str());
     fields.done()
 }
 
-/// The same for the pod as a whole, if it says something as such and is on its node.
-fn resources_of_pod<'a>(
+/// Conditions that the kubelet writes, with the generation that it has seen.
+const KUBELETS_CONDITIONS: [&str; 9] = [
+    "AllContainersRestarting",
+    "ContainersReady",
+    "DisruptionTarget",
+    "Initialized",
+    "PodReadyToStartContainers",
+    "PodResizeInProgress",
+    "PodResizePending",
+    "PodScheduled",
+    "Ready",
+];
+
+/// The spec with the resources that a resize has left so far, as `of` says.
+fn with_resources<'a>(
     status: &'a PodStatus,
     spec: &'a PodSpec,
-) -> Option<(&'a ResourceRequirements, &'a ResourceRequirements)> {
-    let own = spec.resources.as_deref().filter(|_| status.start_time.is_some())?;
-    let resizing = status.resizing.iter().flat_map(|all| all.iter()).find(|resizing| resizing.name.is_empty());
-    Some(resizing.map_or((own, own), |resizing| (&resizing.allocated, &resizing.actual)))
+    of: fn(&ContainerResize) -> &ResourceRequirements,
+) -> Cow<'a, PodSpec> {
+    let Some(resizing) = status.resizing.as_deref() else { return Cow::Borrowed(spec) };
+    let find = |name: Name| resizing.iter().find(|one| one.name == name).map(of);
+    let list = |containers: &[Container]| -> Arc<[Container]> {
+        let changed = containers.iter().map(|container| match find(container.name) {
+            Some(resources) => Container { resources: resources.clone(), ..container.clone() },
+            None => container.clone(),
+        });
+        changed.collect()
+    };
+    let resources = find(Name::default()).map(|resources| Box::new(resources.clone()));
+    Cow::Owned(PodSpec {
+        containers: list(&spec.containers),
+        init_containers: list(&spec.init_containers),
+        resources: resources.or_else(|| spec.resources.clone()),
+        ..spec.clone()
+    })
+}
+
+/// What is set aside for the pod.
+fn set_aside<'a>(status: &'a PodStatus, spec: &'a PodSpec) -> Cow<'a, PodSpec> {
+    with_resources(status, spec, |resize| &resize.allocated)
+}
+
+/// Limits and requests of the pod's cgroup: a limit only where every container has one, or the pod itself.
+fn cgroup(status: &PodStatus, spec: &PodSpec) -> (Resources, Resources) {
+    let spec = with_resources(status, spec, |resize| &resize.actual);
+    let own = spec.resources.as_deref();
+    let (mut limits, mut requests) = (spec.limits(), spec.requests());
+    let sidecars = spec.init_containers.iter().filter(|one| one.is_sidecar());
+    let all = || spec.containers.iter().chain(sidecars.clone());
+    if own.and_then(|own| own.limits.cpu).is_none() && all().any(|one| one.resources.limits.cpu.is_none()) {
+        limits.cpu = Default::default();
+    }
+    if own.and_then(|own| own.limits.memory).is_none() && all().any(|one| one.resources.limits.memory.is_none()) {
+        limits.memory = Default::default();
+    }
+    for amounts in [&mut limits, &mut requests] {
+        amounts.ephemeral_storage = Default::default();
+        amounts.extended.clear();
+    }
+    (limits, requests)
 }
 
 /// What is set aside for a container, and what it runs with.

@@ -14,8 +14,14 @@ use super::super::journal::{Happening, Journal, PodLife};
 pub type Subject = String;
 
 /// What a kubelet says of its node as it starts. The nodes of a simulated cluster have started before, real ones with the run.
-const KUBELET_STARTS: [&str; 5] =
-    ["Starting", "NodeAllocatableEnforced", "NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"];
+const KUBELET_STARTS: [&str; 6] = [
+    "Starting",
+    "InvalidDiskCapacity",
+    "NodeAllocatableEnforced",
+    "NodeHasSufficientMemory",
+    "NodeHasNoDiskPressure",
+    "NodeHasSufficientPID",
+];
 /// Until then a kubelet starts with the run.
 const STARTING: Time = Time::from_secs(10);
 

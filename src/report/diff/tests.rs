@@ -115,7 +115,7 @@ fn every_form_shows_the_same_facts() {
         "a 3 → 1, b 0 → 1",
         "shop.yaml:4 nodeSelector: {pool: general} removed",
         "0 → 2 of Deployment batch by Deployment web",
-        "p50 2.0s → 2.0s   p99 3.0s → 4.0s (+33 %)",
+        "p50 2s → 2s   p99 3s → 4s (+33 %)",
         "FailedScheduling 0 → 3",
         "19 % → 6 %",
         "25 % → 13 %",

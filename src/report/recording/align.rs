@@ -59,6 +59,8 @@ pub struct PodBeside {
     pub lines: Vec<Line>,
     /// It is on one side only.
     pub alone: Option<Outcome>,
+    /// What could not be found on the other side: its namespace, what made it.
+    pub sought: String,
 }
 
 /// A recording beside simulated runs.
@@ -83,24 +85,24 @@ impl RecordingBeside {
         let has_events = |all: &Objects| all.values().any(|one| !one.events.is_empty());
         let events = groups.iter().any(|group| has_events(group(real)));
         let mut pods = Vec::new();
+        // A cluster's namespace may have another name in the scenario, as long as each has but one.
+        let same = match (&*namespaces(std::slice::from_ref(real)), &*namespaces(simulated)) {
+            ([real], [simulated]) => Some((simulated.clone(), real.clone())),
+            _ => None,
+        };
         for group in groups {
             let simulated: Vec<&Objects> = simulated.iter().map(group).collect();
+            let simulated = Runs { of: &simulated, same: same.as_ref() };
             pods.extend(RecordingBeside::objects(group(real), &simulated, received, events, within));
         }
         RecordingBeside { pods, runs: simulated.len(), within, received, events }
     }
 
     /// The objects of one group: pods, nodes or workloads.
-    fn objects(
-        real: &Objects,
-        simulated: &[&Objects],
-        received: bool,
-        events: bool,
-        within: Duration,
-    ) -> Vec<PodBeside> {
-        let families: Vec<Families<'_>> = simulated.iter().map(|all| families_of(all)).collect();
+    fn objects(real: &Objects, simulated: &Runs<'_>, received: bool, events: bool, within: Duration) -> Vec<PodBeside> {
+        let families: Vec<Families<'_>> = simulated.of.iter().map(|all| families_of(all, simulated.same)).collect();
         let mut pods = Vec::new();
-        let real_families = families_of(real);
+        let real_families = families_of(real, None);
         for (family, members) in &real_families {
             let twins: Vec<Vec<Option<&ObjectHistory>>> = families
                 .iter()
@@ -110,22 +112,22 @@ impl RecordingBeside {
                 let matched: Vec<&ObjectHistory> = twins.iter().filter_map(|twins| twins[at]).collect();
                 let name = real.last.title();
                 if matched.is_empty() {
-                    pods.push(PodBeside { name, lines: Vec::new(), alone: Some(Outcome::OnlyReal) });
+                    let (alone, sought) = (Some(Outcome::OnlyReal), real.last.sought());
+                    pods.push(PodBeside { name, lines: Vec::new(), alone, sought });
                     continue;
                 }
                 let mut lines = beside(real, &matched, received, |pod| &pod.facts, true, within);
                 if events {
                     lines.extend(beside(real, &matched, received, |pod| &pod.events, false, within));
                 }
-                pods.push(PodBeside { name, lines, alone: None });
+                pods.push(PodBeside { name, lines, alone: None, sought: String::new() });
             }
         }
         // What every run has and the recording has not.
         // The recording may be of one namespace, and of some kinds.
         let holds = |one: &ObjectHistory| {
-            let like =
-                |other: &ObjectHistory| other.last.namespace == one.last.namespace && other.last.kind == one.last.kind;
-            real.values().any(like)
+            let namespace = renamed(&one.last.namespace, simulated.same);
+            real.values().any(|other| other.last.namespace == namespace && other.last.kind == one.last.kind)
         };
         let mut seen: Vec<(&Family, usize)> = Vec::new();
         for (family, members) in families.iter().flatten() {
@@ -135,7 +137,8 @@ impl RecordingBeside {
                 if runs.count() == families.len() && !seen.contains(&(family, at)) && holds(pod) {
                     seen.push((family, at));
                     let name = pod.last.title();
-                    pods.push(PodBeside { name, lines: Vec::new(), alone: Some(Outcome::OnlySimulated) });
+                    let (alone, sought) = (Some(Outcome::OnlySimulated), pod.last.sought());
+                    pods.push(PodBeside { name, lines: Vec::new(), alone, sought });
                 }
             }
         }
@@ -216,10 +219,30 @@ fn apart(one: &ObjectHistory, other: &ObjectHistory) -> usize {
 type Family = (String, String, String);
 type Families<'h> = IndexMap<Family, Vec<&'h ObjectHistory>>;
 
-fn families_of(all: &Objects) -> Families<'_> {
+/// The objects of simulated runs, and how a namespace is called there and in the recording.
+struct Runs<'r> {
+    of: &'r [&'r Objects],
+    same: Option<&'r (String, String)>,
+}
+
+/// A simulated namespace as the recording calls it.
+fn renamed<'n>(namespace: &'n str, same: Option<&'n (String, String)>) -> &'n str {
+    same.filter(|(simulated, _)| simulated == namespace).map_or(namespace, |(_, real)| real.as_str())
+}
+
+/// The namespaces in which there is something.
+fn namespaces(histories: &[History]) -> Vec<String> {
+    let all = histories.iter().flat_map(|history| history.pods.values().chain(history.workloads.values()));
+    let names: std::collections::BTreeSet<&String> = all.map(|one| &one.last.namespace).collect();
+    names.into_iter().cloned().collect()
+}
+
+fn families_of<'h>(all: &'h Objects, same: Option<&(String, String)>) -> Families<'h> {
     let mut families: Families<'_> = IndexMap::new();
     for pod in all.values() {
-        families.entry(pod.last.family()).or_default().push(pod);
+        let (namespace, kind, name) = pod.last.family();
+        let family = (renamed(&namespace, same).to_owned(), kind, name);
+        families.entry(family).or_default().push(pod);
     }
     families
 }
@@ -301,7 +324,34 @@ fn beside(
         lines.push(line);
     }
     lines.extend(only_simulated(&simulated, &pairs));
+    // A count that one side passed over within one write is no difference.
+    let passes = |list: &List<'_>, what: &str| passes_over(list.facts, what);
+    for line in &mut lines {
+        let passed = match line.outcome {
+            Outcome::OnlyReal => simulated.iter().any(|run| passes(run, &line.what)),
+            Outcome::OnlySimulated => passes(&real, &line.what),
+            _ => false,
+        };
+        if passed {
+            line.outcome = Outcome::Agrees;
+        }
+    }
     lines
+}
+
+/// True if a number of the field that a fact names went past this one in one step: from 0 to 3 past `status replicas 2`.
+fn passes_over(facts: &[Fact], what: &str) -> bool {
+    let number = |what: &str| {
+        let (field, number) = what.rsplit_once(' ')?;
+        Some((field.to_owned(), number.parse::<i64>().ok()?)).filter(|(field, _)| field.starts_with("status "))
+    };
+    let Some((field, wanted)) = number(what) else { return false };
+    let mut before = 0;
+    facts.iter().filter_map(|fact| number(&fact.what)).filter(|(of, _)| *of == field).any(|(_, now)| {
+        let passes = (before.min(now) + 1..before.max(now)).contains(&wanted);
+        before = now;
+        passes
+    })
 }
 
 /// What every run has, and the recording has not: the n-th left over of each kind.

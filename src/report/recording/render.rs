@@ -37,6 +37,11 @@ pub fn text(beside: &RecordingBeside, all: bool, style: &Style) -> String {
             None => format!("{} of {} agree", thousands(agree as u64), facts(pod.lines.len())),
         };
         let _ = writeln!(text, "\n{}  {words}", style.paint(Paint::Bold, &pod.name));
+        if let Some(outcome) = pod.alone {
+            for line in wrap(&advice(outcome, &pod.sought), style.width.saturating_sub(2)) {
+                let _ = writeln!(text, "  {line}");
+            }
+        }
         for line in shown {
             let what = cut(&line.what, WHAT - 2);
             let late = late(line);
@@ -65,7 +70,7 @@ pub fn markdown(beside: &RecordingBeside) -> String {
     for pod in &beside.pods {
         let _ = writeln!(text, "\n## {}\n", pod.name);
         if let Some(outcome) = pod.alone {
-            let _ = writeln!(text, "{}", outcome.as_str());
+            let _ = writeln!(text, "{}: {}", outcome.as_str(), advice(outcome, &pod.sought));
             continue;
         }
         text.push_str("| fact | real | simulated | late | |\n| --- | ---: | ---: | ---: | --- |\n");
@@ -114,6 +119,17 @@ pub fn json(beside: &RecordingBeside) -> String {
         "pods": pods,
     });
     format!("{whole:#}\n")
+}
+
+/// What to do about an object that is on one side only.
+fn advice(outcome: Outcome, sought: &str) -> String {
+    match outcome {
+        Outcome::OnlyReal => format!(
+            "the scenario makes no {sought}, or fewer: add its manifest with this namespace and name, or record less (kubectl's -n and \
+             -l)"
+        ),
+        _ => format!("the recording has no {sought}, or fewer: record longer, or take it out of the scenario"),
+    }
 }
 
 fn summary(beside: &RecordingBeside) -> String {

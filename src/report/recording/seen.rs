@@ -208,6 +208,16 @@ impl Seen {
         }
     }
 
+    /// What to look for on the other side: `a pod of ReplicaSet shop/web`.
+    pub fn sought(&self) -> String {
+        let place = if self.namespace.is_empty() { String::new() } else { format!("{}/", self.namespace) };
+        match (&self.owner, self.kind.as_str()) {
+            (Some((kind, name)), "Pod") => format!("pod of {kind} {place}{}", without_random(name)),
+            (_, "Pod") => format!("pod {place}{}", self.name),
+            (_, kind) => format!("{kind} {place}{}", without_random(&self.name)),
+        }
+    }
+
     /// The name under which it is shown: a pod's own, else `Deployment/web`.
     pub fn title(&self) -> String {
         match self.kind.as_str() {
@@ -240,12 +250,30 @@ pub(super) fn without_random(name: &str) -> String {
     format!("{kept}{}", "-*".repeat(ends))
 }
 
+/// Puts a mark in the place of a name, where that stands for itself: `j` in `job j-x7`, not in `job`.
+fn replaced(text: &str, name: &str, mark: &str) -> String {
+    if name.is_empty() {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(name) {
+        let (before, found) = rest.split_at(at);
+        let after = &found[name.len()..];
+        let is_part = |char: Option<char>| char.is_some_and(char::is_alphanumeric);
+        let alone = !is_part(before.chars().next_back().or(out.chars().next_back())) && !is_part(after.chars().next());
+        out.push_str(before);
+        out.push_str(if alone { mark } else { name });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
 fn plain(message: &str, pod: &Seen) -> String {
     let mut text = message.to_owned();
     for (name, mark) in [(&pod.uid, "UID"), (&pod.name, "POD"), (&pod.namespace, "NAMESPACE"), (&pod.node, "NODE")] {
-        if !name.is_empty() {
-            text = text.replace(name.as_str(), mark);
-        }
+        text = replaced(&text, name, mark);
     }
     // Where a runtime's socket is depends on the machine.
     if let Some((before, rest)) = text.split_once("dial unix ")

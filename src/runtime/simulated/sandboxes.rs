@@ -255,6 +255,7 @@ impl Runtime {
                 ids.retain(|existing| *existing != id);
                 if ids.is_empty() {
                     self.pods.remove(&pod);
+                    self.left.remove(&pod);
                 }
             }
             self.event(pod, None, ContainerEventType::Deleted, fx);

@@ -63,7 +63,8 @@ impl Runtime {
             let Some((mount, rest)) = mounted(config, &path) else { continue };
             let name = mount.host_path.split('/').next().unwrap_or_default();
             let volume = self.volumes.get(&pod).and_then(|all| all.iter().find(|one| *one.name == *name));
-            if volume.is_some_and(|volume| !matches!(volume.kind, Kind::Files(_))) {
+            // The machine is told of a pod's volumes only where there are files among them.
+            if volume.is_none_or(|volume| !matches!(volume.kind, Kind::Files(_))) {
                 self.left.entry(pod).or_default().insert(format!("{}/{rest}", mount.host_path), there);
             }
         }

@@ -64,8 +64,7 @@ pub fn allocate(
 
 /// A claim to be allocated.
 struct Wanted<'c> {
-    name: String,
-    uid: Uid,
+    claim: &'c ResourceClaim,
     requests: Vec<Request<'c>>,
     constraints: &'c [DeviceConstraint],
 }
@@ -78,13 +77,13 @@ struct Request<'c> {
 
 impl<'c> Wanted<'c> {
     fn new(claim: &'c ResourceClaim, class: &dyn Fn(Name) -> Option<Arc<DeviceClass>>) -> Result<Wanted<'c>, Failed> {
-        let name = format!("{}/{}", claim.meta.namespace, claim.meta.name);
         let mut requests = Vec::with_capacity(claim.spec.requests.len());
         for request in &claim.spec.requests {
             let mut alternatives = Vec::with_capacity(request.alternatives.len());
             for one in &request.alternatives {
                 let Some(class) = class(one.class) else {
                     let (request, missing) = (path(request.name, one.name), one.class);
+                    let name = full_name(claim);
                     let why = format!("claim {name}, request {request}: could not retrieve device class {missing}");
                     return Err(Failed::Wrong(why));
                 };
@@ -92,7 +91,7 @@ impl<'c> Wanted<'c> {
             }
             requests.push(Request { name: request.name, alternatives });
         }
-        Ok(Wanted { name, uid: claim.meta.uid, requests, constraints: &claim.spec.constraints })
+        Ok(Wanted { claim, requests, constraints: &claim.spec.constraints })
     }
 
     /// What became of it.
@@ -111,7 +110,7 @@ impl<'c> Wanted<'c> {
                 device: device.name,
                 admin_access: exact.admin_access,
                 tolerations: exact.tolerations.clone(),
-                share: if one.is_shared { share_of(self.uid, index) } else { Name::default() },
+                share: if one.is_shared { share_of(self.claim.meta.uid, index) } else { Name::default() },
                 consumed: if one.is_shared { one.consumed.clone() } else { Vec::new() },
                 binding_conditions: device.binding_conditions.clone(),
                 binding_failure_conditions: device.binding_failure_conditions.clone(),
@@ -123,6 +122,10 @@ impl<'c> Wanted<'c> {
         let alternatives = (0..self.requests.len()).map(alternative).collect();
         Found { allocation: Allocation { devices, nodes, at: None }, alternatives }
     }
+}
+
+fn full_name(claim: &ResourceClaim) -> String {
+    format!("{}/{}", claim.meta.namespace, claim.meta.name)
 }
 
 /// `request`, or `request/sub-request`.
@@ -213,7 +216,7 @@ impl<'s> Search<'s> {
         };
         let total: i64 = claim.requests.iter().map(least).sum();
         if total > MOST_DEVICES as i64 {
-            let name = &claim.name;
+            let name = full_name(claim.claim);
             return Err(Failed::Wrong(format!("claim {name}: exceeds the limit of {MOST_DEVICES} allocated devices")));
         }
         Ok(())
@@ -247,7 +250,7 @@ impl<'s> Search<'s> {
     fn name(&self, at: At) -> String {
         let wanted = &self.wanted[at.claim];
         let request = &wanted.requests[at.request];
-        format!("claim {}, request {}", wanted.name, path(request.name, self.exact(at).name))
+        format!("claim {}, request {}", full_name(wanted.claim), path(request.name, self.exact(at).name))
     }
 
     /// Every device that `All` means.
@@ -337,7 +340,7 @@ impl<'s> Search<'s> {
                     let whose = if is_class {
                         format!("class {}", class.meta.name)
                     } else {
-                        format!("claim {}", self.wanted[at.claim].name)
+                        format!("claim {}", full_name(self.wanted[at.claim].claim))
                     };
                     return Err(Failed::Wrong(format!("{whose}: selector #{index}: CEL runtime error: {why}")));
                 }
@@ -351,7 +354,10 @@ impl<'s> Search<'s> {
         if self.exact(at).admin_access {
             return false;
         }
-        if self.devices.is_owned(one.id) || (self.devices.is_shared(one.id) && !one.device().shareable) {
+        if self.devices.is_owned(one.id)
+            || self.devices.is_closed(one.id)
+            || (self.devices.is_shared(one.id) && !one.device().shareable)
+        {
             return true;
         }
         self.taken.iter().any(|taken| taken.id == one.id && !taken.is_admin && !taken.is_shared)
@@ -528,7 +534,9 @@ pub fn supply(devices: &Devices, view: &View, exact: &ExactRequest, class: &Devi
             }
             there += 1;
             let device = one.device();
-            let is_used = devices.is_owned(one.id) || (devices.is_shared(one.id) && !device.shareable);
+            let is_used = devices.is_owned(one.id)
+                || devices.is_closed(one.id)
+                || (devices.is_shared(one.id) && !device.shareable);
             if device.taints.iter().any(|taint| taint.keeps_away(&exact.tolerations)) {
                 tainted += 1;
             } else if !is_used {

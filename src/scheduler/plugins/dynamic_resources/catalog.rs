@@ -74,6 +74,8 @@ struct DeviceState {
     sharers: u32,
     /// What those take.
     consumed: Vec<(Name, Quantity)>,
+    /// Nobody can take it: those who share it leave too little for any request, or its pool's counters do.
+    closed: bool,
     /// Its pool and what it takes of the pool's counters.
     consumes: Option<(PoolKey, Arc<ResourceSlice>, usize)>,
 }
@@ -142,9 +144,10 @@ impl Devices {
             if let DeviceNodes::Node(node) = old.nodes {
                 self.index_node(node, key);
             }
-            for device in &old.devices {
-                self.forget_device(key, device.name);
-            }
+            let gone: BTreeSet<DeviceId> =
+                old.devices.iter().map(|device| self.forget_device(key, device.name)).collect();
+            self.made.get_mut().selected.retain(|(_, of), _| !gone.contains(of));
+            self.close(key);
         }
         let Some(new) = new else { return };
         let key = (new.driver, new.pool);
@@ -158,6 +161,35 @@ impl Devices {
             self.count_counters(id, false);
             self.states[id as usize].consumes = Some((key, new.clone(), index));
             self.count_counters(id, true);
+        }
+        self.close(key);
+    }
+
+    /// Finds out which devices of a pool nobody can take.
+    fn close(&mut self, key: PoolKey) {
+        let slices = self.pools.get(&key).into_iter().flat_map(BTreeMap::values);
+        let newest = slices.clone().map(|slice| slice.generation).max().unwrap_or_default();
+        let current = slices.filter(|slice| slice.generation == newest);
+        let mut totals: BTreeMap<(Name, Name), Quantity> = BTreeMap::new();
+        for set in current.clone().flat_map(|slice| &slice.shared_counters) {
+            totals.extend(set.counters.iter().map(|(counter, amount)| ((set.name, *counter), *amount)));
+        }
+        for device in current.flat_map(|slice| &slice.devices) {
+            let Some(&id) = self.ids.get(&(key.0, key.1, device.name)) else { continue };
+            let state = &self.states[id as usize];
+            let lacks_counters = state.owners + state.sharers == 0
+                && device.consumes.iter().any(|set| {
+                    set.counters.iter().any(|(counter, amount)| {
+                        let total = totals.get(&(set.name, *counter)).copied().unwrap_or(Quantity::ZERO);
+                        amount.plus(self.counted(key, set.name, *counter)) > total
+                    })
+                });
+            let is_full = device.shareable
+                && device.capacity.iter().any(|(name, capacity)| {
+                    let least = capacity.least();
+                    least > Quantity::ZERO && self.consumed(id, *name).plus(least) > capacity.value
+                });
+            self.states[id as usize].closed = lacks_counters || is_full;
         }
     }
 
@@ -193,11 +225,11 @@ impl Devices {
         })
     }
 
-    fn forget_device(&mut self, key: PoolKey, device: Name) {
+    fn forget_device(&mut self, key: PoolKey, device: Name) -> DeviceId {
         let id = self.id(key, device);
         self.count_counters(id, false);
         self.states[id as usize].consumes = None;
-        self.made.get_mut().selected.retain(|(_, of), _| *of != id);
+        id
     }
 
     /// Adds what a device takes of its pool's counters, or takes it away, if the device is used.
@@ -319,6 +351,14 @@ impl Devices {
         if add && users(&self.states[id as usize]) == 1 {
             self.count_counters(id, true);
         }
+        let state = &self.states[id as usize];
+        let matters = state.consumes.as_ref().is_some_and(|(_, slice, index)| {
+            let device = &slice.devices[*index];
+            device.shareable || !device.consumes.is_empty()
+        });
+        if matters {
+            self.close((device.driver, device.pool));
+        }
     }
 
     /// A class is there, is different, or (None) gone. True if it stands for another extended resource than before.
@@ -357,6 +397,11 @@ impl Devices {
     /// True if a claim has the device for itself.
     pub fn is_owned(&self, id: DeviceId) -> bool {
         self.states[id as usize].owners > 0
+    }
+
+    /// True if no request can take the device, but an administrator's.
+    pub fn is_closed(&self, id: DeviceId) -> bool {
+        self.states[id as usize].closed
     }
 
     /// True if claims share the device.

@@ -65,8 +65,11 @@ struct Looked {
     /// A claim for extended resources of an attempt before.
     is_left_over: bool,
     /// What the allocator said of views without extended resources, so that nodes that reach the same are asked once.
-    known: Arc<Mutex<Vec<(Arc<View>, Result<(), allocator::Failed>)>>>,
+    known: Arc<Mutex<Vec<Known>>>,
 }
+
+/// What the allocator said of what a node reaches.
+type Known = (Arc<View>, Result<(), allocator::Failed>);
 
 /// What is to be allocated on a node.
 struct OnNode {
