@@ -40,8 +40,9 @@ fn pod(name: &str, container: &str, spec: &str) -> String {
 
 /// All ids of containers are a runtime's own, whole, and their images are named by digest.
 fn check_whole_ids(objects: &str) {
-    let values =
-        |key: &'static str| objects.lines().filter_map(move |line| line.trim().strip_prefix(key)).map(str::trim);
+    let values = |key: &'static str| {
+        objects.lines().filter_map(move |line| line.trim().trim_start_matches("- ").strip_prefix(key)).map(str::trim)
+    };
     let is_whole = |id: &str| id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()) && !id.starts_with("0000");
     let containers: Vec<&str> = values("containerID:").collect();
     assert!(!containers.is_empty(), "there is no container");

@@ -121,7 +121,7 @@ fn probes_by_grpc_http_and_https_are_those_of_a_kubelet() {
     let rest = r#"
 until: 12s
 expect:
-- {that: 'pods.filter(p, p.ready).map(p, p.name) == ["away", "grpc", "hooked", "led", "secure"]'}
+- {that: 'pods.all(p, p.ready == (p.name in ["away", "grpc", "hooked", "led", "secure"]))'}
 - {that: 'events.exists(e, e.object == "Pod/unwell" && e.message == "Readiness probe failed: service unhealthy (responded with \"NOT_SERVING\")")'}
 - {that: 'events.exists(e, e.object == "Pod/unnamed" && e.message == "Readiness probe failed: HTTP probe failed with statuscode: 403")'}
 - {that: 'events.exists(e, e.object == "Pod/away" && e.reason == "ProbeWarning" && e.message.startsWith("Readiness probe warning: Probe terminated redirects"))'}
