@@ -28,10 +28,9 @@ pub fn luck(key: u64, pod: &Pod, attempt: u32) -> u64 {
 pub(super) struct Order {
     nodes: usize,
     chunk: usize,
-    /// Which worker is done first, second, …; one worker alone has no order.
-    workers: SmallVec<[u8; 16]>,
-    /// The first chunk of the round that is under way, the place in each of its chunks, the worker whose turn it is.
-    round: usize,
+    /// The beginnings of the chunks that are worked on, in the order in which their workers are done with a node; the place in
+    /// each of them; whose turn it is.
+    chunks: SmallVec<[usize; 16]>,
     step: usize,
     turn: usize,
 }
@@ -40,16 +39,33 @@ impl Order {
     /// The order in which so many workers are done with so many nodes; `luck` says who is faster.
     pub(super) fn new(nodes: usize, workers: usize, mut luck: u64) -> Order {
         if workers <= 1 || nodes < 2 {
-            return Order { nodes, chunk: nodes, workers: SmallVec::from_slice(&[0]), round: 0, step: 0, turn: 0 };
+            return Order { nodes, chunk: nodes, chunks: SmallVec::from_slice(&[0]), step: 0, turn: 0 };
         }
         let chunk = nodes.isqrt().min(nodes / workers + 1).max(1);
-        let racing = workers.min(nodes.div_ceil(chunk)).min(usize::from(u8::MAX));
-        let mut workers: SmallVec<[u8; 16]> = (0..racing).map(|worker| worker as u8).collect();
+        let racing = workers.min(nodes.div_ceil(chunk));
+        let mut chunks: SmallVec<[usize; 16]> = (0..racing).map(|worker| worker * chunk).collect();
         for last in (1..racing).rev() {
             luck = xxh3_64_with_seed(&[], luck);
-            workers.swap(last, ((u128::from(luck) * (last as u128 + 1)) >> 64) as usize);
+            chunks.swap(last, ((u128::from(luck) * (last as u128 + 1)) >> 64) as usize);
         }
-        Order { nodes, chunk, workers, round: 0, step: 0, turn: 0 }
+        Order { nodes, chunk, chunks, step: 0, turn: 0 }
+    }
+
+    /// All workers go one node further, or to the next chunks. False if there are none.
+    fn advance(&mut self) -> bool {
+        self.turn = 0;
+        self.step += 1;
+        if self.step < self.chunk {
+            return true;
+        }
+        self.step = 0;
+        let round = self.chunk * self.chunks.len();
+        let mut any = false;
+        for begin in &mut self.chunks {
+            *begin += round;
+            any |= *begin < self.nodes;
+        }
+        any
     }
 }
 
@@ -59,21 +75,16 @@ impl Iterator for Order {
     #[inline]
     fn next(&mut self) -> Option<usize> {
         loop {
-            let at = (self.round + usize::from(self.workers[self.turn])) * self.chunk + self.step;
-            if self.round * self.chunk >= self.nodes {
-                return None;
-            }
-            self.turn += 1;
-            if self.turn == self.workers.len() {
-                self.turn = 0;
-                self.step += 1;
-                if self.step == self.chunk {
-                    self.step = 0;
-                    self.round += self.workers.len();
+            match self.chunks.get(self.turn) {
+                Some(begin) => {
+                    self.turn += 1;
+                    let at = begin + self.step;
+                    if at < self.nodes {
+                        return Some(at);
+                    }
                 }
-            }
-            if at < self.nodes {
-                return Some(at);
+                None if self.advance() => {}
+                None => return None,
             }
         }
     }

@@ -123,8 +123,24 @@ struct Hard {
 #[derive(Clone, Debug)]
 struct HardConstraint {
     constraint: Constraint,
+    /// 1 if the pod itself counts, once it is placed.
+    itself: i64,
     domains: Domains,
     least: Least,
+}
+
+impl HardConstraint {
+    fn new(constraint: Constraint, domains: Domains, pod: &Pod) -> HardConstraint {
+        let (itself, least) = (i64::from(constraint.matches_itself(pod)), Least::of(&domains));
+        HardConstraint { constraint, itself, domains, least }
+    }
+
+    /// True if one more pod in the domain of this value is no more than the skew allows.
+    fn allows(&self, value: Name) -> bool {
+        let least = if (self.domains.len() as i64) < self.constraint.min_domains { 0 } else { self.least.count() };
+        let here = self.domains.get(&value).copied().unwrap_or(0);
+        here + self.itself - least <= self.constraint.max_skew
+    }
 }
 
 /// The two smallest domains. While pods are thought away and back, Kubernetes keeps no more than these up to date
@@ -178,7 +194,7 @@ impl Hard {
         if other.meta.namespace != pod.meta.namespace || !self.constraints.iter().all(has) {
             return;
         }
-        for HardConstraint { constraint, domains, least } in &mut self.constraints {
+        for HardConstraint { constraint, domains, least, .. } in &mut self.constraints {
             // Unlike in the first count, pods that are being deleted count here, and an empty selector selects all.
             if let Some(value) = labels.get(constraint.key)
                 && constraint.matches_itself(other)
@@ -396,8 +412,7 @@ impl PreFilter for PodTopologySpread {
                         *domain += count;
                     }
                 });
-                let least = Least::of(&domains);
-                HardConstraint { constraint, domains, least }
+                HardConstraint::new(constraint, domains, &pod.pod)
             });
             return Ok(PreFiltered::with(Hard { constraints: constraints.collect() }));
         }
@@ -418,10 +433,8 @@ impl PreFilter for PodTopologySpread {
                 }
             }
         }
-        let constraints = counted.into_iter().map(|(constraint, domains)| {
-            let least = Least::of(&domains);
-            HardConstraint { constraint, domains, least }
-        });
+        let constraints =
+            counted.into_iter().map(|(constraint, domains)| HardConstraint::new(constraint, domains, &pod.pod));
         Ok(PreFiltered::with(Hard { constraints: constraints.collect() }))
     }
 
@@ -439,22 +452,27 @@ impl PreFilter for PodTopologySpread {
 }
 
 impl Filter for PodTopologySpread {
-    fn filter(&self, state: Option<&dyn State>, pod: &PodInfo, node: &NodeInfo, _: &World) -> Result<(), Status> {
+    fn filter(&self, state: Option<&dyn State>, _: &PodInfo, node: &NodeInfo, _: &World) -> Result<(), Status> {
         let Some(hard) = state_of::<Hard>(state) else { return Ok(()) };
-        for HardConstraint { constraint, domains, least } in &hard.constraints {
-            let Some(value) = node.node.meta.labels.get(constraint.key) else {
+        for one in &hard.constraints {
+            let Some(value) = node.node.meta.labels.get(one.constraint.key) else {
                 return Err(Status::unresolvable(
                     "node(s) didn't match pod topology spread constraints (missing required label)",
                 ));
             };
-            let least = if (domains.len() as i64) < constraint.min_domains { 0 } else { least.count() };
-            let itself = i64::from(constraint.matches_itself(&pod.pod));
-            let here = domains.get(&value).copied().unwrap_or(0);
-            if here + itself - least > constraint.max_skew {
+            if !one.allows(value) {
                 return Err(Status::unschedulable("node(s) didn't match pod topology spread constraints"));
             }
         }
         Ok(())
+    }
+
+    /// The values come from the table's columns: workers of a search look at nodes that lie far apart.
+    fn passes(&self, state: Option<&dyn State>, _: &PodInfo, node: NodeId, world: &World) -> Option<bool> {
+        let Some(hard) = state_of::<Hard>(state) else { return Some(true) };
+        let suits =
+            |one: &HardConstraint| world.nodes.label(node, one.constraint.key).is_some_and(|value| one.allows(value));
+        Some(hard.constraints.iter().all(suits))
     }
 }
 
