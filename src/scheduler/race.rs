@@ -75,16 +75,14 @@ impl Iterator for Order {
     #[inline]
     fn next(&mut self) -> Option<usize> {
         loop {
-            match self.chunks.get(self.turn) {
-                Some(begin) => {
-                    self.turn += 1;
-                    let at = begin + self.step;
-                    if at < self.nodes {
-                        return Some(at);
-                    }
+            if let Some(begin) = self.chunks.get(self.turn) {
+                self.turn += 1;
+                let at = begin + self.step;
+                if at < self.nodes {
+                    return Some(at);
                 }
-                None if self.advance() => {}
-                None => return None,
+            } else if !self.advance() {
+                return None;
             }
         }
     }
