@@ -223,9 +223,10 @@ impl NodeLifecycle {
             self.deadlines.pop_first();
             nodes.insert(node);
         }
+        let mut writes = false;
         for name in nodes {
             if let Some(node) = cx.cache.node(name).cloned() {
-                self.look_at(&node, cx);
+                writes |= self.look_at(&node, cx);
             }
         }
         match self.zones.update(cx.config, cx.now) {
@@ -233,15 +234,19 @@ impl NodeLifecycle {
             ZoneChange::AllDisrupted => self.spare_all(cx),
             ZoneChange::Recovered => self.renew_all(cx),
         }
-        self.plan_tainting(cx);
+        // A node is marked for its taint once its status is written.
+        if !writes {
+            self.plan_tainting(cx);
+        }
         if let Some(&(at, _)) = self.deadlines.first() {
             cx.enqueue_at(monitor(), at);
         }
     }
 
-    fn look_at(&mut self, node: &Arc<Node>, cx: &mut Context<'_>) {
+    /// True if a status was written.
+    fn look_at(&mut self, node: &Arc<Node>, cx: &mut Context<'_>) -> bool {
         let name = node.meta.name;
-        let Some(mut watched) = self.nodes.get(&name).copied() else { return };
+        let Some(mut watched) = self.nodes.get(&name).copied() else { return false };
         let before = watched.ready;
         if before.is_none() && !watched.is_registered {
             let text = format!("Node {name} event: Registered Node {name} in Controller");
@@ -257,7 +262,8 @@ impl NodeLifecycle {
             if stored.is_some() { cx.config.node_monitor_grace_period } else { cx.config.node_startup_grace_period };
         let silent = !Self::is_renewing(name, cx) && cx.now > watched.probe + grace;
         let ready = if silent { ConditionStatus::Unknown } else { stored.unwrap_or(ConditionStatus::Unknown) };
-        if silent && stored != Some(ConditionStatus::Unknown) {
+        let writes = silent && stored != Some(ConditionStatus::Unknown);
+        if writes {
             cx.request(Call::UpdateStatus(Object::Node(unknown(node, cx.now).into())));
         }
         watched.ready = Some(ready);
@@ -266,7 +272,10 @@ impl NodeLifecycle {
         let (wanted, other) = match ready {
             ConditionStatus::False => (NOT_READY, UNREACHABLE),
             ConditionStatus::Unknown => (UNREACHABLE, NOT_READY),
-            ConditionStatus::True => return self.spare(node, cx),
+            ConditionStatus::True => {
+                self.spare(node, cx);
+                return writes;
+            }
         };
         if has_no_execute(node, other) {
             let (add, remove) = (vec![no_execute(wanted, cx.now)], vec![no_execute(other, cx.now)]);
@@ -274,6 +283,7 @@ impl NodeLifecycle {
         } else if !has_no_execute(node, wanted) {
             self.zones.add(watched.zone, name, cx.config);
         }
+        writes
     }
 
     /// The pods of a node that is not ready are not ready either.
@@ -348,7 +358,13 @@ impl NodeLifecycle {
             let key = match cx.cache.node(name).and_then(|node| ready_of(node)) {
                 Some(ConditionStatus::False) => NOT_READY,
                 Some(ConditionStatus::Unknown) => UNREACHABLE,
-                _ => continue,
+                _ => {
+                    // The next pass asks for its taint again if what the last one wrote was only not seen yet.
+                    if self.nodes.get(&name).is_some_and(|watched| watched.ready != Some(ConditionStatus::True)) {
+                        self.check(name, cx);
+                    }
+                    continue;
+                }
             };
             let other = if key == NOT_READY { UNREACHABLE } else { NOT_READY };
             let remove = match cx.cache.node(name) {
@@ -456,6 +472,9 @@ impl Controller for NodeLifecycle {
     }
 
     fn resume(&mut self, key: Key, replies: Vec<Reply>, cx: &mut Context<'_>) -> Progress {
+        if key == monitor() {
+            self.plan_tainting(cx);
+        }
         if !failed_other_than_gone(&replies) {
             return Progress::Done;
         }

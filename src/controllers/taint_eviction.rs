@@ -298,7 +298,7 @@ mod tests {
         world.run_until(1000.0);
         assert_eq!(
             world.log("TaintManagerEviction"),
-            ["51.0 TaintManagerEviction Cancelling deletion of Pod default/web"]
+            ["51.3 TaintManagerEviction Cancelling deletion of Pod default/web"]
         );
     }
 
