@@ -145,6 +145,8 @@ impl Runtime {
         let (given, holds) = self.given(request.container, &Probed::Exec(command), now);
         let Some(given) = given else {
             let text = self.cannot_exec(request.container, now).to_string();
+            let task_goes = self.task_goes(request.container).filter(|at| now < *at);
+            let holds = task_goes.map_or(holds, Holds::Until);
             return answer(request, Duration::ZERO, Outcome::Error(text.into()), holds, fx);
         };
         // How long the command itself runs, if the shell knows it.
@@ -165,10 +167,8 @@ impl Runtime {
 
     /// Why nothing can be executed in a container that doesn't run.
     fn cannot_exec(&self, id: ContainerId, now: Time) -> Error {
-        let ended = self.containers.get(&id).and_then(Container::ended_at);
         match self.config.profile.dialect {
-            // containerd takes the task away first, then notes that the container has exited.
-            Dialect::Containerd if ended.is_some_and(|ended| now.since(ended) < TASK_GOES) => {
+            Dialect::Containerd if self.task_goes(id).is_some_and(|at| now < at) => {
                 let task = hex(id.0);
                 let text = format!(
                     "failed to exec in container: failed to load task: no running task found: task {task} not found: \
@@ -183,6 +183,13 @@ impl Runtime {
             Dialect::CriO => Error::new(Code::Unknown, "container is not created or running"),
             Dialect::Docker => Error::new(Code::Unknown, format!("container not running ({})", hex(id.0))),
         }
+    }
+
+    /// When the runtime says of an ended container that it has exited: containerd takes its task away first.
+    fn task_goes(&self, id: ContainerId) -> Option<Time> {
+        let is_containerd = self.config.profile.dialect == Dialect::Containerd;
+        let ended = self.containers.get(&id).filter(|_| is_containerd).and_then(Container::ended_at)?;
+        Some(ended + TASK_GOES)
     }
 
     fn hook(&mut self, request: &Request, spec: &Spec, handler: &Handler, fx: &mut Effects<In, Out>) {
