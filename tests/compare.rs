@@ -404,7 +404,7 @@ fn a_recording_that_is_none_is_refused_with_what_to_do() {
     let ran = simlet(&at, &["compare", "crash.yaml", "watch.json"]);
     assert_eq!(ran.status.code(), Some(2));
     assert!(text(&ran.stderr).contains("watch.json:2:2: "), "{}", text(&ran.stderr));
-    fs::write(at.join("watch.json"), "{\"type\":\"ADDED\",\"object\":{\"kind\":\"Node\"}}")
+    fs::write(at.join("watch.json"), "{\"type\":\"ADDED\",\"object\":{\"kind\":\"Lease\"}}")
         .expect("a file can be written");
     let ran = simlet(&at, &["compare", "crash.yaml", "watch.json"]);
     assert!(text(&ran.stderr).contains("kubectl get pods -w --output-watch-events -o json"), "{}", text(&ran.stderr));

@@ -156,8 +156,8 @@ impl RecordingBeside {
     }
 }
 
-/// Which pod of a run is which of a workload's: pods of one template are told apart by random names, so that those are one
-/// which have most in common, then those to which it happened at the same times (which of equal ones goes first is chance),
+/// Which pod of a run is which of a workload's: those of one name (pods that a workload adopted have their own); else pods of one
+/// template are told apart by random names, so that those are one which have most in common, then those to which it happened at the same times (which of equal ones goes first is chance),
 /// then those at the same place in the order of creation.
 fn twins<'h>(
     real: &[&'h ObjectHistory],
@@ -167,19 +167,20 @@ fn twins<'h>(
     if real.len() == 1 && simulated.len() == 1 {
         return vec![Some(simulated[0])];
     }
-    let mut pairs: Vec<(usize, u64, usize, usize, usize)> = Vec::new();
+    let mut pairs: Vec<(bool, usize, u64, usize, usize, usize)> = Vec::new();
     let firsts = |all: &[&'h ObjectHistory]| all.iter().map(|one| first_moments(one, received)).collect::<Vec<_>>();
     let (real_firsts, simulated_firsts) = (firsts(real), firsts(simulated));
     for (a, one) in real.iter().enumerate() {
         for (b, other) in simulated.iter().enumerate() {
             let seconds = seconds_apart(&real_firsts[a], &simulated_firsts[b]);
-            pairs.push((apart(one, other), seconds, a.abs_diff(b), a, b));
+            let renamed = one.last.name != other.last.name;
+            pairs.push((renamed, apart(one, other), seconds, a.abs_diff(b), a, b));
         }
     }
     pairs.sort_unstable();
     let mut twins: Vec<Option<&ObjectHistory>> = vec![None; real.len()];
     let mut taken = vec![false; simulated.len()];
-    for (_, _, _, a, b) in pairs {
+    for (.., a, b) in pairs {
         if twins[a].is_none() && !taken[b] {
             twins[a] = Some(simulated[b]);
             taken[b] = true;

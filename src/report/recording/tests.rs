@@ -97,6 +97,7 @@ fn a_recording_may_be_cut_off_but_not_be_something_else() {
 #[test]
 fn texts_are_the_same_but_for_what_is_another_in_each_run() {
     let pod = |name: &str, uid: &str| seen::Seen {
+        kind: "Pod".into(),
         name: name.into(),
         uid: uid.into(),
         node: "n1".into(),
