@@ -95,9 +95,7 @@ pub(super) fn facts(before: Option<&Seen>, now: &Seen, gone: bool) -> Vec<New> {
             };
             facts.push((container.what(), message, container.since()));
         }
-        // As it begins it is neither.
-        let known_flags = known.map_or((false, false), |known| (known.ready, known.started));
-        if known_flags != (container.ready, container.started) {
+        if known.map(|known| (known.ready, known.started)) != Some((container.ready, container.started)) {
             let is = match (container.ready, container.started) {
                 (true, true) => "ready and started",
                 (true, false) => "ready",

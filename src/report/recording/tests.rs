@@ -49,7 +49,16 @@ fn the_same_story_agrees_whatever_the_names_and_the_day() {
     let whats: Vec<&str> = found.iter().map(|(what, _)| what.as_str()).collect();
     assert_eq!(
         whats,
-        ["added", "bound", "phase Pending", "c waiting ContainerCreating", "phase Running", "c running", "Ready True"]
+        [
+            "added",
+            "bound",
+            "phase Pending",
+            "c waiting ContainerCreating",
+            "c is neither ready nor started",
+            "phase Running",
+            "c running",
+            "Ready True"
+        ]
     );
     assert!(found.iter().all(|(_, outcome)| *outcome == Outcome::Agrees), "{found:?}");
 }
@@ -135,7 +144,11 @@ fn events_of_another_file_count_whichever_comes_first_and_lists_are_read() {
         assert!(files.iter().all(|(_, text)| is_recording(text)), "{files:?}");
         let history = read_all(&files).unwrap();
         let whats: Vec<&str> = history.facts().map(|(_, what, _)| what).collect();
-        assert_eq!(whats, ["added", "bound", "phase Running", "c running", "Ready True", "event Normal Started"]);
+        let unready = "c is neither ready nor started";
+        assert_eq!(
+            whats,
+            ["added", "bound", "phase Running", "c running", unready, "Ready True", "event Normal Started"]
+        );
     }
     assert!(is_recording("{\n  \"type\": \"ADDED\",\n  \"object\": {\n    \"kind\": \"Po"), "it was stopped early");
     assert!(!is_recording(r#"{"kind":"List","items":[{"kind":"Node","metadata":{}}]}"#), "that is a dump to be run");
