@@ -15,8 +15,8 @@ use crate::cluster::ControlPlane;
 use crate::controllers;
 use crate::kernel::{Duration, Stream, Streams, Time};
 use crate::model::feature_gates::FeatureGates;
-use crate::model::{Key, Kind, Name, Object, Selector, glob};
-use crate::protocol::api::{Call, DeleteOptions, Tag};
+use crate::model::{Container, Key, Kind, Name, Object, Pod, Selector, glob};
+use crate::protocol::api::{Call, DeleteOptions, Patch, ResizeRequest, Tag};
 use crate::scheduler;
 
 use super::super::file::Files;
@@ -242,12 +242,17 @@ impl Bench<'_> {
                 self.settle()
             }
             Op::UpdateAny { count, template, namespace, per_second, subresources } => {
-                if let Some(subresource) = subresources.iter().find(|name| *name != "status") {
+                let known = |name: &String| ["status", "resize"].contains(&name.as_str());
+                if let Some(subresource) = subresources.iter().find(|name| !known(name)) {
                     return Err(Trouble::NotSimulated(format!("updateAny of {subresource}: it is not simulated")));
                 }
                 let mut calls = Vec::new();
                 for number in 0..*count {
                     let object = self.any(template, namespace.as_deref(), place(number, *count))?;
+                    if let (Object::Pod(pod), true) = (&object, subresources.iter().any(|name| name == "resize")) {
+                        calls.push(Call::Patch(object.key(), Patch::Resize(resize_to(pod))));
+                        continue;
+                    }
                     // A node's allocatable is status: without it an update of capacity would change nothing.
                     if subresources.is_empty() {
                         calls.push(Call::Update(object.clone()));
@@ -583,4 +588,14 @@ impl Bench<'_> {
 
 fn place(index: u32, count: u32) -> Place {
     Place { index: i64::from(index), count: i64::from(count) }
+}
+
+/// A resize of a pod's containers to what this one asks for.
+fn resize_to(pod: &Pod) -> std::sync::Arc<[ResizeRequest]> {
+    let change = |one: &Container| ResizeRequest {
+        container: one.name,
+        requests: one.resources.requests.clone(),
+        limits: one.resources.limits.clone(),
+    };
+    pod.spec.containers.iter().map(change).collect()
 }
