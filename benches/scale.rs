@@ -11,8 +11,8 @@ use simlet::report::plot::{Format, Line, Lines, Plot};
 use support::{asked, say, used};
 
 const SIZES: [usize; 7] = [100, 300, 1000, 2000, 5000, 10_000, 20_000];
-/// Each is measured so often; the least counts, for nothing makes a decision faster than it is.
-const ROUNDS: usize = 3;
+/// Each is measured anew until this many seconds of CPU time were spent on decisions: the clock ticks in hundredths.
+const SECONDS: f64 = 0.4;
 
 fn main() {
     // `cargo test` builds and starts benchmarks, too.
@@ -26,16 +26,16 @@ fn main() {
         let mut points = Vec::new();
         for size in SIZES {
             let pods = case.pods_on(size);
-            let mut least = f64::MAX;
-            for _ in 0..ROUNDS {
+            let (mut seconds, mut decisions) = (0.0, 0);
+            while seconds < SECONDS {
                 let cluster = case.cluster(size);
                 let before = used().cpu_seconds;
                 let decided = cluster.decide(&case.spec, pods);
-                let seconds = used().cpu_seconds - before;
+                seconds += used().cpu_seconds - before;
                 drop(decided);
-                least = least.min(seconds * 1e6 / pods as f64);
+                decisions += pods;
             }
-            points.push((size as f64, least));
+            points.push((size as f64, seconds * 1e6 / decisions as f64));
         }
         say(&format!(
             "{:>24} {}",
