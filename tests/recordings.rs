@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use simlet::kernel::Duration;
+use simlet::model::glob::matches as fits;
 use simlet::report::recording::{self, History, Line, Outcome, PodBeside, RecordingBeside, Simulated};
 use simlet::scenario::{self, Options, Scenario};
 use simlet::trace::{Entry, Sink};
@@ -140,17 +141,6 @@ impl Known {
             && fits(&self.object, &difference.object)
             && fits(&self.fact, &difference.fact)
             && outcomes.into_iter().any(|outcome| fits(outcome, difference.outcome))
-    }
-}
-
-/// `*` in a pattern is any text.
-fn fits(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, rest)) => text.strip_prefix(start).is_some_and(|tail| {
-            let places = (0..=tail.len()).filter(|&at| tail.is_char_boundary(at));
-            places.into_iter().any(|at| fits(rest, &tail[at..]))
-        }),
     }
 }
 

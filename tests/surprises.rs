@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use simlet::manifest::Source;
+use simlet::model::glob::matches as fits;
 use simlet::report::recording::Simulated;
 use simlet::scenario::{self, Files, LoadOptions, Options};
 use simlet::trace::{Entry, Record, Sink};
@@ -83,17 +84,6 @@ fn play_with(lines: &str, objects: &[String], seed: u64, files: &'static [(&'sta
         .collect();
     lines.sort_by(|a, b| a.at.total_cmp(&b.at));
     Story(lines)
-}
-
-/// `*` in a pattern is any text.
-fn fits(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, rest)) => text.strip_prefix(start).is_some_and(|tail| {
-            let places = (0..=tail.len()).filter(|&at| tail.is_char_boundary(at));
-            places.into_iter().any(|at| fits(rest, &tail[at..]))
-        }),
-    }
 }
 
 impl Story {

@@ -8,7 +8,7 @@ use tonic::Code;
 
 use super::grpc::Proxy;
 use super::machine::{Machine, Said, pass, signal, wait_until};
-use super::{SLEEPS, check_replay, check_whole_ids, end, log, pod, read, write_scenario};
+use super::{AGENT, SLEEPS, check_replay, check_whole_ids, end, log, pod, read, write_scenario};
 
 /// Starts `simlet live` of a scenario on these runtimes.
 fn start_on(machine: &Machine, name: &str, runtimes: &[String]) -> Child {
@@ -37,19 +37,7 @@ expect:
 - {that: 'pods.exists(p, p.node == "left" && p.restarts == 1 && p.status.containerStatuses[0].lastState.terminated.exitCode == 137)'}
 - {that: 'pods.exists(p, p.node == "right" && p.restarts == 1)'}
 "#;
-    let agent = r#"
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: agent}
-spec:
-  selector: {matchLabels: {app: agent}}
-  template:
-    metadata: {labels: {app: agent}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers: [{name: main, image: "localhost/busybox:1", command: [sleep, "1000"]}]
-"#;
-    write_scenario(&left, "two", agent, rest);
+    write_scenario(&left, "two", AGENT, rest);
     let runtimes = [format!("right={}", right.address()), format!("left={}", left.address())];
     let child = start_on(&left, "two", &runtimes);
     wait_until("both real pods run", || left.running() == 2 && right.running() == 2);

@@ -19,6 +19,20 @@ use std::process::{Child, Command, Stdio};
 use grpc::Proxy;
 use machine::{Lacks, Machine, Registry, Said, calendar_seconds, pass, signal, wait_until};
 
+/// A pod on each node.
+const AGENT: &str = r#"
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{name: main, image: "localhost/busybox:1", command: [sleep, "1000"]}]
+"#;
+
 /// A scenario with these pods, and what is below `timeline`, `expect` and so on.
 fn write_scenario(machine: &Machine, name: &str, pods: &str, rest: &str) {
     machine.write(&format!("{name}.yaml"), pods);
@@ -459,18 +473,6 @@ fn ctrl_c_ends_a_run_and_removes_its_pods_and_no_others() {
 #[test]
 fn a_real_node_works_among_a_hundred_simulated_ones() {
     let machine = Machine::start(8);
-    let pods = r#"
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: agent}
-spec:
-  selector: {matchLabels: {app: agent}}
-  template:
-    metadata: {labels: {app: agent}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers: [{name: main, image: "localhost/busybox:1", command: [sleep, "1000"]}]
-"#;
     let rest = r#"
 until: 20s
 cluster:
@@ -484,7 +486,7 @@ expect:
 - {that: 'pods.all(p, p.ready && p.restarts == 1)'}
 - {that: 'pods.exists(p, p.node == "real" && p.status.containerStatuses[0].lastState.terminated.exitCode == 137)'}
 "#;
-    check(&machine, "mixed", pods, rest);
+    check(&machine, "mixed", AGENT, rest);
 }
 
 #[test]
