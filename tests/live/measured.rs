@@ -34,7 +34,7 @@ fn forget_images(machine: &Machine) {
 #[test]
 #[ignore = "takes a quarter of an hour, and needs a machine that has nothing else to do"]
 fn live_and_simulated_runs_of_one_scenario_agree_within_the_tolerance() {
-    let machine = Machine::start(20);
+    let machine = Machine::start(22);
     let registry = Registry::start(&machine);
     registry.push(&machine, "busybox:1", 0);
     for size in SIZES {
