@@ -84,7 +84,7 @@ expect:
     proxy.fails("StartContainer", "", 1, Code::Unknown, "no memory for runc");
     proxy.fails("ContainerStatus", "", 1, Code::Unknown, "the store is locked");
     proxy.fails("ListPodSandbox", "", 3, Code::Unavailable, "transport is closing");
-    let child = start_on(&machine, "errors", &[proxy.address.clone()]);
+    let child = start_on(&machine, "errors", std::slice::from_ref(&proxy.address));
     end(&machine, "errors", child);
     assert_eq!(proxy.to_come(), 0, "everything that was to fail did");
     machine.check_nothing_is_left();
